@@ -1,0 +1,1 @@
+"""Patchwave: the driver that runs rollouts of the collection patchwave.aws."""
