@@ -1,0 +1,23 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Make a node's result from run_module this task's result; see the documentation of the module of this name."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Return the host's own result, with C(failed), C(changed) and C(unreachable) as the node ended."""
+        super().run(tmp, task_vars)
+        dummy, options = self.validate_argument_spec({"result": {"type": "dict", "required": True}})
+        return {"changed": False, **options["result"]}

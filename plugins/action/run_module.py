@@ -1,0 +1,65 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.plugin_utils import _run_module
+
+ARGUMENT_SPEC = {
+    "module": {"type": "str", "required": True},
+    "args": {"type": "dict", "default": {}},
+    "bucket": {"type": "str", "required": True},
+    "prefix": {"type": "str", "default": "patchwave/"},
+    "delivery_timeout": {"type": "int", "default": 600},
+    "execution_timeout": {"type": "int", "default": 3600},
+    "max_concurrency": {"type": "str", "default": "50"},
+    "max_errors": {"type": "str", "default": "0"},
+    "journal": {"type": "path"},
+}
+
+
+class ActionModule(ActionBase):
+    """Run a module on every host of the batch at once; see the documentation of the module of this name."""
+
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Return C(results), a module result for each host of the batch."""
+        super().run(tmp, task_vars)
+        variables: dict[str, t.Any] = task_vars or {}
+        auth = aws_argument_spec()
+        dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
+        nodes, results = _run_module.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
+        if nodes:
+            payload = self._payload(options["module"], dict(options["args"]), variables)
+            settings = _run_module.Settings(**{name: options[name] for name in _run_module.Settings._fields})
+            try:
+                sessions = Sessions({name: options.get(name) for name in auth})
+                results.update(_run_module.ship(sessions, payload, nodes, settings))
+            except AwsError as error:
+                raise AnsibleActionFail(f"{error}; nothing was sent to any node") from error
+        return {"changed": any(result.get("changed") for result in results.values()), "results": results}
+
+    def _payload(self, module: str, args: dict[str, t.Any], variables: dict[str, t.Any]) -> bytes:
+        """Return the program that Ansible would copy to a node to run the module with these arguments."""
+        # The launcher chooses the interpreter on the node; naming one here spares Ansible the search on the first host.
+        variables = {**variables, "ansible_python_interpreter": "/usr/bin/python3"}
+        self._update_module_args(module, args, variables)
+        args["_ansible_remote_tmp"] = "/tmp"
+        built = self._configure_module(module_name=module, module_args=args, task_vars=variables)
+        if len(built) == 2:  # since ansible-core 2.19: an object and the module's path
+            style, payload = built[0].module_style, built[0].b_module_data
+        else:
+            style, payload = built[0], built[2]
+        if style != "new":
+            raise AnsibleActionFail(f"run_module ships Python modules; {module} is not one")
+        return bytes(payload)

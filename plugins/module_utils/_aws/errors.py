@@ -1,0 +1,47 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+"""What goes wrong between us and AWS, in one line a person can act on."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.amazon.aws.plugins.module_utils.errors import AWSErrorHandler
+from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
+
+
+class AwsError(AnsibleAWSError):
+    """An AWS call failed; str() is one line."""
+
+    @property
+    def code(self) -> str:
+        """AWS's error code such as C(AccessDenied), or the empty string."""
+        response = getattr(self.exception, "response", None) or {}
+        return str(response.get("Error", {}).get("Code", ""))
+
+    def __str__(self) -> str:
+        """Return what failed, AWS's word for it and, for what users meet most, what to do."""
+        return " ".join(filter(None, (" ".join(super().__str__().split()), self._advice())))
+
+    def _advice(self) -> str:
+        if self.code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
+            return "(renew the credentials and run again)"
+        if type(self.exception).__name__ in ("EndpointConnectionError", "ConnectTimeoutError"):
+            return "(check the network, the region name and AWS_ENDPOINT_URL)"
+        if type(self.exception).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+            return "(set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+        return ""
+
+
+class ErrorHandler(AWSErrorHandler):  # type: ignore[misc]
+    """Decorators that turn botocore's exceptions into AwsError with a description of the call."""
+
+    _CUSTOM_EXCEPTION = AwsError
+
+
+handled: t.Callable[[str], t.Callable[[t.Callable[..., t.Any]], t.Callable[..., t.Any]]]
+handled = ErrorHandler.common_error_handler

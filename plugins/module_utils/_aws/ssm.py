@@ -1,0 +1,67 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+"""Systems Manager: one function per call."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .errors import handled
+
+
+@handled("describe instance properties")
+def describe_instance_properties(ssm: t.Any) -> list[dict[str, t.Any]]:
+    """Return every managed node, EC2 and hybrid, without tags (1,000 a page)."""
+    return _all(ssm, "describe_instance_properties", "InstanceProperties", 1000)
+
+
+@handled("describe instance information")
+def describe_instance_information(ssm: t.Any) -> list[dict[str, t.Any]]:
+    """Return every managed node that is not stopped, EC2 and hybrid, without tags (50 a page)."""
+    return _all(ssm, "describe_instance_information", "InstanceInformationList", 50)
+
+
+@handled("get the tags of managed instances")
+def managed_instance_tags(tagging: t.Any) -> dict[str, dict[str, str]]:
+    """Return the tags of hybrid nodes by node id (100 a page); nodes that never had a tag are absent."""
+    pages = tagging.get_paginator("get_resources").paginate(
+        ResourceTypeFilters=["ssm:managed-instance"], PaginationConfig={"PageSize": 100}
+    )
+    return {
+        item["ResourceARN"].rpartition("/")[2]: {tag["Key"]: tag["Value"] for tag in item["Tags"]}
+        for page in pages
+        for item in page["ResourceTagMappingList"]
+    }
+
+
+@handled("send a command")
+def send_command(ssm: t.Any, **request: t.Any) -> str:
+    """Send a command and return its id. There is no idempotency token: calling again may run it twice."""
+    return str(ssm.send_command(**request)["Command"]["CommandId"])
+
+
+@handled("list commands")
+def list_commands(ssm: t.Any, invoked_after: str) -> list[dict[str, t.Any]]:
+    """Return the commands sent after an ISO 8601 time, with their live counts (50 a page)."""
+    return _all(ssm, "list_commands", "Commands", 50, Filters=[{"key": "InvokedAfter", "value": invoked_after}])
+
+
+@handled("list command invocations")
+def list_command_invocations(ssm: t.Any, command_id: str) -> list[dict[str, t.Any]]:
+    """Return every invocation of a command with its output, cut at 2,500 characters (50 a page)."""
+    return _all(ssm, "list_command_invocations", "CommandInvocations", 50, CommandId=command_id, Details=True)
+
+
+def _all(client: t.Any, operation: str, key: str, page_size: int, **request: t.Any) -> list[dict[str, t.Any]]:
+    pages = client.get_paginator(operation).paginate(**request, PaginationConfig={"PageSize": page_size})
+    return [item for page in pages for item in page[key]]
+
+
+@handled("get a command invocation")
+def get_command_invocation(ssm: t.Any, command_id: str, node: str) -> dict[str, t.Any]:
+    """Return one node's invocation with up to 24,000 characters of output: one call a node, for cut output only."""
+    return dict(ssm.get_command_invocation(CommandId=command_id, InstanceId=node))

@@ -1,0 +1,14 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+"""How doors get into AWS: they import this room, and only this room imports `_aws`."""
+
+from __future__ import annotations
+
+from .._aws.errors import AwsError
+from .._aws.sessions import OWN_ACCOUNT, Account, Sessions
+
+__all__ = ["OWN_ACCOUNT", "Account", "AwsError", "Sessions"]

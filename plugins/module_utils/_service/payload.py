@@ -1,0 +1,30 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+"""A payload in S3 that nodes read by a presigned URL, for as long as a command runs."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from .._aws import s3 as s3_api
+from .._aws.sessions import Sessions
+
+
+@contextlib.contextmanager
+def stored(sessions: Sessions, bucket: str, key: str, payload: bytes, seconds: int) -> t.Iterator[str]:
+    """Store a payload, yield a URL that anybody can read it by for so many seconds (a secret), and delete it.
+
+    Raises:
+        AwsError: it could not be stored or deleted.
+    """
+    s3 = sessions.client("s3")
+    s3_api.put_object(s3, bucket, key, payload)
+    try:
+        yield s3_api.presigned_get(s3, bucket, key, seconds)
+    finally:
+        s3_api.delete_object(s3, bucket, key)
