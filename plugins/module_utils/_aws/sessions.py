@@ -48,7 +48,8 @@ class Sessions:
 
     def __init__(self, options: dict[str, t.Any]) -> None:
         """`options` are amazon.aws's authentication options, by their long names (access_key, profile, ...)."""
-        self._region, self._endpoint, self._kwargs = get_aws_connection_info(_Options(dict(options)))
+        self.region: str | None
+        self.region, self._endpoint, self._kwargs = get_aws_connection_info(_Options(dict(options)))
         self._roles: dict[Account, dict[str, t.Any]] = {}
 
     def client(self, service: str, account: Account = OWN_ACCOUNT, region: str | None = None) -> t.Any:
@@ -74,7 +75,7 @@ class Sessions:
             return boto3_inventory_conn(
                 conn_type="client",
                 resource=service,
-                region=region or self._region,
+                region=region or self.region,
                 endpoint=self._endpoint,
                 config=config,
                 **kwargs,

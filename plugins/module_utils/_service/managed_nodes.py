@@ -13,6 +13,7 @@ import typing as t
 from .._aws import ec2 as ec2_api
 from .._aws import ssm as ssm_api
 from .._aws.errors import AwsError
+from .._aws.sessions import Account, Sessions, caller_account
 
 #: AWS's two spellings of the patch-group tag. With both on a node, which one Patch Manager takes is not documented;
 #: here the one without the space wins, because it is the only one allowed when instance metadata shows tags.
@@ -38,6 +39,11 @@ class ManagedNode(t.NamedTuple):
     platform: str
     address: str
     agent: dict[str, str]
+
+
+def account_id(sessions: Sessions, access: Account, region: str) -> str:
+    """Return the 12-digit id of an account that is entered this way; the first call that shows bad credentials."""
+    return caller_account(sessions.client("sts", access, region))
 
 
 def patch_group(tags: dict[str, str]) -> str:

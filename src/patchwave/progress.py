@@ -1,0 +1,134 @@
+"""What a person sees while a rollout runs: the plan, a bar for each wave, the closing table."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Plan, plan_hash
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+#: Seconds between two looks at the journal of the running wave.
+_LOOK_EVERY = 0.2
+
+STYLES = {
+    "patched": "green",
+    "current": "cyan",
+    "reboot_pending": "yellow",
+    "failed": "bold red",
+    "rolled_back": "magenta",
+    "restored": "magenta",
+    "unreachable": "yellow",
+    "unknown": "bold yellow",
+    "skipped": "dim",
+    "unsupported": "dim",
+}
+
+
+class Screen:
+    """The terminal. What comes from nodes is escaped before it is drawn."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._outcomes: Counter[str] = Counter()
+        self._ended: set[str] = set()
+        self.sent: set[str] = set()
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(escape(text))
+
+    def plan(self, plan: Plan, done: set[str]) -> None:
+        """Show what is about to happen, and what an earlier run has already done."""
+        nodes = sum(len(wave.nodes) for wave in plan.waves)
+        self.say(f"Rollout {plan.rollout}: {plan.software} to {plan.definition['archive']['version']} on {nodes} nodes")
+        self.say(f"Plan {plan_hash(plan)[:12]}, transport {plan.transport}")
+        for wave in plan.waves:
+            groups = Counter(node.patch_group for node in wave.nodes)
+            of_groups = ", ".join(f"{group} {count}" for group, count in sorted(groups.items()))
+            self.say(f"  {wave.name}: {len(wave.nodes)} nodes ({of_groups})")
+        largest = max(len(wave.nodes) for wave in plan.waves)
+        worst = min(nodes, plan.error_budget + largest)
+        self.say(
+            f"Error budget {plan.error_budget}, unreachable budget {plan.unreachable_budget}; "
+            f"worst case {worst} bad nodes (budget and the largest wave in flight)"
+        )
+        if done:
+            self.say(f"Resumed: {len(done)} of {nodes} nodes are done, {nodes - len(done)} still to do")
+
+    def ended(self, host: str, outcome: str) -> None:
+        """Count a node that ended."""
+        self._ended.add(host)
+        self._outcomes[outcome] += 1
+
+    @contextmanager
+    def wave(self, name: str, nodes: int, journal: Path) -> Iterator[None]:
+        """Show a wave's progress, which the running action tells in its journal, until the block ends."""
+        self._outcomes, self._ended, self.sent = Counter(), set(), set()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[counts]}"),
+        )
+        over = threading.Event()
+        with Progress(*columns, console=self._console) as progress:
+            task = progress.add_task(escape(name), total=nodes, counts="")
+
+            def follow() -> None:
+                while not over.wait(_LOOK_EVERY):
+                    self._refresh(progress, task, journal)
+
+            thread = threading.Thread(target=follow, daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                over.set()
+                thread.join()
+                self._refresh(progress, task, journal)
+
+    def _refresh(self, progress: Progress, task: TaskID, journal: Path) -> None:
+        for line in journal.read_text(encoding="utf-8").splitlines() if journal.exists() else ():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # half a line, whole at the next look
+            if event["event"] == "sent":
+                self.sent.update(event["nodes"])
+            else:
+                self._ended.add(event["node"])
+        counts = "  ".join(f"[{STYLES[name]}]{name} {count}[/]" for name, count in sorted(self._outcomes.items()))
+        progress.update(task, completed=len(self._ended), counts=counts)
+
+    def table(self, content: dict[str, Any], folder: Path) -> None:
+        """Show how every node ended, and where the reports are."""
+        table = Table()
+        for title in ("node", "group", "wave", "before", "after", "outcome", "reason"):
+            table.add_column(title, overflow="fold")
+        for node in content["nodes"]:
+            label = node["name"] if node["name"] == node["id"] else f"{node['name']} ({node['id']})"
+            cells = [
+                label,
+                node["patch_group"],
+                node["wave"],
+                node["version_before"] or "-",
+                node["version_after"] or "-",
+            ]
+            outcome = f"[{STYLES[node['outcome']]}]{node['outcome']}[/]"
+            table.add_row(*map(escape, cells), outcome, escape(node["reason"] or ""))
+        self._console.print(table)
+        totals = ", ".join(f"{count} {name}" for name, count in content["totals"].items() if count)
+        self.say(f"{len(content['nodes'])} nodes: {totals}")
+        if content["rollout"]["stopped"]:
+            self.say(f"STOPPED: {content['rollout']['stopped']}")
+        self.say(f"Report: {folder / 'report.html'} and {folder / 'report.json'}")

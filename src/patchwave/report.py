@@ -1,0 +1,68 @@
+"""The report of a rollout, from its plan and its ledger: JSON for programs, one HTML file for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Plan
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from patchwave.ledger import Ledger
+
+SCHEMA = 1
+
+
+def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dict[str, Any]:
+    """Return the report as it is written to JSON.
+
+    Returns:
+        `schema` (int), `rollout` (dict: name, plan, software, version, fixed_in, transport, started, finished, runs,
+        error_budget, unreachable_budget, stopped), `totals` (dict of outcome to int, every outcome), and `nodes` (list
+        of dict: host, id, name, account, region, patch_group, wave, outcome, version_before, version_after, reason, msg,
+        seconds), in the order of the plan.
+    """
+    results = ledger.results()
+    nodes = [_node(node._asdict(), results.get(node.host)) for wave in plan.waves for node in wave.nodes]
+    starts = [line["time"] for line in ledger.lines if line["event"] == "started"]
+    rollout = {
+        "name": plan.rollout,
+        "plan": digest,
+        "software": plan.software,
+        "version": plan.definition["archive"]["version"],
+        "fixed_in": plan.definition["fixed_in"],
+        "transport": plan.transport,
+        "started": starts[0],
+        "finished": ledger.lines[-1]["time"],
+        "runs": len(starts),
+        "error_budget": plan.error_budget,
+        "unreachable_budget": plan.unreachable_budget,
+        "stopped": stopped,
+    }
+    totals = outcomes.totals(node["outcome"] for node in nodes)
+    return {"schema": SCHEMA, "rollout": rollout, "totals": totals, "nodes": nodes}
+
+
+def _node(node: dict[str, str], result: dict[str, Any] | None) -> dict[str, Any]:
+    found = result or {"outcome": outcomes.SKIPPED, "reason": "not_started", "msg": "the rollout did not get to it"}
+    keys = ("outcome", "version_before", "version_after", "reason", "msg", "seconds")
+    return {**node, **{key: found.get(key) for key in keys}}
+
+
+def write(report: dict[str, Any], folder: Path) -> None:
+    """Write `report.json` and `report.html` into a folder, each whole or not at all."""
+    environment = Environment(loader=PackageLoader("patchwave"), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("report.html.j2").render(report=report, waves=_by_wave(report["nodes"]))
+    for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.html", page)):
+        draft = folder / f".{name}"
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(folder / name)
+
+
+def _by_wave(nodes: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    waves: dict[str, list[str]] = {}
+    for node in nodes:
+        waves.setdefault(node["wave"], []).append(node["outcome"])
+    return {wave: outcomes.totals(words) for wave, words in waves.items()}

@@ -1,0 +1,171 @@
+"""Run a rollout: plan, waves one after the other, ledger, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.patchwave.aws.plugins.module_utils._core import budget, outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import (
+    EmptyWave,
+    Node,
+    Plan,
+    Wave,
+    make_waves,
+    plan_hash,
+)
+
+from patchwave import report, runner
+from patchwave.errors import PatchwaveError
+from patchwave.ledger import Ledger
+from patchwave.progress import Screen
+from patchwave.rollout_file import RolloutFile, read_rollout
+
+PLAYBOOK = "patchwave.aws.patch_software"
+#: Actions whose result is a node's own.
+_NODE_ACTIONS = ("patchwave.aws.node_result", "patchwave.aws.software_patch")
+#: What the ledger keeps of a node's result.
+_KEPT = ("outcome", "reason", "msg", "version_before", "version_after", "seconds", "command_id")
+
+EXIT_RIGHT, EXIT_ATTENTION, EXIT_STOPPED = 0, 2, 3
+
+
+def apply_rollout(path: Path, output: Path | None) -> int:
+    """Run or resume the rollout in a file.
+
+    Args:
+        path: the rollout file.
+        output: folder for ledger, logs and reports; by default `NAME` beside the file.
+
+    Returns:
+        0 when every node is patched or current, 2 when some are not, 3 when a budget stopped the rollout.
+
+    Raises:
+        PatchwaveError: a mistake in the file, or no inventory; nothing was changed.
+    """
+    wanted = read_rollout(path)
+    folder = output or path.resolve().parent / wanted.name
+    screen = Screen()
+    screen.say(f"Reading the inventory {wanted.inventory.name} ...")
+    plan = _plan(wanted, runner.read_inventory(wanted.inventory))
+    ledger = Ledger(folder / f"ledger-{plan_hash(plan)[:12]}.jsonl")
+    try:
+        stopped = _Rollout(wanted, plan, ledger, folder, screen).run()
+        content = report.content(plan, plan_hash(plan), ledger, stopped)
+        report.write(content, folder)
+        screen.table(content, folder)
+    finally:
+        ledger.close()
+    if stopped:
+        return EXIT_STOPPED
+    return EXIT_RIGHT if all(node["outcome"] in outcomes.RIGHT for node in content["nodes"]) else EXIT_ATTENTION
+
+
+def _plan(wanted: RolloutFile, inventory: runner.Inventory) -> Plan:
+    try:
+        waves = make_waves(wanted.waves, inventory.groups, inventory.hostvars)
+    except EmptyWave as error:
+        index, name, known = error.args
+        choices = f"waves with nodes: {', '.join(known)}" if known else "the inventory has no wave_* group"
+        raise PatchwaveError(f"{wanted.path}: waves[{index}]: no node in scope is in '{name}'; {choices}") from error
+    nodes = sum(len(wave.nodes) for wave in waves)
+    budgets = []
+    for key in ("error_budget", "unreachable_budget"):
+        try:
+            budgets.append(budget.allowed(getattr(wanted, key), nodes))
+        except ValueError as error:
+            raise PatchwaveError(f"{wanted.path}: {key}: {error}") from error
+    return Plan(wanted.name, wanted.software, wanted.definition, wanted.transport, budgets[0], budgets[1], waves)
+
+
+class _Rollout:
+    """One run of a plan, new or resumed."""
+
+    def __init__(self, wanted: RolloutFile, plan: Plan, ledger: Ledger, folder: Path, screen: Screen) -> None:
+        self._wanted, self._plan, self._ledger, self._folder, self._screen = wanted, plan, ledger, folder, screen
+        self._budget = budget.Budget(plan.error_budget, plan.unreachable_budget)
+
+    def run(self) -> str | None:
+        """Run every wave; return why the rollout was stopped, or None."""
+        done = {host for host, result in self._ledger.results().items() if result["outcome"] in outcomes.RIGHT}
+        self._screen.plan(self._plan, done)
+        self._ledger.write("started", plan=plan_hash(self._plan), to_do=self._nodes() - len(done))
+        stopped = None
+        for wave in self._plan.waves:
+            to_do = [node for node in wave.nodes if node.host not in done]
+            if not to_do:
+                continue
+            stopped = stopped or self._budget.exceeded()
+            if stopped:
+                for node in to_do:
+                    self._record(node.host, _skipped(f"not started: {stopped}"))
+            else:
+                self._run_wave(wave, to_do)
+        stopped = stopped or self._budget.exceeded()
+        self._ledger.write("finished", stopped=stopped)
+        return stopped
+
+    def _nodes(self) -> int:
+        return sum(len(wave.nodes) for wave in self._plan.waves)
+
+    def _record(self, host: str, result: dict[str, Any]) -> None:
+        self._budget.charge(result["outcome"])
+        self._ledger.write("node", host=host, **{key: result[key] for key in _KEPT if key in result})
+
+    def _run_wave(self, wave: Wave, nodes: list[Node]) -> None:
+        self._ledger.write("wave_started", wave=wave.name, nodes=len(nodes))
+        waiting = {node.host for node in nodes}
+        failures: list[str] = []
+
+        def on_result(how: str, host: str, action: str, result: dict[str, Any]) -> None:
+            if host in waiting and (action in _NODE_ACTIONS or how == "unreachable"):
+                waiting.discard(host)
+                final = _final(how, result)
+                self._record(host, final)
+                self._screen.ended(host, final["outcome"])
+            elif how != "ok" and not result.get("censored"):
+                failures.append(str(result.get("msg", "")))
+
+        journal = self._folder / f"{wave.name}.journal"
+        journal.unlink(missing_ok=True)
+        with self._screen.wave(wave.name, len(nodes), journal):
+            variables = self._variables(journal)
+            log = self._folder / f"{wave.name}.log"
+            runner.play(PLAYBOOK, self._wanted.inventory, sorted(waiting), variables, log, on_result)
+            sent = self._screen.sent
+            for host in sorted(waiting):
+                self._record(host, _missing(host in sent, failures, log))
+        self._ledger.write("wave_ended", wave=wave.name)
+
+    def _variables(self, journal: Path) -> dict[str, Any]:
+        own = {
+            "patchwave_hosts": "all",
+            "patchwave_transport": self._plan.transport,
+            "patch_software_name": self._plan.software,
+            "patch_software_catalog": {self._plan.software: self._plan.definition},
+            "patch_software_max_errors": str(self._budget.errors_left()),
+            "patch_software_journal": str(journal.resolve()),
+        }
+        if self._wanted.bucket:
+            own["patch_software_bucket"] = self._wanted.bucket
+        return {**self._wanted.vars, **own}
+
+
+def _final(how: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Give a result that no module of ours made, such as ssh's `unreachable`, its outcome."""
+    if result.get("outcome") in outcomes.OUTCOMES:
+        return result
+    outcome = outcomes.UNREACHABLE if how == "unreachable" else outcomes.FAILED
+    return {"outcome": outcome, "reason": how, "msg": str(result.get("msg", ""))[:500]}
+
+
+def _skipped(msg: str) -> dict[str, Any]:
+    return {"outcome": outcomes.SKIPPED, "reason": "not_started", "msg": msg}
+
+
+def _missing(sent: bool, failures: list[str], log: Path) -> dict[str, Any]:
+    """Say what became of a node that the play gave no result for."""
+    why = next(iter(failures), f"Ansible gave no result; see {log.name}")
+    if sent:
+        return {"outcome": outcomes.UNKNOWN, "reason": "no_result", "msg": f"a command was sent, then: {why}"}
+    return _skipped(f"nothing was sent: {why}")

@@ -1,0 +1,119 @@
+"""The only place that knows ansible-runner."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ansible_runner
+
+from patchwave.errors import PatchwaveError
+
+#: Hosts that Ansible works on at once where a task runs for each host; Ansible's own default is 5.
+_FORKS = "20"
+
+#: What one host's task ended with: event name without `runner_on_`, host, the task's action, and its result.
+OnResult = Callable[[str, str, str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """An inventory as Ansible sees it: hosts by group, and variables by host."""
+
+    groups: dict[str, list[str]]
+    hostvars: dict[str, dict[str, Any]]
+
+
+def read_inventory(source: Path) -> Inventory:
+    """Ask ansible-inventory for everything in the source.
+
+    Raises:
+        PatchwaveError: some part of it could not be read.
+    """
+    with _private_folder() as folder:
+        output, errors = ansible_runner.get_inventory(
+            action="list",
+            inventories=[str(source)],
+            response_format="json",
+            quiet=True,
+            private_data_dir=str(folder),
+            envvars=_environment() | {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"},
+        )
+    if not isinstance(output, dict):
+        raise PatchwaveError(_reason(f"{errors}\n{output}") or f"{source}: ansible-inventory could not read it")
+    groups = {
+        name: list(group.get("hosts", ()))
+        for name, group in output.items()
+        if name != "_meta" and isinstance(group, dict)
+    }
+    return Inventory(groups, output.get("_meta", {}).get("hostvars", {}))
+
+
+def play(
+    playbook: str, inventory: Path, hosts: list[str], variables: dict[str, Any], log: Path, on_result: OnResult
+) -> str:
+    """Run a playbook on these hosts only.
+
+    Args:
+        playbook: its name, such as `patchwave.aws.patch_software`.
+        inventory: an inventory source.
+        hosts: the hosts that it is limited to.
+        variables: extra variables; they must hold no secrets, for Ansible may print them.
+        log: gets what Ansible printed.
+        on_result: called for each task that ended on a host.
+
+    Returns:
+        How Ansible ended, in ansible-runner's words: `successful`, `failed`, `canceled` or `timeout`.
+    """
+
+    def on_event(event: dict[str, Any]) -> bool:
+        name = event.get("event", "")
+        if name in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable"):
+            data = event["event_data"]
+            on_result(name.removeprefix("runner_on_"), data["host"], data["task_action"], data.get("res") or {})
+        return False  # no file for each event
+
+    with _private_folder() as folder:
+        (folder / "limit").write_text("\n".join(hosts), encoding="utf-8")
+        (folder / "variables.json").write_text(json.dumps(variables), encoding="utf-8")
+        run = ansible_runner.run(
+            private_data_dir=str(folder),
+            playbook=playbook,
+            inventory=str(inventory),
+            limit=f"@{folder}/limit",
+            cmdline=f"-e @{folder}/variables.json",
+            envvars=_environment(),
+            event_handler=on_event,
+            quiet=True,
+            suppress_env_files=True,
+        )
+        shutil.copyfile(run.stdout.name, log)
+    return str(run.status)
+
+
+def _environment() -> dict[str, str]:
+    """Ansible's programs are those beside this Python, whether or not its folder is on PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {"PATH": path, "ANSIBLE_FORKS": os.environ.get("ANSIBLE_FORKS", _FORKS), "ANSIBLE_NOCOLOR": "true"}
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="patchwave-") as folder:
+        yield Path(folder)
+
+
+def _reason(output: str) -> str:
+    """Pick the line that says why out of what Ansible printed around it."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", output).split())
+    found = re.search(r"patchwave\.aws\.patch_groups: (.*?)(?= \[(?:WARNING|ERROR)\]| Origin:| ERROR!| <<<|$)", text)
+    return f"inventory: {found.group(1)}" if found else text[-400:]
