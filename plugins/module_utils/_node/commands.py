@@ -1,0 +1,128 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+"""Probe and health check: what a definition's commands say about the program on this node."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+import time
+import typing as t
+
+from .._core import versions
+from .errors import PatchError
+from .text import tidy
+
+#: Shape of AnsibleModule.run_command: (argv, **options) -> (rc, stdout, stderr).
+RunCommand = t.Callable[..., t.Tuple[int, str, str]]
+
+_SEARCHED = 64 * 1024
+
+
+class Answer(t.NamedTuple):
+    """How a command ended: C(rc) is None when it could not start; C(text) is standard output, then standard error."""
+
+    rc: t.Optional[int]
+    text: str
+    timed_out: bool
+
+    def excuse(self) -> str:
+        """Say in a few words how the command failed."""
+        last = tidy(self.text.strip().rpartition("\n")[2], 120)
+        how = (
+            "timed out" if self.timed_out else "did not start" if self.rc is None else "ended with {0}".format(self.rc)
+        )
+        return "{0}: {1}".format(how, last) if last else how
+
+
+class Commands:
+    """Run a definition's commands without a shell, within a time limit.
+
+    Args:
+        run_command: C(module.run_command) or a stand-in.
+        sleep: C(time.sleep) or a stand-in.
+    """
+
+    def __init__(self, run_command: RunCommand, sleep: t.Callable[[float], None] = time.sleep) -> None:
+        self._run_command = run_command
+        self._sleep = sleep
+
+    def run(self, argv: t.Sequence[str], timeout: float) -> Answer:
+        """Run one command; it is killed after C(timeout) seconds."""
+        timer = None  # type: t.Optional[threading.Timer]
+        expired = threading.Event()
+
+        def watch(process: t.Any) -> None:
+            nonlocal timer
+
+            def expire() -> None:
+                expired.set()
+                process.kill()
+
+            timer = threading.Timer(timeout, expire)
+            timer.daemon = True
+            timer.start()
+
+        try:
+            rc, out, err = self._run_command(
+                list(argv),
+                errors="replace",
+                expand_user_and_vars=False,
+                handle_exceptions=False,
+                environ_update={"LC_ALL": "C", "LANGUAGE": "C"},
+                before_communicate_callback=watch,
+            )
+        except OSError as error:
+            return Answer(None, os.strerror(error.errno) if error.errno else str(error), False)
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return Answer(rc, out[:_SEARCHED] + "\n" + err[:_SEARCHED], expired.is_set())
+
+    def probe(self, options: t.Mapping[str, t.Any]) -> t.Optional[str]:
+        """Return the version of the program on this node, or None when its command is not there.
+
+        Raises:
+            PatchError: C(probe_failed).
+        """
+        argv = options["command"]
+        if not found(argv[0]):
+            return None
+        answer = self.run(argv, options["timeout"])
+        if answer.timed_out or answer.rc != 0:
+            raise PatchError("probe_failed", "the probe {0} {1}".format(tidy(argv[0], 80), answer.excuse()))
+        match = re.search(options["pattern"], answer.text)
+        version = match.group(1) if match else None
+        if version is None or not versions.is_version(version):
+            message = "no version in what the probe {0} printed; check probe.pattern".format(tidy(argv[0], 80))
+            raise PatchError("probe_failed", message)
+        return version
+
+    def check_health(self, options: t.Mapping[str, t.Any]) -> int:
+        """Run the health command until it succeeds; return how often it was run.
+
+        Raises:
+            PatchError: C(health_failed) when it still fails after all retries.
+        """
+        attempts = options["retries"] + 1
+        for attempt in range(1, attempts + 1):
+            answer = self.run(options["command"], options["timeout"])
+            if answer.rc == 0 and not answer.timed_out:
+                return attempt
+            if attempt < attempts:
+                self._sleep(options["delay"])
+        name = tidy(options["command"][0], 80)
+        raise PatchError("health_failed", "health check {0} {1} ({2} tries)".format(name, answer.excuse(), attempts))
+
+
+def found(program: str) -> bool:
+    """Tell whether a command's program is on this node: a path that exists, or a name on PATH."""
+    if "/" in program:
+        return os.path.exists(program)
+    return shutil.which(program) is not None

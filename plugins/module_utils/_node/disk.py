@@ -1,0 +1,126 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+"""Durable changes on a disk: each is complete or absent after a crash, and each can be watched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import typing as t
+
+Checkpoint = t.Callable[[str], None]
+
+
+class Disk:
+    """File system operations that a transaction may use.
+
+    Args:
+        checkpoint: called with a label before each change. Tests kill the process or raise OSError in it.
+    """
+
+    def __init__(self, checkpoint: t.Optional[Checkpoint] = None) -> None:
+        self._checkpoint = checkpoint
+
+    def step(self, label: str) -> None:
+        """Announce the next change."""
+        if self._checkpoint is not None:
+            self._checkpoint(label)
+
+    def sync_dir(self, path: str) -> None:
+        """Make the names in a folder durable."""
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def make_dir(self, path: str, mode: int = 0o755) -> None:
+        """Create one folder whatever the umask says; its parent must exist."""
+        self.step("mkdir " + path)
+        os.mkdir(path, mode)
+        os.chmod(path, mode)
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename within one file system and make it durable in both folders."""
+        self.step("rename {0} {1}".format(source, target))
+        os.rename(source, target)
+        for folder in {os.path.dirname(source), os.path.dirname(target)}:
+            self.sync_dir(folder)
+
+    def point(self, link: str, target: str, scratch: str) -> None:
+        """Make the symbolic link C(link) point to C(target) in one step.
+
+        Args:
+            link: path of the link, which may exist.
+            target: text of the link.
+            scratch: path beside it on the same file system, for the new link before it takes the place.
+        """
+        self.remove(scratch)
+        self.step("symlink " + scratch)
+        os.symlink(target, scratch)
+        self.step("switch {0} to {1}".format(link, target))
+        os.replace(scratch, link)
+        self.sync_dir(os.path.dirname(link))
+
+    def write_json(self, path: str, data: t.Any) -> None:
+        """Replace a small file in one step; only the owner can read it."""
+        scratch = path + ".tmp"
+        try:
+            self.step("write " + path)
+            handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(handle, "w") as stream:
+                json.dump(data, stream, sort_keys=True)
+                stream.flush()
+                os.fsync(stream.fileno())
+            self.step("replace " + path)
+            os.replace(scratch, path)
+            self.sync_dir(os.path.dirname(path))
+        except OSError:
+            self.remove(scratch)
+            raise
+
+    def remove(self, path: str) -> None:
+        """Remove a file or link; it may be absent."""
+        if os.path.lexists(path):
+            self.step("unlink " + path)
+            os.unlink(path)
+            self.sync_dir(os.path.dirname(path))
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a folder and all in it, never following links; it may be absent."""
+        if os.path.lexists(path):
+            self.step("rmtree " + path)
+            shutil.rmtree(path)
+            self.sync_dir(os.path.dirname(path))
+
+    def remove_empty(self, path: str) -> None:
+        """Remove a folder if there is nothing in it."""
+        if os.path.isdir(path) and not os.listdir(path):
+            self.step("rmdir " + path)
+            os.rmdir(path)
+
+    def free(self, path: str) -> int:
+        """Return the bytes this process may still write where C(path) is."""
+        stat = os.statvfs(path)
+        return stat.f_bavail * stat.f_frsize
+
+
+def existing_ancestor(path: str) -> str:
+    """Return C(path), or the nearest folder above it that exists."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def missing_dirs(path: str) -> t.List[str]:
+    """List the folders that must be created for C(path) to exist, topmost first."""
+    missing = []  # type: t.List[str]
+    while not os.path.lexists(path):
+        missing.insert(0, path)
+        path = os.path.dirname(path)
+    return missing

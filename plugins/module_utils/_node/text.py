@@ -1,0 +1,50 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+"""Make text from machines safe to show: printable, short and without secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import typing as t
+import urllib.parse
+
+#: Largest result in bytes of JSON; the rest of 2,000 is for what Ansible adds.
+RESULT_BYTES = 1700
+
+
+def tidy(text: str, limit: int = 200) -> str:
+    """Return C(text) on one line, with only printable characters, cut to C(limit) characters."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[: limit * 8]).split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def scrubber(url: str) -> t.Callable[[str], str]:
+    """Return a function that hides C(url) in a text, and alone its user part and its query (the signature)."""
+    secrets = [url, urllib.parse.unquote(url)]
+    with contextlib.suppress(ValueError):
+        parts = urllib.parse.urlsplit(url)
+        values = [value for key, value in urllib.parse.parse_qsl(parts.query) if len(value) >= 8]
+        secrets += [parts.query, parts.password or "", *values]
+    hidden = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+
+    def scrub(text: str) -> str:
+        for secret in hidden:
+            text = text.replace(secret, "********")
+        return text
+
+    return scrub
+
+
+def fit(result: t.Dict[str, t.Any], limit: int = RESULT_BYTES) -> t.Dict[str, t.Any]:
+    """Shorten C(result["msg"]) until the result is at most C(limit) bytes as JSON."""
+    excess = len(json.dumps(result)) - limit
+    while excess > 0 and len(result["msg"]) > 20:
+        kept = max(20, len(result["msg"]) - max(excess // 6, 8))
+        result = dict(result, msg=tidy(result["msg"], kept))
+        excess = len(json.dumps(result)) - limit
+    return result

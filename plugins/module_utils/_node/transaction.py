@@ -1,0 +1,318 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+"""One patch of one program on this node as one transaction, whatever kind of patch it is.
+
+lock, recover, probe, decide, check, [steps of the kind], switch, health, verify, commit. A failure before the switch
+leaves the node as it was; one after it rolls back and proves the old version. The journal is written before each phase.
+What a kill leaves is finished or undone by the next one.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import os
+import typing as t
+
+from .._core import versions
+from .._core.outcomes import CURRENT, FAILED, PATCHED, ROLLED_BACK
+from . import errors
+from .commands import Commands, found
+from .errors import PatchError
+from .journal import SCHEMA, Entry, Journal
+from .lock import node_lock
+from .result import Report
+
+#: The phase from which a transaction is finished, not undone.
+COMMIT = "commit"
+#: The phase from which the link may point to the new version.
+SWITCH = "switch"
+
+Undo = t.Dict[str, t.Any]
+
+
+class Kind(abc.ABC):
+    """How one kind of patch gets a version onto a node. A new kind is a new class, entered where Patch is built."""
+
+    #: Names the kind in the journal.
+    kind = ""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Raise PatchError when the patch cannot work here; change nothing."""
+
+    @abc.abstractmethod
+    def plan(self) -> Undo:
+        """Return, as JSON data, all that undo() and finish() need, before anything is changed."""
+
+    @abc.abstractmethod
+    def steps(self, undo: Undo) -> t.List[t.Tuple[str, t.Callable[[], None]]]:
+        """Return the named steps up to the switch; the running program must not notice them."""
+
+    @abc.abstractmethod
+    def switch(self, undo: Undo) -> None:
+        """Make the new version the one that runs."""
+
+    @abc.abstractmethod
+    def undo(self, undo: Undo, phase: str) -> None:
+        """Put the node back from any state a crash in C(phase) can leave, also from an interrupted undo()."""
+
+    @abc.abstractmethod
+    def finish(self, undo: Undo) -> None:
+        """Tidy up behind a proven version; may be repeated."""
+
+
+class Settings(t.NamedTuple):
+    """What a transaction wants, whatever its kind."""
+
+    name: str
+    fixed_in: str
+    target: str
+    probe: t.Mapping[str, t.Any]
+    health: t.Optional[t.Mapping[str, t.Any]]
+    allow_downgrade: bool
+    install_missing: bool
+    state_dir: str
+    lock_timeout: float
+    check_mode: bool
+
+
+class Patch:
+    """Run one transaction.
+
+    Args:
+        settings: what is wanted.
+        kinds: every kind by name, to recover what an earlier run began.
+        kind: the kind of this patch.
+        commands: how to probe.
+        journal: where to record phases.
+        report: where to say how it went.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        kinds: t.Mapping[str, Kind],
+        kind: Kind,
+        commands: Commands,
+        journal: Journal,
+        report: Report,
+    ) -> None:
+        self._want = settings
+        self._kinds = kinds
+        self._kind = kind
+        self._commands = commands
+        self._journal = journal
+        self._report = report
+        self._pending = None  # type: t.Optional[Entry]
+
+    def run(self) -> None:
+        """Do it all and leave the answer in the report; bad input never raises."""
+        try:
+            if not self._want.check_mode:
+                os.makedirs(self._want.state_dir, 0o700, exist_ok=True)
+            with contextlib.ExitStack() as stack:
+                with self._report.step("lock"):
+                    path = os.path.join(self._want.state_dir, "lock")
+                    stack.enter_context(node_lock(path, self._want.lock_timeout, not self._want.check_mode))
+                self._locked()
+        except PatchError as error:
+            self._report.end(FAILED, error.reason, self._name(error.message))
+        except OSError as error:
+            problem = errors.from_os_error(error, self._want.state_dir)
+            self._report.end(FAILED, problem.reason, self._name(problem.message))
+
+    def _name(self, message: str) -> str:
+        return "{0}: {1}".format(self._want.name, message)
+
+    def _locked(self) -> None:
+        finished = self._recover()
+        before = self._report.before = self._report.after = self._probe()
+        verdict = self._verdict(before)
+        if verdict is not None and finished is not None and before is not None:
+            self._report.before = finished["before"]
+            self._report.end(PATCHED, "recovered", self._name("finished an interrupted patch to {0}".format(before)))
+        elif verdict is not None:
+            self._report.end(CURRENT, *verdict)
+        else:
+            self._apply(before)
+
+    # -- recover -------------------------------------------------------------------------------------------------
+
+    def _recover(self) -> t.Optional[Entry]:
+        """Finish or undo an interrupted transaction; return its entry when it was finished."""
+        entry = self._journal.load()
+        if self._want.check_mode:
+            self._pending = entry if entry is not None and entry["phase"] != COMMIT else None
+            self._report.changed = entry is not None
+            return entry if self._pending is None else None
+        self._journal.sweep()
+        if entry is None:
+            return None
+        with self._report.step("recover"):
+            kind = self._kinds.get(entry["kind"])
+            if kind is None:
+                raise PatchError(
+                    "journal_invalid", "{0} is of a newer patchwave; use that one".format(self._journal.path)
+                )
+            self._report.changed = True
+            try:
+                if entry["phase"] == COMMIT:
+                    kind.finish(entry["undo"])
+                else:
+                    kind.undo(entry["undo"], entry["phase"])
+            except OSError as error:
+                problem = errors.from_os_error(error, "dest")
+                message = "cannot recover an interrupted patch: {0}".format(problem.message)
+                raise PatchError("rollback_failed", message) from None
+            self._journal.remove()
+        self._report.log.event("recovered", phase=entry["phase"], target=entry["target"])
+        return entry if entry["phase"] == COMMIT else None
+
+    # -- decide --------------------------------------------------------------------------------------------------
+
+    def _probe(self) -> t.Optional[str]:
+        if self._pending is not None:  # check mode: what the probe will say once the real run has recovered
+            before = self._pending["before"]
+            return before if before is None else str(before)
+        with self._report.step("probe"):
+            version = self._commands.probe(self._want.probe)
+        self._report.log.event("probed", version=version)
+        return version
+
+    def _verdict(self, before: t.Optional[str]) -> t.Optional[t.Tuple[str, str]]:
+        """Return (reason, message) when there is nothing to do."""
+        want = self._want
+        if before is None:
+            if want.install_missing:
+                return None
+            return "not_installed", self._name("not on this node ({0} is missing)".format(want.probe["command"][0]))
+        fixed = versions.compare(before, want.fixed_in) >= 0
+        too_new = want.allow_downgrade and versions.compare(before, want.target) > 0
+        if not fixed or too_new:
+            return None
+        return "already_fixed", self._name("{0} is not vulnerable (fixed in {1})".format(before, want.fixed_in))
+
+    def _check(self, before: t.Optional[str]) -> None:
+        want = self._want
+        if before is not None and versions.compare(want.target, before) < 0 and not want.allow_downgrade:
+            message = "{0} is lower than the node's {1}; set allow_downgrade if that is meant".format(
+                want.target, before
+            )
+            raise PatchError("downgrade_refused", message)
+        if self._pending is None:
+            self._kind.check()
+
+    # -- apply ---------------------------------------------------------------------------------------------------
+
+    def _apply(self, before: t.Optional[str]) -> None:
+        self._check(before)
+        down = before is not None and versions.compare(self._want.target, before) < 0
+        done = ("downgraded" if down else "upgraded", "{0} -> {1}".format(before or "not installed", self._want.target))
+        if self._want.check_mode:
+            self._report.after, self._report.changed = self._want.target, True
+            self._report.end(PATCHED, done[0], self._name("would be {0}, {1}".format(*done)))
+            return
+        entry = self._prepare(before)
+        try:
+            self._phase(entry, SWITCH)
+            with self._report.step("switch"):
+                self._kind.switch(entry["undo"])
+            self._prove()
+            self._phase(entry, COMMIT)
+        except PatchError as error:
+            self._roll_back(entry, error)
+        except OSError as error:
+            self._roll_back(entry, errors.from_os_error(error, "dest or state_dir"))
+        else:
+            self._commit(entry, done)
+
+    def _phase(self, entry: Entry, phase: str) -> None:
+        entry["phase"] = phase
+        self._journal.write(entry)
+
+    def _prepare(self, before: t.Optional[str]) -> Entry:
+        """Do everything the running program does not notice; undo it all when that fails."""
+        entry = {"schema": SCHEMA, "kind": self._kind.kind, "name": self._want.name, "before": before}  # type: Entry
+        entry.update(target=self._want.target, undo=self._kind.plan())
+        try:
+            for name, step in self._kind.steps(entry["undo"]):
+                self._phase(entry, name)
+                with self._report.step(name):
+                    step()
+        except OSError as error:
+            raise self._clear(entry, errors.from_os_error(error, "dest or state_dir")) from None
+        except PatchError as error:
+            raise self._clear(entry, error) from None
+        return entry
+
+    def _clear(self, entry: Entry, cause: PatchError) -> PatchError:
+        """Undo the steps before the switch and return what to raise."""
+        try:
+            self._kind.undo(entry["undo"], entry["phase"])
+            self._journal.remove()
+        except OSError as error:
+            text = os.strerror(error.errno) if error.errno else type(error).__name__
+            return PatchError(cause.reason, "{0}; leftovers stay until the next run ({1})".format(cause.message, text))
+        return cause
+
+    def _prove(self) -> None:
+        """Raise PatchError unless the new version is healthy and says that it is the new version."""
+        if self._want.health is not None:
+            with self._report.step("health"):
+                self._commands.check_health(self._want.health)
+        with self._report.step("verify"):
+            version = self._commands.probe(self._want.probe)
+        self._report.log.event("verified", version=version)
+        if version is None or versions.compare(version, self._want.target) != 0:
+            message = "the probe says {0}, not {1}; check archive.version and that the probe runs dest/current".format(
+                version or "not installed", self._want.target
+            )
+            raise PatchError("wrong_version", message)
+
+    def _commit(self, entry: Entry, done: t.Tuple[str, str]) -> None:
+        note = ""
+        try:
+            with self._report.step("commit"):
+                self._kind.finish(entry["undo"])
+                self._journal.remove()
+        except OSError as error:
+            note = "; tidying up is left to the next run ({0})".format(os.strerror(error.errno or 0))
+        self._report.after, self._report.changed = self._want.target, True
+        self._report.end(PATCHED, done[0], self._name("{0}{1}".format(" ".join(done), note)))
+
+    # -- roll back -----------------------------------------------------------------------------------------------
+
+    def _roll_back(self, entry: Entry, cause: PatchError) -> None:
+        before = entry["before"]
+        self._report.log.event("rolling_back", reason=cause.reason, message=cause.message)
+        try:
+            with self._report.step("rollback"):
+                self._report.after = None
+                self._kind.undo(entry["undo"], entry["phase"])
+                self._journal.remove()
+                self._prove_old(before)
+        except (PatchError, OSError) as error:
+            text = error.message if isinstance(error, PatchError) else errors.from_os_error(error, "dest").message
+            self._report.changed = True
+            message = "{0}; then rolling back to {1} failed: {2}; look at this node now".format(
+                cause.message, before, text
+            )
+            self._report.end(FAILED, "rollback_failed", self._name(message))
+            return
+        self._report.after = before
+        back = "{0} is back and proven".format(before) if before else "removed again"
+        self._report.end(ROLLED_BACK, cause.reason, self._name("{0}; {1}".format(cause.message, back)))
+
+    def _prove_old(self, before: t.Optional[str]) -> None:
+        """Raise PatchError unless the node is at C(before) and healthy; a health command it never had is not run."""
+        version = self._commands.probe(self._want.probe)
+        self._report.after = version
+        if version != before:
+            raise PatchError("wrong_version", "the probe says {0}".format(version or "not installed"))
+        if before is not None and self._want.health is not None and found(self._want.health["command"][0]):
+            self._commands.check_health(self._want.health)

@@ -1,0 +1,268 @@
+#!/usr/bin/python
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Patch one third-party program on the node this runs on."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: software_patch
+short_description: Patch one third-party program as one transaction
+version_added: 0.1.0
+author:
+  - "Patchwave contributors (@patchwave)"
+description:
+  - Brings one program on the managed node to a version that is not vulnerable, from an archive with a known checksum.
+  - Versions live side by side in O(dest); the link C(current) in it is switched in one step.
+  - The new version must pass its health check and report its version through the probe. Otherwise the old version is
+    put back and proven in the same way.
+  - Killed at any point, the next run finishes or undoes what was begun. The node is always at exactly one version.
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check_mode and return changed status prediction without modifying target.
+    details:
+      - Nothing is downloaded, so a wrong checksum or a damaged archive shows in the real run only.
+  diff_mode:
+    support: full
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+  idempotent:
+    support: full
+    description:
+      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+options:
+  name:
+    description:
+      - Name of the program in logs, reports and state files.
+      - Up to 64 letters, digits and C(._+-), the first a letter or digit.
+    type: str
+    required: true
+  fixed_in:
+    description:
+      - First version that is not vulnerable. A node at this version or a higher one is left alone.
+      - Quote versions in YAML, or V(1.10) becomes the number 1.1.
+      - Numbers compare as numbers; a leading C(v) and build metadata do not count.
+      - C(rc1), C(-beta), C(a1) and words that are not known sort before the release.
+      - C(p1) and a single letter without a number, as in C(1.1.1w), sort after it.
+    type: str
+    required: true
+  archive:
+    description: The archive that holds the fixed version.
+    type: dict
+    required: true
+    suboptions:
+      url:
+        description:
+          - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
+          - It may be a presigned URL and is a secret. It is in no result, log or journal.
+        type: str
+        required: true
+      sha256:
+        description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is unpacked that does not match.
+        type: str
+        required: true
+      version:
+        description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
+        type: str
+        required: true
+      strip:
+        description: How many leading parts to remove from each path in the archive.
+        type: int
+        default: 0
+      format:
+        description: V(auto) looks at the content. V(tar) reads plain, gzip, bzip2 and xz archives.
+        type: str
+        choices: [auto, tar, zip]
+        default: auto
+  dest:
+    description:
+      - Absolute path of the folder of all versions, such as C(/opt/just). It belongs to this program alone.
+      - The archive is unpacked into a folder named after its version. The link C(current) points to the version in use.
+    type: path
+    required: true
+  probe:
+    description: How to learn the version on the node.
+    type: dict
+    required: true
+    suboptions:
+      command:
+        description:
+          - Program and arguments; no shell is involved. It should run the program through the link in O(dest).
+          - A program that is not there means that the software is not installed.
+        type: list
+        elements: str
+        required: true
+      pattern:
+        description:
+          - Regular expression with one group around the version, searched in the first 64 KiB of its output.
+          - The default finds the first dotted number.
+        type: str
+        default: >-
+          (?<![\d.])(\d+(?:\.\d+)+(?:[-.~]?(?:dev|alpha|beta|preview|pre|rc|a|b|c|m|p)[-.]?\d+|[-.~]?(?:dev|alpha|beta|rc)|[a-z](?![0-9A-Za-z]))?)
+      timeout:
+        description: Seconds after which it is killed.
+        type: int
+        default: 10
+  health:
+    description: How to learn that the program works. Without it the probe alone decides.
+    type: dict
+    suboptions:
+      command:
+        description: Program and arguments; no shell is involved. Exit code 0 means healthy.
+        type: list
+        elements: str
+        required: true
+      retries:
+        description: How often to try again after a failure.
+        type: int
+        default: 3
+      delay:
+        description: Seconds between tries.
+        type: float
+        default: 1.0
+      timeout:
+        description: Seconds after which one try is killed.
+        type: int
+        default: 10
+  keep:
+    description:
+      - How many old versions to keep, at least V(1). The version that was replaced is always kept.
+      - Only versions that this module has installed or replaced are ever removed.
+    type: int
+    default: 1
+  allow_downgrade:
+    description:
+      - Also bring nodes above O(archive.version) to that version, for example when the newer versions are the bad ones.
+      - Otherwise such nodes are left alone, since O(archive.version) is O(fixed_in) or higher.
+    type: bool
+    default: false
+  install_missing:
+    description: Install the program where the probe's command is missing.
+    type: bool
+    default: false
+  state_dir:
+    description: Absolute path of a folder for the lock, the journal, the log and the list of installed versions.
+    type: path
+    default: /var/lib/patchwave
+  lock_timeout:
+    description: Seconds to wait for another patch run on this node.
+    type: int
+    default: 60
+notes:
+  - Needs Python 3.8 or later on the node, and no packages.
+  - The module does not restart services. Let the health command do it where the running process must be the new one.
+"""
+
+EXAMPLES = r"""
+- name: Patch just
+  patchwave.aws.software_patch:
+    name: just
+    fixed_in: "1.36.0"
+    archive:
+      url: https://artifacts.example.com/just-1.36.0-x86_64-unknown-linux-musl.tar.gz
+      sha256: 18bd2c0e8d4d8c1c7d4b4c8c1c5a6f5d7a6c3b2e1f0a9d8c7b6a594837261504
+      version: "1.36.0"
+    dest: /opt/just
+    probe:
+      command: [/opt/just/current/just, --version]
+
+- name: Patch a server, prove that it answers, and keep two old versions
+  patchwave.aws.software_patch:
+    name: gitea
+    fixed_in: "1.22.5"
+    archive:
+      url: "{{ gitea_presigned_url }}"
+      sha256: "{{ gitea_sha256 }}"
+      version: "1.22.6"
+      strip: 1
+    dest: /opt/gitea
+    probe:
+      command: [/opt/gitea/current/gitea, --version]
+      pattern: 'version (\S+)'
+    health:
+      command: [/usr/local/sbin/gitea-restart-and-check]
+      retries: 5
+      delay: 2
+    keep: 2
+"""
+
+RETURN = r"""
+name:
+  description: The program.
+  returned: always
+  type: str
+  sample: just
+outcome:
+  description:
+    - V(patched), the archive's version is in place and proven (in check mode, would be).
+    - V(current), there was nothing to do.
+    - V(rolled_back), the new version failed and the old one is back and proven.
+    - V(failed), see RV(reason). The node is as before unless RV(reason) is V(rollback_failed).
+  returned: always
+  type: str
+  sample: patched
+reason:
+  description:
+    - Why, in one word that does not change between releases.
+    - "With V(patched): V(upgraded), V(downgraded), or V(recovered) when an interrupted run had only to be finished."
+    - "With V(current): V(already_fixed), V(not_installed)."
+    - "With V(failed) and nothing touched: V(bad_definition), V(locked), V(journal_invalid), V(probe_failed),
+      V(downgrade_refused), V(dest_conflict), V(health_missing), V(not_writable), V(no_space), V(io_error),
+      V(download_failed), V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
+    - "With V(rolled_back): V(health_failed), V(wrong_version), V(probe_failed), or a file system error as above."
+    - "With V(failed) and work for a person: V(rollback_failed)."
+  returned: always
+  type: str
+  sample: upgraded
+msg:
+  description: What happened, where, and what to do, in one line.
+  returned: always
+  type: str
+  sample: "just: upgraded 1.35.0 -> 1.36.0"
+version_before:
+  description: The version found, or null when there was none or it was not looked for.
+  returned: always
+  type: str
+  sample: 1.35.0
+version_after:
+  description: The version at the end, as the probe reports it; null when there is none or it is not known.
+  returned: always
+  type: str
+  sample: 1.36.0
+seconds:
+  description: Seconds spent in each step that was run, and in total.
+  returned: always
+  type: dict
+  sample: {lock: 0.0, probe: 0.004, fetch: 1.203, stage: 0.18, place: 0.002, switch: 0.001, verify: 0.004, total: 1.399}
+log:
+  description: Path on the node of the log, one JSON object a line.
+  returned: always
+  type: str
+  sample: /var/lib/patchwave/software_patch.log
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._core.software import DEFINITION
+from ..module_utils._node.software import diff, patch_software
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=dict(name=dict(type="str", required=True), **DEFINITION),
+        supports_check_mode=True,
+    )
+    result = patch_software(module.params, module.run_command, check_mode=module.check_mode)
+    # Answers are read in bulk over a channel that cuts at 2,500 characters; the arguments are known to who sent them.
+    result["invocation"] = {"module_args": {"name": result["name"]}}
+    if module._diff:
+        result["diff"] = diff(result)
+    if result["failed"]:
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
