@@ -53,8 +53,9 @@ def read(
     def one(job: tuple[tuple[Account, str], str]) -> tuple[list[Found], list[Unread]]:
         (access, account), region = job
         try:
-            clients = [sessions.client(name, access, region) for name in ("ec2", "ssm", "resourcegroupstaggingapi")]
-            nodes = managed_nodes(*clients, account, region, filters)
+            ec2, ssm = sessions.client("ec2", access, region), sessions.client("ssm", access, region)
+            tagging = sessions.client("resourcegroupstaggingapi", access, region)
+            nodes = managed_nodes(ec2, ssm, tagging, account, region, filters)
         except AwsError as error:
             return [], [Unread(f"account {account}, region {region}", str(error))]
         return [Found(node, access) for node in nodes], []

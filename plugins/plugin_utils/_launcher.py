@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import typing as t
 import urllib.request
 import zlib
 
@@ -31,12 +32,12 @@ INLINE_LIMIT = 2400
 MARK = "PATCHWAVE1"
 
 
-def fetch(url, sha256):
+def fetch(url: str, sha256: str) -> bytes:
     """Return the payload; three tries, then OSError. ValueError when it is not what the controller sent."""
     for attempt in range(3):
         try:
             with urllib.request.urlopen(url, timeout=30) as response:
-                payload = response.read()
+                payload = bytes(response.read())
             break
         except OSError:
             if attempt == 2:
@@ -47,7 +48,7 @@ def fetch(url, sha256):
     return payload
 
 
-def run(payload, timeout):
+def run(payload: bytes, timeout: int) -> t.Dict[str, t.Any]:
     """Run the payload as a program of its own and return the module's result (dict)."""
     folder = tempfile.mkdtemp(prefix="patchwave-")
     try:
@@ -67,7 +68,7 @@ def run(payload, timeout):
     return parse(done.stdout.decode("utf-8", "replace"), done.returncode, done.stderr.decode("utf-8", "replace"))
 
 
-def parse(stdout, code, stderr):
+def parse(stdout: str, code: int, stderr: str) -> t.Dict[str, t.Any]:
     """Find the module's JSON in its output, which other programs may have written into."""
     start = stdout.find("{")
     try:
@@ -81,7 +82,7 @@ def parse(stdout, code, stderr):
     return result
 
 
-def encode(result):
+def encode(result: t.Dict[str, t.Any]) -> str:
     """Return the one line that carries a result."""
     text = json.dumps(result, separators=(",", ":"))
     if len(text) <= INLINE_LIMIT:
@@ -89,7 +90,7 @@ def encode(result):
     return MARK + "Z " + base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
 
 
-def main(argument):
+def main(argument: str) -> None:
     """Do it all; whatever goes wrong before the module starts is a result too, with a reason."""
     config = json.loads(base64.b64decode(argument))
     try:

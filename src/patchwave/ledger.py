@@ -25,12 +25,17 @@ class Ledger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+", encoding="utf-8")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PatchwaveError(f"{path}: another patchwave apply is running on this rollout; wait for it") from error
         except OSError as error:
             raise PatchwaveError(f"{path}: cannot be written: {error.strerror}") from error
-        self.lines = self._read()
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.lines = self._read()
+        except BlockingIOError as error:
+            self.close()
+            raise PatchwaveError(f"{path}: another patchwave apply is running on this rollout; wait for it") from error
+        except PatchwaveError:
+            self.close()
+            raise
 
     def _read(self) -> list[dict[str, Any]]:
         self._file.seek(0)

@@ -21,8 +21,8 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
     Returns:
         `schema` (int), `rollout` (dict: name, plan, software, version, fixed_in, transport, started, finished, runs,
         error_budget, unreachable_budget, stopped), `totals` (dict of outcome to int, every outcome), and `nodes` (list
-        of dict: host, id, name, account, region, patch_group, wave, outcome, version_before, version_after, reason, msg,
-        seconds), in the order of the plan.
+        of dict in the order of the plan: host, id, name, account, region, patch_group, wave, outcome, version_before,
+        version_after, reason, msg, seconds).
     """
     results = ledger.results()
     nodes = [_node(node._asdict(), results.get(node.host)) for wave in plan.waves for node in wave.nodes]

@@ -14,7 +14,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.errors import AWSErrorH
 from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
 
 
-class AwsError(AnsibleAWSError):
+class AwsError(AnsibleAWSError):  # type: ignore[misc]
     """An AWS call failed; str() is one line."""
 
     @property

@@ -13,19 +13,20 @@ and 3 stops after the fourth. Failed nodes stay charged.
 from __future__ import annotations
 
 import re
+import typing as t
 
 from .outcomes import CHARGED, UNREACHABLE
 
 
-def allowed(value, nodes):
+def allowed(value: t.Union[int, str], nodes: int) -> int:
     """Turn a budget as users write it into a number of nodes.
 
     Args:
-        value (int or str): a number of nodes, or a percentage such as C("5%"), which is rounded down.
-        nodes (int): the size of what the percentage is of.
+        value: a number of nodes, or a percentage such as C("5%"), which is rounded down.
+        nodes: the size of what the percentage is of.
 
     Returns:
-        int: how many nodes may fail.
+        How many nodes may fail.
 
     Raises:
         ValueError: neither a whole number from 0 nor a percentage from 0% to 100%.
@@ -37,27 +38,27 @@ def allowed(value, nodes):
     return number * nodes // 100 if match.group(2) else number
 
 
-class Budget(object):
+class Budget:
     """The two budgets of a rollout, errors and unreachable nodes, and what has been charged to them."""
 
-    def __init__(self, errors, unreachable):
+    def __init__(self, errors: int, unreachable: int) -> None:
         """Args are numbers of nodes, as returned by allowed()."""
         self.errors = errors
         self.unreachable = unreachable
         self.charged = {"errors": 0, "unreachable": 0}
 
-    def charge(self, outcome):
+    def charge(self, outcome: str) -> None:
         """Charge one node's outcome (a word of OUTCOMES) to the budget it belongs to, if any."""
         if outcome in CHARGED:
             self.charged["errors"] += 1
         elif outcome == UNREACHABLE:
             self.charged["unreachable"] += 1
 
-    def errors_left(self):
+    def errors_left(self) -> int:
         """Return how many more nodes may fail, 0 or more."""
         return max(0, self.errors - self.charged["errors"])
 
-    def exceeded(self):
+    def exceeded(self) -> t.Optional[str]:
         """Return why the rollout must stop as one line, or None while it may go on."""
         for kind, limit in (("errors", self.errors), ("unreachable", self.unreachable)):
             if self.charged[kind] > limit:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from collections import Counter
 
 PATCHED = "patched"
@@ -42,14 +43,14 @@ CHARGED = frozenset((FAILED, ROLLED_BACK, RESTORED, UNKNOWN))
 RIGHT = frozenset((PATCHED, CURRENT))
 
 
-def totals(outcomes):
+def totals(outcomes: t.Iterable[str]) -> t.Dict[str, int]:
     """Count nodes by outcome.
 
     Args:
-        outcomes (iterable of str): one word per node.
+        outcomes: one word per node.
 
     Returns:
-        dict: every word of OUTCOMES with its count, zeros included, in report order.
+        Every word of OUTCOMES with its count, zeros included, in report order.
     """
     counts = Counter(outcomes)
     return {word: counts[word] for word in OUTCOMES}

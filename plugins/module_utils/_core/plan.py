@@ -10,38 +10,59 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import namedtuple
+import typing as t
 
-#: A managed node as a plan and a report know it; every field is a str, host is its name in the inventory.
-Node = namedtuple("Node", "host id name account region patch_group wave")
 
-#: name (str): the inventory group; nodes (tuple of Node), sorted by host.
-Wave = namedtuple("Wave", "name nodes")
+class Node(t.NamedTuple):
+    """A managed node as a plan and a report know it; host is its name in the inventory."""
 
-#: What a rollout does. rollout, software (str), definition (dict), error_budget and unreachable_budget (int, nodes),
-#: transport (str), waves (tuple of Wave).
-Plan = namedtuple("Plan", "rollout software definition transport error_budget unreachable_budget waves")
+    host: str
+    id: str
+    name: str
+    account: str
+    region: str
+    patch_group: str
+    wave: str
+
+
+class Wave(t.NamedTuple):
+    """An inventory group and its nodes, sorted by host."""
+
+    name: str
+    nodes: t.Tuple[Node, ...]
+
+
+class Plan(t.NamedTuple):
+    """What a rollout does; budgets are numbers of nodes."""
+
+    rollout: str
+    software: str
+    definition: t.Dict[str, t.Any]
+    transport: str
+    error_budget: int
+    unreachable_budget: int
+    waves: t.Tuple[Wave, ...]
 
 
 class EmptyWave(ValueError):
     """A wave that no node in scope is in; args are its index, its name and the group names that would do."""
 
 
-def make_waves(names, groups, hostvars):
+def make_waves(
+    names: t.Sequence[str], groups: t.Mapping[str, t.Iterable[str]], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]
+) -> t.Tuple[Wave, ...]:
     """Put every node in the first of the named waves that it is in.
 
     Args:
-        names (list of str): inventory groups, in the order in which they are patched.
-        groups (dict of str to list of str): inventory group to host names.
-        hostvars (dict of str to dict): host name to its variables.
-
-    Returns:
-        tuple of Wave.
+        names: inventory groups, in the order in which they are patched.
+        groups: inventory group to host names.
+        hostvars: host name to its variables.
 
     Raises:
         EmptyWave: no node is in the group, or each one is in an earlier wave.
     """
-    waves, taken = [], set()
+    waves = []  # type: t.List[Wave]
+    taken = set()  # type: t.Set[str]
     for index, name in enumerate(names):
         hosts = sorted(set(groups.get(name, ())) - taken)
         if not hosts:
@@ -51,8 +72,8 @@ def make_waves(names, groups, hostvars):
     return tuple(waves)
 
 
-def _node(host, variables, wave):
-    def text(key, default=""):
+def _node(host: str, variables: t.Mapping[str, t.Any], wave: str) -> Node:
+    def text(key: str, default: str = "") -> str:
         return str(variables.get(key) or default)
 
     return Node(
@@ -66,8 +87,8 @@ def _node(host, variables, wave):
     )
 
 
-def plan_hash(plan):
+def plan_hash(plan: Plan) -> str:
     """Return the SHA-256 of the plan as 64 hex digits: same nodes, waves, budgets and definition, same hash."""
-    content = plan._asdict()
+    content = dict(plan._asdict())
     content["waves"] = [[wave.name, [list(node) for node in wave.nodes]] for wave in plan.waves]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()

@@ -13,6 +13,9 @@ same spec here, on the controller, and every problem names the key in the file.
 from __future__ import annotations
 
 import difflib
+import typing as t
+
+Spec = t.Mapping[str, t.Mapping[str, t.Any]]
 
 _TYPES = {
     "str": (str,),
@@ -23,23 +26,23 @@ _TYPES = {
     "list": (list,),
     "dict": (dict,),
     "raw": (object,),
-}
+}  # type: t.Dict[str, t.Tuple[type, ...]]
 
 
-def problems(spec, data, where=""):
+def problems(spec: Spec, data: t.Any, where: str = "") -> t.List[str]:
     """List what is wrong with data.
 
     Args:
-        spec (dict): an argument spec; C(type), C(required), C(choices), C(elements) and C(options) are used.
+        spec: an argument spec; C(type), C(required), C(choices), C(elements) and C(options) are used.
         data: what the file holds; must be a dict.
-        where (str): the path of data in its file, such as C(software.just), for the messages.
+        where: the path of data in its file, such as C(software.just), for the messages.
 
     Returns:
-        list of str: one line a problem, each naming the key; empty when data fits.
+        One line a problem, each naming the key; empty when data fits.
     """
     if not isinstance(data, dict):
         return ["{0}: must be a mapping, not {1}".format(where or "the file", type(data).__name__)]
-    found = []
+    found = []  # type: t.List[str]
     for key in data:
         if key not in spec:
             found.append(_unknown(spec, key, where))
@@ -53,14 +56,14 @@ def problems(spec, data, where=""):
     return found
 
 
-def _unknown(spec, key, where):
+def _unknown(spec: Spec, key: t.Any, where: str) -> str:
     path = "{0}.{1}".format(where, key) if where else str(key)
     close = difflib.get_close_matches(str(key), spec, n=1)
     hint = "did you mean '{0}'?".format(close[0]) if close else "known keys: {0}".format(", ".join(sorted(spec)))
     return "{0}: unknown key; {1}".format(path, hint)
 
 
-def _value_problems(option, value, path):
+def _value_problems(option: t.Mapping[str, t.Any], value: t.Any, path: str) -> t.List[str]:
     wanted = option.get("type", "str")
     if not isinstance(value, _TYPES[wanted]) or (isinstance(value, bool) and wanted in ("int", "float")):
         return ["{0}: must be {1}, not {2!r}".format(path, wanted, value)]
@@ -69,8 +72,8 @@ def _value_problems(option, value, path):
     if wanted == "dict" and option.get("options"):
         return problems(option["options"], value, path)
     if wanted == "list":
-        found = []
-        for index, element in enumerate(value):
+        found = []  # type: t.List[str]
+        for index, element in enumerate(t.cast("t.List[t.Any]", value)):
             inner = {"type": option.get("elements", "raw"), "options": option.get("options")}
             found.extend(_value_problems(inner, element, "{0}[{1}]".format(path, index)))
         return found

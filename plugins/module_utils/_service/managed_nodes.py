@@ -43,7 +43,7 @@ class ManagedNode(t.NamedTuple):
 
 def account_id(sessions: Sessions, access: Account, region: str) -> str:
     """Return the 12-digit id of an account that is entered this way; the first call that shows bad credentials."""
-    return caller_account(sessions.client("sts", access, region))
+    return str(caller_account(sessions.client("sts", access, region)))
 
 
 def patch_group(tags: dict[str, str]) -> str:

@@ -1,0 +1,42 @@
+#!/usr/bin/python
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_result
+short_description: Make a node's result from run_module an ordinary Ansible result
+version_added: 0.1.0
+author: Patchwave contributors (@patchwave)
+description:
+  - M(patchwave.aws.run_module) runs once for a whole batch. This task gives each node its own result back, so that the
+    play recap, C(rescue), handlers and AWX see every node for itself.
+  - It runs on the controller and connects to nothing.
+attributes:
+  check_mode:
+    description: The same in check mode.
+    support: full
+  diff_mode:
+    description: A diff in the result is shown.
+    support: full
+options:
+  result:
+    description: The node's result, C(results[inventory_hostname]) of M(patchwave.aws.run_module).
+    type: dict
+    required: true
+seealso:
+  - module: patchwave.aws.run_module
+"""
+
+EXAMPLES = r"""
+- name: Take the node's own result
+  patchwave.aws.node_result:
+    result: "{{ batch.results[inventory_hostname] }}"
+"""
+
+RETURN = r"""
+outcome:
+  description: How the node ended, one of Patchwave's words such as C(patched) or C(unreachable), where there is one.
+  returned: when the module is one of this collection or the node gave no result
+  type: str
+  sample: patched
+"""

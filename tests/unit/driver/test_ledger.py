@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from patchwave.errors import PatchwaveError
+from patchwave.ledger import Ledger
+
+
+def test_what_was_written_is_there_the_next_time(tmp_path: Path) -> None:
+    first = Ledger(tmp_path / "new" / "ledger.jsonl")
+    first.write("node", host="a", outcome="failed")
+    first.write("node", host="a", outcome="patched")
+    first.write("node", host="b", outcome="current")
+    first.close()
+    second = Ledger(tmp_path / "new" / "ledger.jsonl")
+    assert {host: line["outcome"] for host, line in second.results().items()} == {"a": "patched", "b": "current"}
+    second.write("finished", stopped=None)
+    second.close()
+    lines = (tmp_path / "new" / "ledger.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["node", "node", "node", "finished"]
+
+
+def test_a_line_that_a_crash_cut_counts_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(
+        '{"event": "node", "host": "a", "outcome": "patched"}\n{"event": "node", "host": "ü', encoding="utf-8"
+    )
+    ledger = Ledger(path)
+    ledger.write("node", host="c", outcome="current")
+    ledger.close()
+    assert [json.loads(line)["host"] for line in path.read_text().splitlines()] == ["a", "c"]
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    first = Ledger(tmp_path / "ledger.jsonl")
+    with pytest.raises(PatchwaveError, match=r"another patchwave apply is running"):
+        Ledger(tmp_path / "ledger.jsonl")
+    first.close()
+    Ledger(tmp_path / "ledger.jsonl").close()
+
+
+def test_a_damaged_ledger_is_said_to_be_damaged(tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").write_text("nonsense\n")
+    with pytest.raises(PatchwaveError, match="is damaged"):
+        Ledger(tmp_path / "ledger.jsonl")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PatchwaveError, match="cannot be written"):
+        Ledger(tmp_path / "file" / "ledger.jsonl")

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Node, Plan, Wave
+
+from patchwave import report
+from patchwave.ledger import Ledger
+
+HOSTILE = '<script>alert(1)</script>{{ 7*7 }}"'
+
+
+def make(tmp_path: Path) -> dict[str, object]:
+    nodes = tuple(Node(host, host, HOSTILE, "123456789012", "eu-central-1", "web", "wave_1") for host in "ab")
+    definition = {"fixed_in": "2", "archive": {"version": "2.1"}}
+    plan = Plan("urgent", "just", definition, "run_command", 1, 1, (Wave("wave_1", nodes),))
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.write("started", plan="0" * 64)
+    ledger.write(
+        "node", host="a", outcome="failed", reason="no_space", msg=HOSTILE, version_before="1", version_after="1"
+    )
+    ledger.write("finished", stopped=None)
+    content = report.content(plan, "0" * 64, ledger, "1 nodes failed, 0 allowed")
+    ledger.close()
+    return content
+
+
+def test_every_node_of_the_plan_is_in_the_report_with_its_last_result(tmp_path: Path) -> None:
+    content = make(tmp_path)
+    assert [(node["host"], node["outcome"], node["reason"]) for node in content["nodes"]] == [
+        ("a", "failed", "no_space"),
+        ("b", "skipped", "not_started"),
+    ]
+    assert (content["totals"]["failed"], content["totals"]["skipped"], content["totals"]["patched"]) == (1, 1, 0)
+    assert content["schema"] == 1
+    wanted = "id account region patch_group wave outcome version_before version_after reason".split()
+    assert set(wanted) <= set(content["nodes"][0])
+
+
+def test_both_files_are_written_and_what_nodes_say_is_escaped(tmp_path: Path) -> None:
+    content = make(tmp_path)
+    report.write(content, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "report.json").read_text()) == content
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;{{ 7*7 }}" in page
+    assert "The rollout was stopped" in page
+    assert not list(tmp_path.glob(".report*"))
+
+
+def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
+    report.write(make(tmp_path), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "http:" not in page
+    assert "https:" not in page

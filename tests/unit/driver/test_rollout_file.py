@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from patchwave.errors import PatchwaveError
+from patchwave.rollout_file import read_rollout
+
+JUST = {
+    "fixed_in": "1.42.0",
+    "archive": {"url": "s3://bucket/just.tar.gz", "sha256": "0" * 64, "version": "1.42.4"},
+    "dest": "/opt/just",
+    "probe": {"command": ["/opt/just/current/just", "--version"]},
+}
+ROLLOUT = {
+    "schema": 1,
+    "name": "urgent",
+    "inventory": "hosts.yml",
+    "catalog": "software.yml",
+    "software": "just",
+    "waves": ["wave_1"],
+    "bucket": "b",
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    (tmp_path / "hosts.yml").write_text("", encoding="utf-8")
+
+    def write(rollout: Any = None, catalog: Any = None) -> Path:
+        (tmp_path / "software.yml").write_text(yaml.safe_dump({"just": JUST} if catalog is None else catalog))
+        path = tmp_path / "rollout.yml"
+        path.write_text(rollout if isinstance(rollout, str) else yaml.safe_dump({**ROLLOUT, **(rollout or {})}))
+        return path
+
+    return write
+
+
+def test_a_good_file_is_read_with_its_defaults(write: Any, tmp_path: Path) -> None:
+    rollout = read_rollout(write())
+    assert rollout.inventory == tmp_path / "hosts.yml"
+    assert rollout.definition == JUST
+    assert (rollout.transport, rollout.error_budget, rollout.unreachable_budget) == ("run_command", 0, "100%")
+
+
+@pytest.mark.parametrize(
+    ("rollout", "message"),
+    [
+        ({"eror_budget": 1}, "rollout.yml: eror_budget: unknown key; did you mean 'error_budget'?"),
+        ({"software": "jsut"}, "rollout.yml: software: 'jsut' is not in {0}/software.yml; known programs: just"),
+        ({"inventory": "nowhere"}, "rollout.yml: inventory: no such file or folder: {0}/nowhere"),
+        ({"catalog": "nowhere.yml"}, "nowhere.yml: cannot be read: No such file or directory"),
+        ({"bucket": None}, "rollout.yml: bucket: is required with transport run_command"),
+        ({"waves": []}, "rollout.yml: waves: names no wave"),
+        ({"schema": 2}, "rollout.yml: schema: must be one of 1, not 2"),
+        ({"name": None, "software": None}, "rollout.yml: name: is required and missing (and 1 more)"),
+        ("a: [", "rollout.yml:1:5: is not YAML"),
+        ("- a", "rollout.yml: the file: must be a mapping, not list"),
+        ("", "rollout.yml: the file: must be a mapping, not NoneType"),
+    ],
+)
+def test_a_mistake_in_the_rollout_file_names_file_and_key(
+    write: Any, tmp_path: Path, rollout: Any, message: str
+) -> None:
+    with pytest.raises(PatchwaveError) as caught:
+        read_rollout(write(rollout))
+    assert message.format(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"archive": {"url": "s3://b/k", "version": "1.42.4"}}, "just.archive.sha256: is required and missing"),
+        ({"fixed_inn": "1"}, "just.fixed_inn: unknown key; did you mean 'fixed_in'?"),
+        ({"dest": "opt/just"}, "just.dest: "),
+        ({"archive": {**JUST["archive"], "sha256": "abc"}}, "just.archive.sha256: must be 64 hexadecimal digits"),
+        ({"fixed_in": "1.43"}, "just.archive.version: 1.42.4 is still vulnerable"),
+    ],
+)
+def test_a_mistake_in_the_catalog_names_file_and_key(write: Any, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(PatchwaveError) as caught:
+        read_rollout(write(catalog={"just": {**JUST, **change}}))
+    assert f"software.yml: {message}" in str(caught.value)
+
+
+def test_a_rollout_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PatchwaveError, match="gone.yml: cannot be read: No such file or directory"):
+        read_rollout(tmp_path / "gone.yml")
