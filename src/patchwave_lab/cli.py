@@ -1,0 +1,141 @@
+"""`patchwave lab`: start, use and stop a lab. Imports nothing slow; `up` loads the rest."""
+
+import os
+import shlex
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from patchwave_lab import labdir
+from patchwave_lab.errors import LabError
+from patchwave_lab.labdir import DEFAULT_NAME, LabState, NodeEntry
+
+app = typer.Typer(
+    name="lab",
+    help="An AWS on loopback whose nodes really run what they are told.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Name = Annotated[str, typer.Option("--name", envvar="PATCHWAVE_LAB_NAME", help="Which lab; several can run.")]
+
+
+def fail(error: LabError) -> NoReturn:
+    """One line on stderr, and exit code 1."""
+    print(f"patchwave lab: {error}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+@app.command()
+def up(
+    name: Name = DEFAULT_NAME,
+    scenario: Annotated[str, typer.Option(help="A scenario file, or the name of a built-in one.")] = "demo",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
+) -> None:
+    """Start a lab in the background."""
+    from patchwave_lab import control
+
+    try:
+        _show(control.up(name, scenario, port))
+    except LabError as error:
+        fail(error)
+
+
+@app.command()
+def status(name: Name = DEFAULT_NAME) -> None:
+    """Say what runs."""
+    try:
+        _, state = labdir.require_running(name)
+    except LabError as error:
+        fail(error)
+    _show(state)
+    for node in state.nodes:
+        print(f"  {node.node_id:<21}{node.name:<16}{node.account}  {node.region}")
+
+
+@app.command()
+def env(name: Name = DEFAULT_NAME) -> None:
+    """Print shell commands that point any AWS SDK at the lab: eval "$(patchwave lab env)"."""
+    try:
+        _, state = labdir.require_running(name)
+    except LabError as error:
+        fail(error)
+    variables = {
+        "AWS_ENDPOINT_URL": state.endpoint,
+        "AWS_ACCESS_KEY_ID": state.access_key,
+        "AWS_SECRET_ACCESS_KEY": state.secret_key,
+        "AWS_REGION": state.region,
+        "AWS_DEFAULT_REGION": state.region,
+    }
+    for key, value in variables.items():
+        print(f"export {key}={shlex.quote(value)}")
+    # What would win over the above.
+    print("unset AWS_PROFILE AWS_SESSION_TOKEN AWS_SECURITY_TOKEN")
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def execute(
+    arguments: Annotated[list[str], typer.Argument(metavar="NODE -- COMMAND...", help="NODE is an id or a name.")],
+    name: Name = DEFAULT_NAME,
+    every: Annotated[
+        bool, typer.Option("--all", help="In every node, one after the other; then without NODE.")
+    ] = False,
+) -> None:
+    """Run a command inside a node, as its root."""
+    from patchwave_lab import execution
+
+    words = [*arguments]
+    try:
+        lab, state = labdir.require_running(name)
+        node = None if every else execution.find(state, words.pop(0))
+        if words[:1] == ["--"]:
+            words.pop(0)
+        if not words:
+            raise LabError("no command; write: patchwave lab exec NODE -- COMMAND...")
+        if node is None:
+            raise typer.Exit(execution.run_everywhere(lab, state, words))
+        execution.replace_process(lab, node, words)
+    except LabError as error:
+        fail(error)
+
+
+@app.command()
+def reset(name: Name = DEFAULT_NAME) -> None:
+    """Make nodes, commands, buckets and API log as new; endpoint, credentials and ids stay."""
+    from patchwave_lab import control
+
+    try:
+        state = control.reset(name)
+    except LabError as error:
+        fail(error)
+    print(f"lab {state.name!r} is as new: {_count(state.nodes)}")
+
+
+@app.command()
+def down(name: Name = DEFAULT_NAME) -> None:
+    """Stop a lab and all that runs in it, and remove its files."""
+    from patchwave_lab import control
+
+    try:
+        print(control.down(name))
+    except LabError as error:
+        fail(error)
+
+
+def _show(state: LabState) -> None:
+    option = "" if state.name == DEFAULT_NAME else f" --name {shlex.quote(state.name)}"
+    print(f"lab {state.name!r} runs on {state.endpoint} (process {state.pid}, scenario {state.scenario})")
+    accounts, regions = ", ".join(state.accounts), ", ".join(sorted({node.region for node in state.nodes}))
+    print(f"  {_count(state.nodes)} in {accounts}; {regions}")
+    print(f"  buckets: {', '.join(state.buckets) or 'none'}; files: {labdir.find(state.name).path}")
+    print(f'  use it: eval "$(patchwave lab env{option})"')
+
+
+def _count(nodes: list[NodeEntry]) -> str:
+    return "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+
+
+def main() -> None:
+    """`python -m patchwave_lab`."""
+    app(prog_name=os.environ.get("PATCHWAVE_PROG", "patchwave lab"))

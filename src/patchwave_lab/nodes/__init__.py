@@ -1,0 +1,1 @@
+"""Nodes: Linux namespaces over this machine, and the agent that runs commands in them."""

@@ -1,0 +1,1 @@
+"""Systems Manager: what moto lacks or gets wrong."""

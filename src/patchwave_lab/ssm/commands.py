@@ -1,0 +1,194 @@
+"""A command and its invocations: what was asked, and how far each node has come."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from patchwave_lab.clock import Clock
+from patchwave_lab.ssm import output
+from patchwave_lab.ssm.documents import Document
+from patchwave_lab.world import ManagedNode
+
+#: StatusDetails of an invocation that will not change any more, and the coarse Status of each.
+#: The coarse status of Terminated, InvalidPlatform and AccessDenied is not documented.
+TERMINAL = {
+    "Success": "Success",
+    "Failed": "Failed",
+    "ExecutionTimedOut": "TimedOut",
+    "DeliveryTimedOut": "TimedOut",
+    "Undeliverable": "Failed",
+    "InvalidPlatform": "Failed",
+    "Cancelled": "Cancelled",
+    "Terminated": "Cancelled",
+}
+#: What counts against MaxErrors and into ErrorCount (SendCommand status reference).
+ERRORS = {"Failed", "ExecutionTimedOut"}
+#: What ends without the node's doing; it never counts against MaxErrors.
+NEVER_RAN = {"Undeliverable", "InvalidPlatform"}
+
+
+@dataclass
+class Invocation:
+    """One command on one node. Times are in seconds since the epoch, 0 for not yet."""
+
+    node: ManagedNode
+    instance_name: str
+    details: str = "Pending"
+    sent: bool = False
+    delivered: bool = False
+    started: float = 0.0
+    ended: float = 0.0
+    response_code: int = -1
+    stdout: str = ""
+    stderr: str = ""
+    urls: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        """In a terminal state."""
+        return self.details in TERMINAL
+
+    @property
+    def status(self) -> str:
+        """The coarse status."""
+        return TERMINAL.get(self.details, self.details)
+
+
+@dataclass
+class Command:
+    """One SendCommand. Times are in seconds since the epoch."""
+
+    command_id: str
+    account: str
+    region: str
+    request: Mapping[str, Any]
+    document: Document
+    values: Mapping[str, Sequence[str]]
+    requested: float
+    invocations: dict[str, Invocation]
+    cap: int
+    allowed_errors: int
+    #: While ramping: how many invocations may have been sent so far.
+    quota: float = 1
+    sent: int = 0
+    #: Sent and not ended.
+    flying: int = 0
+    #: Ended in a way that counts against MaxErrors.
+    errors: int = 0
+    stopped: bool = False
+    cancelling: bool = False
+    waiting: deque[Invocation] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.waiting.extend(self.invocations.values())
+
+    @property
+    def timeout(self) -> float:
+        """The delivery timeout in seconds; the API's default is 3600."""
+        return float(self.request.get("TimeoutSeconds") or 3600)
+
+    @property
+    def expires(self) -> float:
+        """When the total timeout ends: TimeoutSeconds plus executionTimeout after the request."""
+        return self.requested + self.timeout + int("".join(self.values["executionTimeout"]))
+
+    @property
+    def over(self) -> bool:
+        """Every invocation is in a terminal state."""
+        return all(each.over for each in self.invocations.values())
+
+    def status(self) -> tuple[str, str]:
+        """The command's Status and StatusDetails, rolled up from its invocations."""
+        if not self.invocations:
+            return "Success", "NoInstancesInTag"
+        if not self.over:
+            if self.cancelling:
+                return "Cancelling", "Cancelling"
+            word = "InProgress" if self.sent else "Pending"
+            return word, word
+        return self._final_status()
+
+    def _final_status(self) -> tuple[str, str]:
+        details = [each.details for each in self.invocations.values()]
+        if self.cancelling and "Cancelled" in details:
+            return "Cancelled", "Cancelled"
+        if self.stopped or self.errors > self.allowed_errors:
+            only_timeouts = "Failed" not in details
+            return ("TimedOut", "ExecutionTimedOut") if only_timeouts else ("Failed", "Failed")
+        if details.count("DeliveryTimedOut") > self.allowed_errors:
+            return "TimedOut", "DeliveryTimedOut"
+        if all(each in NEVER_RAN for each in details):
+            return "Failed", "Failed"
+        if any(each not in {"Success", *NEVER_RAN} for each in details):
+            return "Failed", "Incomplete"
+        return "Success", "Success"
+
+    def describe(self, *, counts: bool = True) -> dict[str, Any]:
+        """The command as ListCommands shows it; SendCommand shows it without counts."""
+        status, details = self.status() if counts else ("Pending", "Pending")
+        ended = [each.details for each in self.invocations.values() if each.over] if counts else []
+        request = self.request
+        return {
+            **{key: request.get(key, "") for key in ("Comment", "OutputS3BucketName", "OutputS3KeyPrefix")},
+            "CommandId": self.command_id,
+            "DocumentName": self.document.name,
+            "DocumentVersion": request.get("DocumentVersion", "$DEFAULT"),
+            "ExpiresAfter": Clock.moment(self.expires),
+            "Parameters": request.get("Parameters", {}),
+            "InstanceIds": request.get("InstanceIds", []),
+            "Targets": request.get("Targets", []),
+            "RequestedDateTime": Clock.moment(self.requested),
+            "Status": status,
+            "StatusDetails": details,
+            "MaxConcurrency": request.get("MaxConcurrency", "50"),
+            "MaxErrors": request.get("MaxErrors", "0"),
+            "TargetCount": len(self.invocations) if counts else 0,
+            "CompletedCount": len(ended),
+            "ErrorCount": sum(each in ERRORS for each in ended),
+            "DeliveryTimedOutCount": ended.count("DeliveryTimedOut"),
+            "ServiceRole": request.get("ServiceRoleArn", ""),
+            "TimeoutSeconds": int(self.timeout),
+            "CloudWatchOutputConfig": request.get(
+                "CloudWatchOutputConfig", {"CloudWatchLogGroupName": "", "CloudWatchOutputEnabled": False}
+            ),
+        }
+
+    def describe_invocation(self, invocation: Invocation, *, details: bool) -> dict[str, Any]:
+        """One invocation as ListCommandInvocations shows it."""
+        request = self.request
+        return {
+            "CommandId": self.command_id,
+            "InstanceId": invocation.node.node_id,
+            "InstanceName": invocation.instance_name,
+            "Comment": request.get("Comment", ""),
+            "DocumentName": self.document.name,
+            "DocumentVersion": request.get("DocumentVersion", "$DEFAULT"),
+            "RequestedDateTime": Clock.moment(self.requested),
+            "Status": invocation.status,
+            "StatusDetails": invocation.details,
+            "StandardOutputUrl": invocation.urls.get("stdout", ""),
+            "StandardErrorUrl": invocation.urls.get("stderr", ""),
+            "CommandPlugins": [self._describe_plugin(invocation)] if details else [],
+            "ServiceRole": request.get("ServiceRoleArn", ""),
+        }
+
+    def _describe_plugin(self, invocation: Invocation) -> dict[str, Any]:
+        # A plugin has neither Delayed nor Cancelling (CommandPluginStatus).
+        status = invocation.status if invocation.status != "Cancelling" else "InProgress"
+        times = {"ResponseStartDateTime": invocation.started, "ResponseFinishDateTime": invocation.ended}
+        return {
+            "Name": self.document.action,
+            "Status": status,
+            "StatusDetails": invocation.details if invocation.details != "Cancelling" else "InProgress",
+            "ResponseCode": invocation.response_code,
+            **{key: Clock.moment(at) for key, at in times.items() if at},
+            "Output": output.combine(
+                output.cut(invocation.stdout, output.STDOUT_LIMIT), output.cut(invocation.stderr, output.STDERR_LIMIT)
+            ),
+            "StandardOutputUrl": invocation.urls.get("stdout", ""),
+            "StandardErrorUrl": invocation.urls.get("stderr", ""),
+            "OutputS3Region": self.region if self.request.get("OutputS3BucketName") else "",
+            "OutputS3BucketName": self.request.get("OutputS3BucketName", ""),
+            "OutputS3KeyPrefix": self.request.get("OutputS3KeyPrefix", ""),
+        }

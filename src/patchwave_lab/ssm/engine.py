@@ -1,0 +1,142 @@
+"""Run Command at work: sends a command's invocations out, takes the replies, keeps the timeouts.
+
+Everything here runs with the world's lock held.
+"""
+
+import logging
+from functools import partial
+
+from moto.s3.models import s3_backends
+
+from patchwave_lab.nodes.agent import Reply
+from patchwave_lab.ssm.commands import ERRORS, Command, Invocation
+from patchwave_lab.world import World
+
+log = logging.getLogger(__name__)
+#: How much of a stream is kept for the API, in characters: enough to tell that it was cut.
+KEPT = 24_001
+
+
+class Engine:
+    """All commands of all accounts and regions."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._commands: dict[tuple[str, str], dict[str, Command]] = {}
+        world.on_reset.append(self._commands.clear)
+
+    def commands(self, account: str, region: str) -> dict[str, Command]:
+        """Commands of one account and region by id, in the order they were sent."""
+        return self._commands.setdefault((account, region), {})
+
+    def submit(self, command: Command) -> None:
+        """Take on a new command."""
+        self.commands(command.account, command.region)[command.command_id] = command
+        timeline = self.world.timeline
+        timeline.after(0, partial(self._pump, command))
+        timeline.after(command.timeout, partial(self._expire_undelivered, command))
+        timeline.after(command.expires - command.requested, partial(self._expire, command))
+
+    def cancel(self, command: Command, node_ids: list[str]) -> None:
+        """Cancel what has not ended: at once where nothing was delivered, else by asking the agent."""
+        chosen = [command.invocations[node_id] for node_id in node_ids or command.invocations]
+        command.cancelling = command.cancelling or not node_ids
+        for invocation in chosen:
+            if invocation.over:
+                continue
+            if invocation.delivered:
+                invocation.details = "Cancelling"
+                invocation.node.agent.cancel(command.command_id)
+            else:
+                self._end(command, invocation, "Cancelled")
+
+    def _pump(self, command: Command) -> None:
+        """Send as many invocations as MaxConcurrency and the ramp allow: 1, then +2, +4, ... up to the cap."""
+        while command.waiting and not command.stopped:
+            if command.flying >= command.cap or command.sent >= command.quota:
+                break
+            invocation = command.waiting.popleft()
+            if invocation.over:
+                continue
+            self._send(command, invocation)
+            if command.sent == command.quota:
+                self.world.timeline.after(self.world.settings.acknowledge_seconds, partial(self._ramp, command))
+
+    def _ramp(self, command: Command) -> None:
+        command.quota = command.quota * 2 + 1
+        if command.quota >= command.cap:
+            command.quota = float("inf")
+        self._pump(command)
+
+    def _send(self, command: Command, invocation: Invocation) -> None:
+        invocation.sent, invocation.details = True, "InProgress"
+        command.sent, command.flying = command.sent + 1, command.flying + 1
+        node, timeline = invocation.node, self.world.timeline
+        if node.platform.type not in command.document.platforms:
+            timeline.after(0, partial(self._end, command, invocation, "InvalidPlatform"))
+        elif node.connected:
+            invocation.delivered = True
+            task = command.document.task(command.command_id, command.values)
+            node.agent.deliver(task, partial(self._started, invocation), partial(self._replied, command, invocation))
+        elif self.world.settings.undeliverable_seconds is not None:
+            patience = self.world.settings.undeliverable_seconds
+            timeline.after(patience, partial(self._end, command, invocation, "Undeliverable"))
+
+    def _started(self, invocation: Invocation) -> None:
+        with self.world.lock:
+            invocation.started = self.world.clock.now()
+
+    def _replied(self, command: Command, invocation: Invocation, reply: Reply) -> None:
+        """Take an agent's reply. One that comes too late is dropped, as AWS drops it."""
+        with self.world.lock:
+            if invocation.over or self.commands(command.account, command.region).get(command.command_id) is not command:
+                return
+            invocation.response_code = reply.exit_code
+            invocation.stdout = reply.stdout.decode(errors="replace")[:KEPT]
+            invocation.stderr = reply.stderr.decode(errors="replace")[:KEPT]
+            self._upload(command, invocation, reply)
+            words = {"timeout": "ExecutionTimedOut", "cancel": "Cancelled"}
+            self._end(command, invocation, words.get(reply.ending) or ("Failed" if reply.exit_code else "Success"))
+
+    def _end(self, command: Command, invocation: Invocation, details: str) -> None:
+        """Put an invocation into a terminal state; stop the rest when there are too many errors."""
+        if invocation.over:
+            return
+        invocation.details, invocation.ended = details, self.world.clock.now()
+        command.flying -= invocation.sent
+        command.errors += details in ERRORS
+        if not command.stopped and command.errors > command.allowed_errors:
+            command.stopped = True
+            for other in command.waiting:
+                if not other.over:
+                    other.details, other.ended = "Terminated", self.world.clock.now()
+        self.world.timeline.after(0, partial(self._pump, command))
+
+    def _expire_undelivered(self, command: Command) -> None:
+        """TimeoutSeconds have passed: what has not begun will not run."""
+        for invocation in command.invocations.values():
+            if not invocation.delivered:
+                self._end(command, invocation, "DeliveryTimedOut")
+
+    def _expire(self, command: Command) -> None:
+        """The total timeout has passed: what has not been reported counts as not delivered."""
+        for invocation in command.invocations.values():
+            self._end(command, invocation, "DeliveryTimedOut")
+
+    def _upload(self, command: Command, invocation: Invocation, reply: Reply) -> None:
+        """Write output to S3 as the agent does: with the node's rights, and silently not at all if it cannot."""
+        bucket = command.request.get("OutputS3BucketName")
+        if not bucket:
+            return
+        prefix = command.request.get("OutputS3KeyPrefix", "")
+        parts = [prefix.strip("/"), command.command_id, invocation.node.node_id, command.document.folder]
+        folder = "/".join(part for part in parts if part)
+        base = f"https://s3.{command.region}.amazonaws.com/{bucket}/{folder}"
+        invocation.urls = {stream: f"{base}/{stream}" for stream in ("stdout", "stderr")}
+        if bucket not in s3_backends.bucket_accounts:
+            log.warning("output of %s: there is no bucket %s", command.command_id, bucket)
+            return
+        partition, account = s3_backends.bucket_accounts[bucket]
+        for stream, content in (("stdout", reply.stdout), ("stderr", reply.stderr)):
+            if content:
+                s3_backends[account][partition].put_object(bucket, f"{folder}/{stream}", content)

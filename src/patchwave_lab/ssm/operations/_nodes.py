@@ -1,0 +1,74 @@
+"""What DescribeInstanceInformation and DescribeInstanceProperties both say of a node, and how both filter."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from patchwave_lab.clock import Clock
+from patchwave_lab.ssm.errors import error
+from patchwave_lab.ssm.operations._call import Call
+from patchwave_lab.world import AGENT_VERSION, ManagedNode
+
+#: Activation that all hybrid nodes came with.
+ACTIVATION = "00000000-0000-4000-8000-000000000001"
+#: The agent reports every 5 minutes, so the last ping of a healthy node is up to this old, in seconds.
+HEARTBEAT = 300
+
+
+def describe(call: Call, node: ManagedNode) -> dict[str, Any]:
+    """The members that both operations share."""
+    now, settings = call.world.clock.now(), call.world.settings
+    healthy = node.connected
+    heard = now - (now - node.registered) % HEARTBEAT if healthy else node.registered - settings.silence_seconds
+    return {
+        "InstanceId": node.node_id,
+        "PingStatus": "Online" if healthy else "ConnectionLost",
+        "LastPingDateTime": Clock.moment(heard),
+        "AgentVersion": AGENT_VERSION,
+        "PlatformType": node.platform.type,
+        "PlatformName": node.platform.name,
+        "PlatformVersion": node.platform.version,
+        "ResourceType": "ManagedInstance" if node.hybrid else "EC2Instance",
+        "IPAddress": str(node.instance.private_ip) if node.instance is not None else "127.0.0.1",
+        "ComputerName": node.name,
+        "SourceId": node.node_id,
+        "SourceType": "AWS::SSM::ManagedInstance" if node.hybrid else "AWS::EC2::Instance",
+        **(_registration(node) if node.hybrid else {}),
+    }
+
+
+def _registration(node: ManagedNode) -> dict[str, Any]:
+    return {
+        "ActivationId": ACTIVATION,
+        "IamRole": "service-role/AmazonEC2RunCommandRoleForManagedInstances",
+        "RegistrationDate": Clock.moment(node.registered),
+        "Name": node.name,
+    }
+
+
+Filter = tuple[str, Sequence[str]]
+MEMBERS = {
+    "InstanceIds": "InstanceId",
+    "AgentVersion": "AgentVersion",
+    "PingStatus": "PingStatus",
+    "PlatformTypes": "PlatformType",
+    "ActivationIds": "ActivationId",
+    "IamRole": "IamRole",
+    "ResourceType": "ResourceType",
+    "SourceIds": "SourceId",
+    "SourceTypes": "SourceType",
+}
+
+
+def check(call: Call, key: str, values: Sequence[str]) -> Callable[[ManagedNode, Mapping[str, Any]], bool]:
+    """A test for one filter; InvalidInstanceId for an unknown id, InvalidFilterKey for an unknown key."""
+    if key == "InstanceIds" and (unknown := [each for each in values if each not in call.nodes]):
+        raise error(
+            "InvalidInstanceId", f"Instances [[{', '.join(unknown)}]] not in a valid state for account {call.account}"
+        )
+    if key in MEMBERS:
+        return lambda _node, shown: shown.get(MEMBERS[key]) in values
+    if key == "tag-key":
+        return lambda node, _shown: bool(set(values) & set(call.world.tags(node)))
+    if key.startswith("tag:"):
+        return lambda node, _shown: call.world.tags(node).get(key.removeprefix("tag:")) in values
+    raise error("InvalidFilterKey", f"The lab has no filter {key}.")

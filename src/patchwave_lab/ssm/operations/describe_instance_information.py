@@ -1,0 +1,31 @@
+"""DescribeInstanceInformation (aws.md 3): 5 to 50 nodes a page, 10 unless told; no tags; no stopped instances."""
+
+from typing import Any
+
+from patchwave_lab.ssm.errors import error
+from patchwave_lab.ssm.operations._call import Call, operation, paged
+from patchwave_lab.ssm.operations._nodes import check, describe
+
+
+@operation("DescribeInstanceInformation")
+def describe_instance_information(call: Call) -> dict[str, Any]:
+    """Managed nodes of this account and region."""
+    filters = _filters(call.params)
+    checks = [check(call, key, values) for key, values in filters]
+    running = [(node, describe(call, node)) for node in call.nodes.values() if node.state == "running"]
+    found = [shown for node, shown in running if all(test(node, shown) for test in checks)]
+    shown = [{**each, "IsLatestVersion": True} for each in found]
+    return paged("InstanceInformationList", shown, call.params, 10)
+
+
+def _filters(params: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    new = [(each["Key"], each["Values"]) for each in params.get("Filters", [])]
+    old = [(each["key"], each["valueSet"]) for each in params.get("InstanceInformationFilterList", [])]
+    if new and old:
+        raise error(
+            "ValidationException", "InstanceInformationFilterList and Filters cannot be used in the same request."
+        )
+    by_tag = [key for key, _ in new if key.startswith("tag")]
+    if by_tag and len(by_tag) != len(new):
+        raise error("InvalidFilterKey", "Tag filters cannot be combined with other filters.")
+    return new + old

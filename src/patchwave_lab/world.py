@@ -1,0 +1,176 @@
+"""The lab's world: its lock, its clock, its nodes, and what a scenario makes of them."""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import moto.ec2.models.instances as moto_instances
+from moto.ec2.models import ec2_backends
+from moto.iam.models import iam_backends
+from moto.s3.models import s3_backends
+from moto.ssm.models import ssm_backends
+
+from patchwave_lab import processes
+from patchwave_lab.clock import Clock, Timeline
+from patchwave_lab.nodes.agent import Agent, RealAgent
+from patchwave_lab.scenario import NodeSpec, Platform, Scenario
+
+log = logging.getLogger(__name__)
+AGENT_VERSION = "3.3.1611.0"
+#: The state of instances that SendCommand takes (SendCommand, InvalidInstanceId).
+VALID_INSTANCE_STATES = {"running", "pending", "stopped", "stopping"}
+
+
+@dataclass
+class ManagedNode:
+    """A node registered with Systems Manager. `registered` is in seconds since the epoch."""
+
+    node_id: str
+    name: str
+    account: str
+    region: str
+    platform: Platform
+    agent_on: bool
+    registered: float
+    agent: Agent
+    #: moto's EC2 instance behind the node; None for a hybrid node.
+    instance: Any = None
+
+    @property
+    def hybrid(self) -> bool:
+        """Registered through an activation rather than as an EC2 instance."""
+        return self.node_id.startswith("mi-")
+
+    @property
+    def state(self) -> str:
+        """The EC2 instance's state; a hybrid node counts as running."""
+        return "running" if self.instance is None else str(self.instance.state)
+
+    @property
+    def connected(self) -> bool:
+        """Does the agent answer now?"""
+        return self.agent_on and self.state == "running"
+
+
+def node_id(spec: NodeSpec) -> str:
+    """A node's id, the same in every lab: from account, region and name."""
+    kind = "mi" if spec.hybrid else "i"
+    seed = f"{kind}/{spec.account}/{spec.region}/{spec.name}"
+    return f"{kind}-{hashlib.sha256(seed.encode()).hexdigest()[:17]}"
+
+
+class World:
+    """Everything a lab's server knows. Whoever reads or changes it holds `lock`."""
+
+    def __init__(self, scenario: Scenario, nodes_dir: Path, access_key: str, secret_key: str) -> None:
+        self.scenario = scenario
+        self.settings = scenario.settings
+        self.lock = threading.RLock()
+        self.clock = Clock()
+        self.timeline = Timeline(self.clock, self.lock)
+        self.access_key, self.secret_key = access_key, secret_key
+        self._nodes_dir = nodes_dir
+        self._pool = ThreadPoolExecutor(scenario.settings.workers, "agent")
+        self._nodes: dict[tuple[str, str], dict[str, ManagedNode]] = {}
+        self._agents: dict[str, RealAgent] = {}
+        #: Called on `reset`, after the timeline was emptied and before AWS is made anew.
+        self.on_reset: list[Callable[[], None]] = []
+
+    def build(self) -> None:
+        """Make what the scenario says: the user, buckets, instances and nodes."""
+        with self.lock:
+            self._create_user()
+            for bucket in self.scenario.buckets:
+                s3_backends[self.scenario.accounts[0]]["aws"].create_bucket(bucket, self.scenario.regions[0])
+            for spec in self.scenario.nodes:
+                self._create_node(spec)
+
+    def nodes(self, account: str, region: str) -> dict[str, ManagedNode]:
+        """Managed nodes of one account and region by id; terminated instances are none."""
+        found = self._nodes.get((account, region), {})
+        return {key: node for key, node in found.items() if node.state in VALID_INSTANCE_STATES}
+
+    def node(self, account: str, region: str, node_id: str) -> ManagedNode | None:
+        """One managed node, or None."""
+        return self.nodes(account, region).get(node_id)
+
+    def all_nodes(self) -> Iterator[ManagedNode]:
+        """Every node of the scenario."""
+        for nodes in self._nodes.values():
+            yield from nodes.values()
+
+    def tags(self, node: ManagedNode) -> dict[str, str]:
+        """A node's tags, from where AWS keeps them: EC2 or Systems Manager."""
+        if node.hybrid:
+            return dict(ssm_backends[node.account][node.region].list_tags_for_resource("ManagedInstance", node.node_id))
+        return {tag["key"]: tag["value"] for tag in node.instance.get_tags()}
+
+    def reset(self) -> None:
+        """Make everything as it was after the start; ids and credentials stay."""
+        from moto.core.base_backend import BackendDict
+
+        with self.lock:
+            self.timeline.clear()
+            for forget in self.on_reset:
+                forget()
+            processes.kill_inside(self._nodes_dir)
+            for agent in self._agents.values():
+                agent.reset()
+            self._nodes.clear()
+            BackendDict.reset()
+            self.build()
+
+    def _create_user(self) -> None:
+        account = self.scenario.accounts[0]
+        iam = iam_backends[account]["aws"]
+        iam.create_user(self.scenario.regions[0], "patchwave-lab")
+        key = iam.create_access_key("patchwave-lab")
+        iam.access_keys.pop(key.access_key_id)
+        key.access_key_id, key.secret_access_key = self.access_key, self.secret_key
+        iam.access_keys[self.access_key] = key
+
+    def _create_node(self, spec: NodeSpec) -> None:
+        identity = node_id(spec)
+        node = ManagedNode(
+            node_id=identity,
+            name=spec.name,
+            account=spec.account,
+            region=spec.region,
+            platform=spec.platform,
+            agent_on=spec.agent_on,
+            registered=self.clock.now(),
+            agent=self._agent(spec, identity),
+            instance=None if spec.hybrid else self._run_instance(spec, identity),
+        )
+        self._nodes.setdefault((spec.account, spec.region), {})[identity] = node
+        if spec.hybrid:
+            backend = ssm_backends[spec.account][spec.region]
+            backend.add_tags_to_resource("ManagedInstance", identity, dict(spec.tags))
+
+    def _agent(self, spec: NodeSpec, identity: str) -> RealAgent:
+        if identity not in self._agents:
+            home = self._nodes_dir / identity
+            self._agents[identity] = RealAgent(identity, spec.name, spec.region, home, dict(spec.files), self._pool)
+        return self._agents[identity]
+
+    def _run_instance(self, spec: NodeSpec, identity: str) -> Any:
+        # moto draws the id at random; a stable one lets plans and ledgers outlive a reset.
+        with patch.object(moto_instances, "random_instance_id", lambda: identity):
+            reservation = ec2_backends[spec.account][spec.region].run_instances(
+                "ami-0123456789abcdef0",
+                1,
+                user_data=None,
+                security_group_names=[],
+                instance_type="t3.small",
+                is_instance_type_default=True,
+                region_name=spec.region,
+                placement=None,
+                tags={"instance": dict(spec.tags)},
+            )
+        return reservation.instances[0]
