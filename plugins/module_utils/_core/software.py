@@ -86,7 +86,7 @@ REASONS = {
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}\Z")
-_URL = re.compile(r"(https?://[^/\s]|file:///|/)")
+_URL = re.compile(r"(s3://[^/\s]+/.|https?://[^/\s]|file:///|/)")
 _MINIMUMS = {
     ("keep",): 1,
     ("lock_timeout",): 0,
@@ -137,7 +137,7 @@ def _archive_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
     url, sha256 = _get(definition, "archive", "url"), _get(definition, "archive", "sha256")
     fixed, version = _get(definition, "fixed_in"), _get(definition, "archive", "version")
     if isinstance(url, str) and not _is_url(url):
-        yield "archive.url", "must start with https://, http:// or file:/// or be an absolute path"
+        yield "archive.url", "must be s3://BUCKET/KEY, https://, http:// or file:/// or an absolute path"
     if isinstance(sha256, str) and not _SHA256.match(sha256):
         yield "archive.sha256", "must be 64 hexadecimal digits"
     for path, value in (("fixed_in", fixed), ("archive.version", version)):
@@ -164,8 +164,8 @@ def _path_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
             yield key, "must be an absolute path without '..'"
         elif posixpath.normpath(path) in ("/", "//"):
             yield key, "must not be the root folder"
-        elif len(path) > _MAX_PATH:
-            yield key, "must be at most {0} characters".format(_MAX_PATH)
+        elif len(ascii(path)) - 2 > _MAX_PATH:
+            yield key, "must be at most {0} characters, with those beyond ASCII written as escapes".format(_MAX_PATH)
 
 
 def _command_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:

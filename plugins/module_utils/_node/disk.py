@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -79,10 +80,12 @@ class Disk:
                 os.fsync(stream.fileno())
             self.step("replace " + path)
             os.replace(scratch, path)
-            self.sync_dir(os.path.dirname(path))
         except OSError:
             self.remove(scratch)
             raise
+        # From here on the file is the new one, and to report an error would say otherwise.
+        with contextlib.suppress(OSError):
+            self.sync_dir(os.path.dirname(path))
 
     def remove(self, path: str) -> None:
         """Remove a file or link; it may be absent."""

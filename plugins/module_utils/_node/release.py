@@ -51,6 +51,10 @@ class Release(Kind):
 
     # -- before --------------------------------------------------------------------------------------------------
 
+    def broken(self) -> bool:
+        """See Kind."""
+        return os.path.lexists(os.path.join(self._dest, LINK))
+
     def check(self) -> None:
         """See Kind."""
         folder = existing_ancestor(self._dest)

@@ -14,7 +14,7 @@ import typing as t
 
 from .._core.outcomes import FAILED, ROLLED_BACK
 from .log import Log
-from .text import fit, tidy
+from .text import fit, label, tidy
 
 _WRONG = (FAILED, ROLLED_BACK)
 _MSG_CHARS = 500
@@ -65,7 +65,7 @@ class Report:
         self._seconds["total"] = time.monotonic() - self._start
         return fit(
             {
-                "name": tidy(self._name, 64),
+                "name": label(self._name, 64),
                 "outcome": outcome,
                 "reason": reason,
                 "msg": message,
@@ -74,6 +74,6 @@ class Report:
                 "changed": self.changed,
                 "failed": outcome in _WRONG,
                 "seconds": {step: round(spent, 3) for step, spent in self._seconds.items()},
-                "log": tidy(self.log.path, 260),
+                "log": label(self.log.path, 230),
             }
         )

@@ -23,6 +23,12 @@ def tidy(text: str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
+def label(text: str, limit: int) -> str:
+    """Return C(text) if it has at most C(limit) characters as ASCII with escapes, otherwise so much of that."""
+    plain = ascii(text)[1:-1]
+    return text if len(plain) <= limit and text.isprintable() else tidy(plain, limit)
+
+
 def scrubber(url: str) -> t.Callable[[str], str]:
     """Return a function that hides C(url) in a text, and alone its user part and its query (the signature)."""
     secrets = [url, urllib.parse.unquote(url)]

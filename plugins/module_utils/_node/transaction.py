@@ -42,6 +42,10 @@ class Kind(abc.ABC):
     kind = ""
 
     @abc.abstractmethod
+    def broken(self) -> bool:
+        """Tell whether the program is there in part, though its probe is missing."""
+
+    @abc.abstractmethod
     def check(self) -> None:
         """Raise PatchError when the patch cannot work here; change nothing."""
 
@@ -190,6 +194,9 @@ class Patch:
         if before is None:
             if want.install_missing:
                 return None
+            if self._pending is None and self._kind.broken():
+                message = "{0} is missing, though dest/current is there; repair it or set install_missing"
+                raise PatchError("probe_failed", message.format(want.probe["command"][0]))
             return "not_installed", self._name("not on this node ({0} is missing)".format(want.probe["command"][0]))
         fixed = versions.compare(before, want.fixed_in) >= 0
         too_new = want.allow_downgrade and versions.compare(before, want.target) > 0
@@ -219,7 +226,6 @@ class Patch:
             return
         entry = self._prepare(before)
         try:
-            self._phase(entry, SWITCH)
             with self._report.step("switch"):
                 self._kind.switch(entry["undo"])
             self._prove()
@@ -232,18 +238,19 @@ class Patch:
             self._commit(entry, done)
 
     def _phase(self, entry: Entry, phase: str) -> None:
+        self._journal.write(dict(entry, phase=phase))
         entry["phase"] = phase
-        self._journal.write(entry)
 
     def _prepare(self, before: t.Optional[str]) -> Entry:
         """Do everything the running program does not notice; undo it all when that fails."""
-        entry = {"schema": SCHEMA, "kind": self._kind.kind, "name": self._want.name, "before": before}  # type: Entry
-        entry.update(target=self._want.target, undo=self._kind.plan())
+        entry = {"schema": SCHEMA, "kind": self._kind.kind, "name": self._want.name, "phase": ""}  # type: Entry
+        entry.update(before=before, target=self._want.target, undo=self._kind.plan())
         try:
             for name, step in self._kind.steps(entry["undo"]):
                 self._phase(entry, name)
                 with self._report.step(name):
                     step()
+            self._phase(entry, SWITCH)
         except OSError as error:
             raise self._clear(entry, errors.from_os_error(error, "dest or state_dir")) from None
         except PatchError as error:

@@ -1,0 +1,86 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._core import software
+from ansible_collections.patchwave.aws.plugins.module_utils._core.software import check_definition
+
+Change = tuple[tuple[str, ...], t.Any]
+
+
+def definition(*changes: Change) -> dict[str, t.Any]:
+    good: dict[str, t.Any] = {
+        "fixed_in": "1.2",
+        "archive": {"url": "https://example.com/a.tgz?sig=secret", "sha256": "a" * 64, "version": "1.2.3"},
+        "dest": "/opt/tool",
+        "probe": {"command": ["/opt/tool/current/tool"]},
+        "health": {"command": ["true"]},
+    }
+    for path, value in changes:
+        place = good
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+    return good
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("archive", "url"), "ftp://example.com/a"),
+        (("archive", "url"), "relative/a.tgz"),
+        (("archive", "url"), "https://[oops/a.tgz"),
+        (("archive", "url"), "file://host/a.tgz"),
+        (("archive", "sha256"), "a" * 63),
+        (("archive", "sha256"), "g" * 64),
+        (("archive", "version"), "1.1"),
+        (("archive", "version"), "../1.3"),
+        (("archive", "version"), "current"),
+        (("archive", "strip"), -1),
+        (("fixed_in",), "one"),
+        (("dest",), "opt/tool"),
+        (("dest",), "/"),
+        (("dest",), "/opt/../etc"),
+        (("dest",), "/" + "x" * 300),
+        (("state_dir",), "state"),
+        (("probe", "command"), []),
+        (("probe", "command"), [""]),
+        (("probe", "command"), ["a\0b"]),
+        (("probe", "pattern"), "("),
+        (("probe", "pattern"), r"\d+"),
+        (("probe", "pattern"), r"(\d+)\.(\d+)"),
+        (("probe", "timeout"), 0),
+        (("health", "command"), []),
+        (("health", "retries"), -1),
+        (("health", "delay"), -0.5),
+        (("health", "delay"), float("nan")),
+        (("health", "timeout"), 0),
+        (("keep",), 0),
+        (("lock_timeout",), -1),
+    ],
+)
+def test_one_wrong_option_gives_one_problem_that_names_it(path: tuple[str, ...], value: object) -> None:
+    problems = check_definition("tool", definition((path, value)))
+    assert [key for key, dummy in problems] == [".".join(path)]
+    assert "secret" not in problems[0][1]
+
+
+def test_a_good_definition_has_no_problem_with_or_without_defaults() -> None:
+    assert check_definition("tool", definition()) == []
+    filled = {key: option["default"] for key, option in software.DEFINITION.items() if "default" in option}
+    assert check_definition("tool", dict(definition(), **filled)) == []
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "../a", "a b", "x" * 65, "a\n", None])
+def test_a_name_that_is_no_safe_file_name_is_refused(name: object) -> None:
+    assert [key for key, dummy in check_definition(name, definition())] == ["name"]
+
+
+@pytest.mark.parametrize("empty", [{}, {"archive": None, "probe": 3, "fixed_in": 1.1, "dest": None, "keep": "one"}])
+def test_what_the_argument_spec_says_is_left_to_it(empty: dict[str, t.Any]) -> None:
+    assert check_definition("tool", empty) == []
