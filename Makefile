@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+PYTEST := $(BIN)/pytest $(PYTEST_FLAGS)
+CODE := src plugins tests demo hatch_build.py
 
 .PHONY: help
 help:
@@ -17,3 +19,49 @@ $(VENV)/.installed: pyproject.toml hatch_build.py
 
 .PHONY: setup
 setup: $(VENV)/.installed ## set up .venv
+
+# What only root can install, and only some tests need: they are skipped, and say so, where it is missing.
+.PHONY: system
+system:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v sshd && command -v ssh && command -v unshare && command -v shellcheck; } >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client shellcheck util-linux; \
+	fi
+
+.PHONY: demo
+demo: setup ## patch a lab fleet; leaves demo/report.html and demo/report.json
+	$(BIN)/python demo/demo.py
+
+.PHONY: test
+test: setup system lint sanity unit e2e ## pass everything
+
+.PHONY: unit
+unit: setup ## unit tests, import rules
+	$(PYTEST) tests/unit tests/meta
+
+.PHONY: e2e
+e2e: setup system ## the lab, the whole way on it, and the packages
+	$(PYTEST) tests/lab tests/e2e
+
+.PHONY: types
+types: setup
+	$(BIN)/mypy src plugins/module_utils plugins/plugin_utils plugins/inventory plugins/action hatch_build.py demo/demo.py
+
+.PHONY: lint
+lint: setup types ## ruff, mypy, ansible-lint production, documentation, changelog
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ansible-lint
+	$(BIN)/antsibull-changelog lint
+	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .collections/ansible_collections/patchwave/aws
+
+.PHONY: sanity
+sanity: setup system ## ansible-test sanity, without containers
+	tests/sanity.sh
+
+.PHONY: dist
+dist: setup ## build the Galaxy tarball and the wheel into dist/
+	tests/dist.sh
+
+.PHONY: clean
+clean: ## remove everything that make made
+	rm -rf $(VENV) .collections build dist .*_cache demo/work demo/report.* demo/software.yml demo/*.log demo/*.journal demo/ledger-*

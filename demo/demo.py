@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,12 +89,13 @@ def install(old: Path, new: Path, environment: dict[str, str]) -> None:
         "set -e; mkdir -p /opt/just/$1 /etc/just; tar -xzf - -C /opt/just/$1 --strip-components 1;"
         'ln -sfn $1 /opt/just/current; printf %s "$2" > /etc/just/health.just'
     )
-    for name in ("--all", CURRENT, ROLLED_BACK):
+    status = subprocess.run([PATCHWAVE, "lab", "status", *LAB], check=True, capture_output=True, text=True).stdout
+    for name in (line.split()[1] for line in status.splitlines() if re.match(r"\s+m?i-", line)):
         version = FIXED if name == CURRENT else VULNERABLE
         health = PINNED if name == ROLLED_BACK else HEALTHY
         with (new if name == CURRENT else old).open("rb") as packed:
-            node = ["sh", "-c", script, "install", version, health]
-            subprocess.run([PATCHWAVE, "lab", "exec", *LAB, name, "--", *node], stdin=packed, check=True)
+            command = ["sh", "-c", script, "install", version, health]
+            subprocess.run([PATCHWAVE, "lab", "exec", *LAB, name, "--", *command], stdin=packed, check=True)
     session = boto3.Session(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
     s3 = session.client("s3", endpoint_url=environment["AWS_ENDPOINT_URL"], region_name=environment["AWS_REGION"])
     s3.upload_file(str(new), BUCKET, f"software/{new.name}")
@@ -141,7 +143,9 @@ def lab_environment() -> dict[str, str]:
 
 def patchwave(*arguments: str, environment: dict[str, str] | None = None) -> int:
     """Run the command line in the checkout's top folder and return its exit code."""
-    return subprocess.run([PATCHWAVE, *arguments], cwd=HERE.parent, env=environment or dict(os.environ)).returncode
+    return subprocess.run(
+        [PATCHWAVE, *arguments], cwd=HERE.parent, env=environment or dict(os.environ), check=False
+    ).returncode
 
 
 if __name__ == "__main__":

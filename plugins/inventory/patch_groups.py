@@ -1,3 +1,7 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -12,7 +16,7 @@ description:
   - Hosts are named by their node id, since that is unique over accounts, regions and time.
   - Nodes are put into the groups C(managed_nodes), C(patch_group_NAME), C(wave_NAME) and C(platform_NAME).
   - Host variables are C(node_id), C(node_name), C(account), C(region), C(patch_group), C(patch_wave), C(platform),
-    C(tags), C(ssm) (what Systems Manager knows of the agent), C(ansible_host) (the private address), and, where a role
+    C(node_tags), C(ssm) (what Systems Manager knows of the agent), C(ansible_host) (the private address), and, where a role
     was assumed, C(assume_role_arn) and C(assume_role_external_id).
   - Tags are data. Nothing in them is ever evaluated as a template.
 extends_documentation_fragment:

@@ -79,7 +79,7 @@ def variables(item: Found, wave_tag: str) -> dict[str, t.Any]:
         "patch_wave": node.tags.get(wave_tag, ""),
         "platform": node.platform,
         "ssm": node.agent,
-        "tags": node.tags,
+        "node_tags": node.tags,
     }
     if node.address:
         known["ansible_host"] = node.address

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Plan, plan_hash
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -38,6 +39,8 @@ class Screen:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
+        if not self._console.is_terminal:  # a log file or CI: no terminal's width to keep to
+            self._console.width = 120
         self._outcomes: Counter[str] = Counter()
         self._ended: set[str] = set()
         self.sent: set[str] = set()
@@ -112,18 +115,13 @@ class Screen:
 
     def table(self, content: dict[str, Any], folder: Path) -> None:
         """Show how every node ended, and where the reports are."""
-        table = Table()
-        for title in ("node", "group", "wave", "before", "after", "outcome", "reason"):
+        table = Table(box=box.SIMPLE_HEAD)
+        wide = self._console.width >= 110
+        for title in ("node", *(["id"] if wide else []), "group", "wave", "before", "after", "outcome", "reason"):
             table.add_column(title, overflow="fold")
         for node in content["nodes"]:
-            label = node["name"] if node["name"] == node["id"] else f"{node['name']} ({node['id']})"
-            cells = [
-                label,
-                node["patch_group"],
-                node["wave"],
-                node["version_before"] or "-",
-                node["version_after"] or "-",
-            ]
+            versions = [node["version_before"] or "-", node["version_after"] or "-"]
+            cells = [node["name"], *([node["id"]] if wide else []), node["patch_group"], node["wave"], *versions]
             outcome = f"[{STYLES[node['outcome']]}]{node['outcome']}[/]"
             table.add_row(*map(escape, cells), outcome, escape(node["reason"] or ""))
         self._console.print(table)

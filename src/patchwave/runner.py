@@ -50,6 +50,7 @@ def read_inventory(source: Path) -> Inventory:
         )
     if not isinstance(output, dict):
         raise PatchwaveError(_reason(f"{errors}\n{output}") or f"{source}: ansible-inventory could not read it")
+    output = _plain(output)
     groups = {
         name: list(group.get("hosts", ()))
         for name, group in output.items()
@@ -100,10 +101,24 @@ def play(
     return str(run.status)
 
 
+def _plain(value: Any) -> Any:
+    """Undo the mark that ansible-inventory puts on strings that must not be templated; the driver templates nothing."""
+    if isinstance(value, dict):
+        return (
+            value["__ansible_unsafe"]
+            if set(value) == {"__ansible_unsafe"}
+            else {k: _plain(v) for k, v in value.items()}
+        )
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
 def _environment() -> dict[str, str]:
     """Ansible's programs are those beside this Python, whether or not its folder is on PATH."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {"PATH": path, "ANSIBLE_FORKS": os.environ.get("ANSIBLE_FORKS", _FORKS), "ANSIBLE_NOCOLOR": "true"}
+    own = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if path[0] != own:  # ansible-runner looks in the PATH of this process
+        os.environ["PATH"] = os.pathsep.join([own, *path])
+    return {"ANSIBLE_FORKS": os.environ.get("ANSIBLE_FORKS", _FORKS), "ANSIBLE_NOCOLOR": "true"}
 
 
 @contextmanager
