@@ -52,7 +52,8 @@ lint: setup types ## ruff, mypy, ansible-lint production, documentation, changel
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ansible-lint
 	$(BIN)/antsibull-changelog lint
-	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .collections/ansible_collections/patchwave/aws
+	ANSIBLE_COLLECTIONS_PATH=$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
+		$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .collections/ansible_collections/patchwave/aws
 
 .PHONY: sanity
 sanity: setup system ## ansible-test sanity, without containers

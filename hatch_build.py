@@ -15,7 +15,7 @@ COLLECTION = "ansible_collections/patchwave/aws"
 SHIPPED = ("plugins", "roles", "playbooks", "meta", "galaxy.yml", "README.md", "LICENSE")
 
 
-class Collection(BuildHookInterface):  # type: ignore[type-arg]
+class Collection(BuildHookInterface[Any]):
     """Ship the collection in a wheel, or link to it for an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ description:
   - Hosts are named by their node id, since that is unique over accounts, regions and time.
   - Nodes are put into the groups C(managed_nodes), C(patch_group_NAME), C(wave_NAME) and C(platform_NAME).
   - Host variables are C(node_id), C(node_name), C(account), C(region), C(patch_group), C(patch_wave), C(platform),
-    C(node_tags), C(ssm) (what Systems Manager knows of the agent), C(ansible_host) (the private address), and, where a role
-    was assumed, C(assume_role_arn) and C(assume_role_external_id).
+    C(node_tags), C(ssm) (what Systems Manager knows of the agent), C(ansible_host) (the private address), and, where a
+    role was assumed, C(assume_role_arn) and C(assume_role_external_id).
   - Tags are data. Nothing in them is ever evaluated as a template.
 extends_documentation_fragment:
   - amazon.aws.boto3

@@ -53,7 +53,8 @@ options:
     type: str
     default: patchwave/
   delivery_timeout:
-    description: Seconds in which a node's agent must have taken the command. 30 to 2,592,000 (SendCommand's own limits).
+    description:
+      - Seconds in which a node's agent must have taken the command, 30 to 2,592,000 (limits of SendCommand).
     type: int
     default: 600
   execution_timeout:

@@ -14,7 +14,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.errors import AWSErrorH
 from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
 
 
-class AwsError(AnsibleAWSError):  # type: ignore[misc]
+class AwsError(AnsibleAWSError):
     """An AWS call failed; str() is one line."""
 
     @property
@@ -37,7 +37,7 @@ class AwsError(AnsibleAWSError):  # type: ignore[misc]
         return ""
 
 
-class ErrorHandler(AWSErrorHandler):  # type: ignore[misc]
+class ErrorHandler(AWSErrorHandler):
     """Decorators that turn botocore's exceptions into AwsError with a description of the call."""
 
     _CUSTOM_EXCEPTION = AwsError

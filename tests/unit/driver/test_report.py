@@ -34,8 +34,8 @@ def test_every_node_of_the_plan_is_in_the_report_with_its_last_result(tmp_path: 
     ]
     assert (content["totals"]["failed"], content["totals"]["skipped"], content["totals"]["patched"]) == (1, 1, 0)
     assert content["schema"] == 1
-    wanted = "id account region patch_group wave outcome version_before version_after reason".split()
-    assert set(wanted) <= set(content["nodes"][0])
+    wanted = {"id", "account", "region", "patch_group", "wave", "outcome", "version_before", "version_after", "reason"}
+    assert wanted <= set(content["nodes"][0])
 
 
 def test_both_files_are_written_and_what_nodes_say_is_escaped(tmp_path: Path) -> None:

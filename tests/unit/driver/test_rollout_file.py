@@ -88,5 +88,5 @@ def test_a_mistake_in_the_catalog_names_file_and_key(write: Any, change: dict[st
 
 
 def test_a_rollout_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PatchwaveError, match="gone.yml: cannot be read: No such file or directory"):
+    with pytest.raises(PatchwaveError, match=r"gone\.yml: cannot be read: No such file or directory"):
         read_rollout(tmp_path / "gone.yml")
