@@ -187,7 +187,9 @@ class Release(Kind):
                 history = json.load(stream)
         except (FileNotFoundError, ValueError):
             return []
-        names = history.get("versions", []) if history.get("dest") == self._dest else []
+        if not isinstance(history, dict) or history.get("dest") != self._dest:
+            return []
+        names = history.get("versions") or []
         return [
             name
             for name in names

@@ -13,8 +13,8 @@ import json
 import typing as t
 import urllib.parse
 
-#: Largest result in bytes of JSON; the rest of 2,000 is for what Ansible adds.
-RESULT_BYTES = 1700
+#: Largest result in bytes of JSON; the rest of 2,000 is for the arguments, the diff and what Ansible adds.
+RESULT_BYTES = 1500
 
 
 def tidy(text: str, limit: int = 200) -> str:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from ansible_collections.patchwave.aws.plugins.module_utils._node.archive import
 from ansible_collections.patchwave.aws.plugins.module_utils._node.commands import Commands
 from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 from ansible_collections.patchwave.aws.plugins.module_utils._node.errors import PatchError
+from ansible_collections.patchwave.aws.plugins.module_utils._node.log import MAX_BYTES, Log
+from ansible_collections.patchwave.aws.plugins.module_utils._node.text import scrubber
 
 Tree = dict[str, tuple[int, str]]
 LASTING = {"lock", "software_patch.log", "tool.versions.json"}
@@ -371,6 +374,34 @@ def test_a_state_folder_that_cannot_be_made_is_an_answer(node: Node) -> None:
     assert (result["outcome"], result["reason"]) == ("failed", "io_error")
 
 
+def test_the_log_is_scrubbed_cut_and_bounded(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "log"), "tool", scrubber("https://example.com/a?sig=topsecret"))
+    log.event("step", message="sig=topsecret \x1b[31m\n" + "x" * 5000, count=3)
+    line = json.loads((tmp_path / "log").read_text())
+    assert (line["name"], line["step"], line["count"]) == ("tool", "step", 3)
+    assert line["message"].startswith("******** [31m xxx")
+    assert len(line["message"]) == 400
+    for dummy in range(1500):
+        log.event("step", message="x" * 400)
+    assert sorted(os.listdir(tmp_path)) == ["log", "log.1"]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 2 * (MAX_BYTES + 1000)
+
+
+def test_a_journal_that_was_never_finished_being_written_is_swept_away(node: Node) -> None:
+    node.run(node.params("1.2"))
+    (node.state / "tool.journal.json.tmp").write_text("{")
+    assert node.run(node.params("1.2"))["outcome"] == "current"
+    assert node.leftovers() == set()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"dest": 1}', '{"versions": [".."]}'])
+def test_a_damaged_list_of_versions_costs_only_tidiness(node: Node, text: str) -> None:
+    node.state.mkdir()
+    (node.state / "tool.versions.json").write_text(text)
+    assert node.run(node.params("1.2"))["outcome"] == "patched"
+    assert node.leftovers() == set()
+
+
 def test_a_log_that_cannot_be_written_stops_no_patch(node: Node) -> None:
     (node.state / "software_patch.log").mkdir(parents=True)
     assert node.run(node.params("1.2"))["outcome"] == "patched"
@@ -622,7 +653,9 @@ def spawn(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
 
 
 def test_a_command_that_hangs_is_killed_in_time() -> None:
-    answer = Commands(spawn).run(["sleep", "60"], 0.1)
+    start = time.monotonic()
+    answer = Commands(spawn).run(["sleep", "5"], 0.1)
+    assert time.monotonic() - start < 3
     assert answer.timed_out
     assert answer.excuse() == "timed out"
 
