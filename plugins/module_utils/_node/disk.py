@@ -50,8 +50,8 @@ class Disk:
         """Rename within one file system and make it durable in both folders."""
         self.step("rename {0} {1}".format(source, target))
         os.rename(source, target)
-        for folder in {os.path.dirname(source), os.path.dirname(target)}:
-            self.sync_dir(folder)
+        self.sync_dir(os.path.dirname(target))
+        self.sync_dir(os.path.dirname(source))
 
     def point(self, link: str, target: str, scratch: str) -> None:
         """Make the symbolic link C(link) point to C(target) in one step.
