@@ -139,7 +139,8 @@ class Patch:
         verdict = self._verdict(before)
         if verdict is not None and finished is not None and before is not None:
             self._report.before = finished["before"]
-            self._report.end(PATCHED, "recovered", self._name("finished an interrupted patch to {0}".format(before)))
+            done = "would finish" if self._want.check_mode else "finished"
+            self._report.end(PATCHED, "recovered", self._name("{0} an interrupted patch to {1}".format(done, before)))
         elif verdict is not None:
             self._report.end(CURRENT, *verdict)
         else:
@@ -307,7 +308,7 @@ class Patch:
             text = error.message if isinstance(error, PatchError) else errors.from_os_error(error, "dest").message
             self._report.changed = True
             message = "{0}; then rolling back to {1} failed: {2}; look at this node now".format(
-                cause.message, before, text
+                cause.message, before or "not installed", text
             )
             self._report.end(FAILED, "rollback_failed", self._name(message))
             return

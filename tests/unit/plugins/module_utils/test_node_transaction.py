@@ -548,7 +548,7 @@ def test_killed_anywhere_once_or_twice_the_next_run_ends_as_if_nothing_had_happe
     expected = clean.run(story.params(clean))
     number = kills = 0
     while True:
-        for second in (None, number % 7):
+        for second in (None, number % 7) if number % 2 else (None,):
             node = story.make(tmp_path / f"{number}-{second}")
             params = story.params(node)
             if not killed_at(node, params, number):
