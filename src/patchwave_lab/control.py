@@ -81,9 +81,14 @@ def _ask(state: LabState, verb: str) -> None:
 @contextlib.contextmanager
 def _lock(lab: LabDir) -> Iterator[None]:
     """One `up` or `down` of a lab at a time."""
-    with open(lab.path.parent / f".{lab.name}.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    path = lab.path.parent / f".{lab.name}.lock"
+    while True:
+        with open(path, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever held it before may have removed it with the lab.
+            if path.exists() and os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                yield
+                return
 
 
 def _refuse_second(lab: LabDir) -> None:

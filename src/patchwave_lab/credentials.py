@@ -11,6 +11,8 @@ from xml.sax.saxutils import escape
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
+from patchwave_lab import signatures
+
 #: A pair that has expired, for tests: any secret and any token go with it.
 EXPIRED_ACCESS_KEY = "ASIALABEXPIRED000000"
 AUTHORIZATION = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d{8}/([^/]*)/([^/]+)/aws4_request")
@@ -60,23 +62,26 @@ def caller(headers: Mapping[str, str], query_string: str) -> Caller:
     return Caller(signed=False)
 
 
-def account_of(access_key: str) -> str:
-    """The account that an access key belongs to; empty for an unknown one."""
+def key_of(access_key: str) -> tuple[str, str]:
+    """Account and secret of an access key; empty for an unknown one."""
     for account, backends in list(iam_backends.items()):
-        if access_key in backends["aws"].access_keys:
-            return str(account)
-    return ""
+        found = backends["aws"].access_keys.get(access_key)
+        if found is not None:
+            return str(account), str(found.secret_access_key)
+    return "", ""
 
 
-def judge(who: Caller, now: datetime) -> str:
-    """One word: `ok`, `missing`, `incomplete`, `unknown`, `expired` or `url-expired`."""
+def judge(who: Caller, now: datetime, request: signatures.Signed) -> str:
+    """One word: `ok`, `missing`, `incomplete`, `unknown`, `mismatch`, `expired` or `url-expired`."""
     if not who.signed:
         return "incomplete" if who.presigned_until else "missing"
     if who.access_key == EXPIRED_ACCESS_KEY:
         return "expired"
-    account = account_of(who.access_key)
+    account, secret = key_of(who.access_key)
     if not account:
         return "unknown"
+    if not signatures.matches(request, who.access_key, secret, who.region, who.service):
+        return "mismatch"
     if who.access_key.startswith("ASIA"):
         role = sts_backends[account]["aws"].get_assumed_role_from_access_key(who.access_key)
         if role is None or role.session_token != who.token:
@@ -86,7 +91,11 @@ def judge(who: Caller, now: datetime) -> str:
     return "url-expired" if who.presigned_until and who.presigned_until <= now else "ok"
 
 
+MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+)
 S3 = {
+    "mismatch": Refusal(403, "SignatureDoesNotMatch", MISMATCH),
     "missing": Refusal(403, "AccessDenied", "Access Denied"),
     "incomplete": Refusal(
         400,
@@ -99,16 +108,19 @@ S3 = {
     "url-expired": Refusal(403, "AccessDenied", "Request has expired"),
 }
 EC2 = {
+    "mismatch": Refusal(401, "AuthFailure", MISMATCH),
     "missing": Refusal(401, "MissingAuthenticationToken", "Request is missing Authentication Token"),
     "unknown": Refusal(401, "AuthFailure", "AWS was not able to validate the provided access credentials"),
     "expired": Refusal(400, "RequestExpired", "Request has expired."),
 }
 QUERY = {
+    "mismatch": Refusal(403, "SignatureDoesNotMatch", MISMATCH),
     "missing": Refusal(403, "MissingAuthenticationToken", "Request is missing Authentication Token"),
     "unknown": Refusal(403, "InvalidClientTokenId", "The security token included in the request is invalid."),
     "expired": Refusal(403, "ExpiredToken", "The security token included in the request is expired"),
 }
 JSON = {
+    "mismatch": Refusal(400, "InvalidSignatureException", MISMATCH),
     "missing": Refusal(400, "MissingAuthenticationTokenException", "Missing Authentication Token"),
     "unknown": Refusal(400, "UnrecognizedClientException", "The security token included in the request is invalid."),
     "expired": Refusal(400, "ExpiredTokenException", "The security token included in the request is expired"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from werkzeug.datastructures import EnvironHeaders
 
-from patchwave_lab import apilog, credentials
+from patchwave_lab import apilog, credentials, signatures
 from patchwave_lab.world import World
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,13 @@ class Gate:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         # Read outside the lock: a slow client holds nobody up.
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        environ["wsgi.input"] = io.BytesIO(body)
+        chunked = environ.get("wsgi.input_terminated")
+        body = (
+            environ["wsgi.input"].read()
+            if chunked
+            else environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        )
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
         headers = EnvironHeaders(environ)
         path = environ.get("PATH_INFO", "")
         if path.startswith(CONTROL):
@@ -43,8 +48,8 @@ class Gate:
         who = credentials.caller(headers, environ.get("QUERY_STRING", ""))
         service = who.service or ("s3" if not headers.get("X-Amz-Target") else "?")
         with self._world.lock:
-            verdict = credentials.judge(who, moment)
-            account = credentials.account_of(who.access_key)
+            verdict = credentials.judge(who, moment, _signed(environ, headers, body))
+            account, _ = credentials.key_of(who.access_key)
             status, reply_headers, content = (
                 self._ask_moto(environ, service, account)
                 if verdict == "ok"
@@ -122,3 +127,8 @@ class Gate:
 
 def _json(headers: EnvironHeaders) -> bool:
     return "X-Amz-Target" in headers or "json" in str(headers.get("Content-Type", ""))
+
+
+def _signed(environ: Environ, headers: EnvironHeaders, body: bytes) -> signatures.Signed:
+    host = headers.get("Host", "")
+    return signatures.Signed(environ["REQUEST_METHOD"], host, environ.get("RAW_URI", ""), headers, body)

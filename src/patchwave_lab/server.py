@@ -27,7 +27,7 @@ from patchwave_lab.world import World
 log = logging.getLogger(__name__)
 
 
-class QuietHandler(MotoRequestHandler):  # type: ignore[misc]
+class QuietHandler(MotoRequestHandler):
     """Logs no requests: the API log has them, and the query of a presigned URL is a secret."""
 
     protocol_version = "HTTP/1.1"

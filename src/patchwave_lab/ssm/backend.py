@@ -16,7 +16,7 @@ KIND = "ManagedInstance"
 MAX_TAGS = 50
 
 
-class LabSystemsManagerBackend(SimpleSystemManagerBackend):  # type: ignore[misc]
+class LabSystemsManagerBackend(SimpleSystemManagerBackend):
     """One account and region of Systems Manager. `world` is set once, before the first is made."""
 
     world: World

@@ -18,7 +18,7 @@ from patchwave_lab.ssm.operations import OPERATIONS, Call, Operation
 from patchwave_lab.world import World
 
 
-class LabSystemsManagerResponse(SimpleSystemManagerResponse):  # type: ignore[misc]
+class LabSystemsManagerResponse(SimpleSystemManagerResponse):
     """One request to Systems Manager. The lab's own operations are its methods, put there by `install`."""
 
     def call_action(self) -> Any:

@@ -1,0 +1,144 @@
+"""MaxConcurrency, MaxErrors, unreachable nodes, timeouts, cancelling, and the command's own status."""
+
+import time
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+WEB = [f"web-0{number}" for number in range(1, 9)]
+
+
+def words(found):
+    return Counter((each["Status"], each["StatusDetails"]) for each in found.values())
+
+
+def test_ramp_is_one_then_two_more_then_doubles_to_the_cap_then_slides(lab):  # aws.md 1.2
+    command_id = lab.send(lab.ids(*WEB), "sleep 1.2", MaxConcurrency="5")
+    starts = [begin for begin, _ in lab.spans(command_id)]
+    assert starts[0] == 0
+    # The scenario acknowledges a step of the ramp after 0.12 s.
+    assert all(0.1 < begin < 0.22 for begin in starts[1:3]), starts
+    assert all(0.22 <= begin < 0.6 for begin in starts[3:5]), starts
+    assert all(1.2 <= begin < 2.4 for begin in starts[5:]), starts
+
+
+def test_never_more_than_max_concurrency_at_once(lab):  # aws.md 1.2
+    spans = lab.spans(lab.send(lab.ids(*WEB), "sleep 0.3", MaxConcurrency="2"))
+    for begin, _ in spans:
+        assert sum(start <= begin < end for start, end in spans) <= 2
+
+
+def test_a_percentage_is_floored_to_at_least_one(lab):  # aws.md 1.2
+    spans = lab.spans(lab.send(lab.ids(*WEB[:3]), "sleep 0.2", MaxConcurrency="10%"))
+    assert all(later >= earlier for (_, earlier), (later, _) in pairwise(spans))
+
+
+@pytest.mark.parametrize(("allowed", "failed"), [("0", 1), ("1", 2), ("25%", 3)])
+def test_stops_when_errors_exceed_max_errors(lab, allowed, failed):  # aws.md 1.3
+    command_id = lab.send(lab.ids(*WEB), "exit 1", MaxConcurrency="1", MaxErrors=allowed)
+    found = lab.finished(command_id)
+    assert words(found) == {("Failed", "Failed"): failed, ("Cancelled", "Terminated"): 8 - failed}
+    command = lab.command(command_id)
+    assert (command["Status"], command["StatusDetails"]) == ("Failed", "Failed")
+    assert (command["TargetCount"], command["CompletedCount"], command["ErrorCount"]) == (8, 8, failed)
+
+
+def test_what_is_running_when_it_stops_ends_by_itself(lab):  # aws.md 1.3
+    script = "case $(hostname) in web-01) exit 1;; *) sleep 0.8; exit 1;; esac"
+    found = lab.run(lab.ids(*WEB), script, MaxConcurrency="3", MaxErrors="0")
+    assert words(found)["Failed", "Failed"] >= 1
+    assert words(found)["Cancelled", "Terminated"] >= 5
+
+
+def test_a_dead_agent_ends_undeliverable_and_does_not_count_as_error(lab):  # aws.md 1.3, 1.4, 1.5
+    ids = lab.ids("dead-01", "dead-02", "web-01", "web-02")
+    command_id = lab.send(ids, "true", MaxErrors="0", MaxConcurrency="1")
+    found = lab.finished(command_id)
+    assert words(found) == {("Failed", "Undeliverable"): 2, ("Success", "Success"): 2}
+    dead = found[ids[0]]["CommandPlugins"][0]
+    assert (dead["ResponseCode"], dead["Output"]) == (-1, "")
+    command = lab.command(command_id)
+    assert (command["Status"], command["ErrorCount"], command["CompletedCount"]) == ("Success", 0, 4)
+
+
+def test_only_dead_agents_fail_the_command(lab):  # aws.md 1.4
+    command_id = lab.send(lab.ids("dead-01", "dead-02"), "true")
+    lab.finished(command_id)
+    assert lab.command(command_id)["Status"] == "Failed"
+
+
+def test_errors_within_the_allowance_leave_the_command_incomplete(lab):  # aws.md 1.4
+    command_id = lab.send(lab.ids(*WEB), "test $(hostname) != web-02", MaxErrors="3")
+    assert words(lab.finished(command_id))["Failed", "Failed"] == 1
+    assert lab.command(command_id)["StatusDetails"] == "Incomplete"
+
+
+def test_counts_are_live(lab):  # aws.md 2
+    command_id = lab.send(lab.ids("web-01", "web-02"), "test $(hostname) = web-01 || sleep 2")
+    time.sleep(1.2)
+    command = lab.command(command_id)
+    assert (command["Status"], command["TargetCount"], command["CompletedCount"]) == ("InProgress", 2, 1)
+    lab.finished(command_id)
+
+
+def test_cancel_kills_what_runs_and_drops_what_waits(lab, ssm):  # aws.md 2
+    ids = lab.ids("web-03", "web-04")
+    command_id = lab.send(ids, "sleep 300", MaxConcurrency="1")
+    time.sleep(0.6)
+    began = time.monotonic()
+    assert set(ssm.cancel_command(CommandId=command_id)) == {"ResponseMetadata"}
+    found = lab.finished(command_id)
+    assert time.monotonic() - began < 3
+    assert words(found) == {("Cancelled", "Cancelled"): 2}
+    assert found[ids[0]]["CommandPlugins"][0]["ResponseCode"] == 137
+    assert lab.command(command_id)["Status"] == "Cancelled"
+    assert "300" not in lab.must("exec", "web-03", "--", "ps", "axww")
+
+
+def test_cancel_of_one_node_leaves_the_others(lab, ssm):  # aws.md 2
+    ids = lab.ids("web-03", "web-04")
+    command_id = lab.send(ids, "sleep 1.2")
+    time.sleep(0.5)
+    ssm.cancel_command(CommandId=command_id, InstanceIds=ids[:1])
+    found = lab.finished(command_id)
+    assert [found[each]["Status"] for each in ids] == ["Cancelled", "Success"]
+
+
+@pytest.fixture(scope="module")
+def patient(new_lab, tmp_path_factory):
+    """A lab where a dead agent is waited for, and whose clock a test may advance."""
+    file = tmp_path_factory.mktemp("scenario") / "patient.yml"
+    file.write_text(
+        'accounts: ["111111111111"]\nregions: [eu-west-1]\nsettings: {undeliverable_seconds: null}\n'
+        "nodes: [{name: dead, agent: off}, {name: slow}]\n"
+    )
+    lab = new_lab()
+    lab.must("up", "--scenario", str(file))
+    return lab
+
+
+def test_a_dead_agent_times_out_when_delivery_does(patient):  # aws.md 1.5, 1.6
+    command_id = patient.send(patient.ids("dead"), "true", TimeoutSeconds=30)
+    patient.advance(29)
+    assert patient.command(command_id)["Status"] == "InProgress"
+    patient.advance(1.2)
+    (found,) = patient.finished(command_id).values()
+    assert (found["Status"], found["StatusDetails"]) == ("TimedOut", "DeliveryTimedOut")
+    command = patient.command(command_id)
+    assert (command["DeliveryTimedOutCount"], command["ErrorCount"]) == (1, 0)
+
+
+def test_no_reply_until_the_total_timeout_is_delivery_timed_out_although_it_runs(patient):  # aws.md 1.4, 1.6
+    command_id = patient.send(
+        patient.ids("slow"), "sleep 2", "touch /var/tmp/ran", TimeoutSeconds=30, executionTimeout="30"
+    )
+    time.sleep(0.4)
+    patient.advance(31)
+    assert patient.command(command_id)["Status"] == "InProgress"
+    patient.advance(30)
+    (found,) = patient.finished(command_id).values()
+    assert (found["StatusDetails"], found["CommandPlugins"][0]["ResponseCode"]) == ("DeliveryTimedOut", -1)
+    time.sleep(2)
+    assert patient.cli("exec", "slow", "--", "test", "-e", "/var/tmp/ran").returncode == 0
+    assert patient.command(command_id)["Status"] == "TimedOut"
