@@ -49,7 +49,8 @@ def read_inventory(source: Path) -> Inventory:
             envvars=_environment() | {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"},
         )
     if not isinstance(output, dict):
-        raise PatchwaveError(_reason(f"{errors}\n{output}") or f"{source}: ansible-inventory could not read it")
+        reason = _reason(f"{errors}\n{output}")
+        raise PatchwaveError(f"{source}: {reason or 'ansible-inventory could not read it'}")
     output = _plain(output)
     groups = {
         name: list(group.get("hosts", ()))
@@ -130,5 +131,5 @@ def _private_folder() -> Iterator[Path]:
 def _reason(output: str) -> str:
     """Pick the line that says why out of what Ansible printed around it."""
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", output).split())
-    found = re.search(r"patchwave\.aws\.patch_groups: (.*?)(?= \[(?:WARNING|ERROR)\]| Origin:| ERROR!| <<<|$)", text)
-    return f"inventory: {found.group(1)}" if found else text[-400:]
+    found = re.search(r"patchwave\.aws\.patch_groups: (.*?)(?= Failed to parse| Origin:| \[|$)", text)
+    return found.group(1) if found else text[-400:]

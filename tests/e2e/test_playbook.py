@@ -1,0 +1,155 @@
+"""The playbook as plain ansible-playbook runs it, over Run Command and over OpenSSH."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import BIN, ROOT
+
+INVENTORY = ROOT / "inventory"
+PLAYBOOK = "patchwave.aws.patch_software"
+
+
+def recap(output: str) -> dict[str, dict[str, int]]:
+    """Return the counters of the play recap by host."""
+    rows = re.findall(r"^(\S+)\s+: (ok=.*)$", output, re.MULTILINE)
+    return {host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", counts)} for host, counts in rows}
+
+
+def test_every_node_has_a_result_of_its_own(lab: Any, install: Callable[..., None], variables: Path) -> None:
+    install("web-01", "app-01")
+    install("batch-01", sick=True)
+    ids = lab.nodes()
+    hosts = [ids[name] for name in ("web-01", "app-01", "batch-01", "app-04")]
+    done = lab.run(
+        "ansible-playbook", PLAYBOOK, "-i", INVENTORY, "-e", f"@{variables}", "--limit", ",".join(hosts), check=False
+    )
+    counts = recap(done.stdout)
+    assert [counts[host]["failed"] for host in hosts] == [0, 0, 1, 0], done.stdout
+    assert [counts[host]["unreachable"] for host in hosts] == [0, 0, 0, 1]
+    assert done.returncode != 0
+    assert "WARNING" not in done.stdout + done.stderr
+    assert "X-Amz-Signature" not in done.stdout + done.stderr
+
+
+def test_check_mode_says_what_would_happen_and_changes_nothing(
+    lab: Any, install: Callable[..., None], variables: Path
+) -> None:
+    install("web-01")
+    find = ("find", "/opt/tool", "/var/lib", "-newer", "/opt/tool/1.0.0/tool")
+    before = lab.exec("web-01", *find)
+    host = lab.nodes()["web-01"]
+    options = ("-i", INVENTORY, "-e", f"@{variables}", "--limit", host)
+    done = lab.run("ansible-playbook", PLAYBOOK, *options, "--check", "--diff")
+    assert recap(done.stdout)[host]["changed"] >= 1
+    assert "2.0.0" in done.stdout
+    assert lab.exec("web-01", *find) == before
+    assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"
+    real = lab.run("ansible-playbook", PLAYBOOK, *options)
+    assert recap(real.stdout)[host]["changed"] >= 1
+    again = lab.run("ansible-playbook", PLAYBOOK, *options, "--check")
+    assert f"ok: [{host}]" in again.stdout.split("Take the node's own result")[1]
+
+
+def test_rescue_sees_the_failed_node_only(
+    lab: Any, install: Callable[..., None], variables: Path, tmp_path: Path
+) -> None:
+    install("web-01")
+    install("app-01", sick=True)
+    play = {
+        "name": "Patch and rescue",
+        "hosts": "managed_nodes",
+        "gather_facts": False,
+        "tasks": [
+            {
+                "name": "Patch",
+                "block": [{"name": "Patch", "ansible.builtin.include_role": {"name": PLAYBOOK}}],
+                "rescue": [
+                    {
+                        "name": "Say who",
+                        "ansible.builtin.debug": {
+                            "msg": "rescued {{ inventory_hostname }} {{ ansible_failed_result.outcome }}"
+                        },
+                    }
+                ],
+            }
+        ],
+    }
+    path = tmp_path / "rescue.yml"
+    path.write_text(yaml.safe_dump([play]))
+    ids = lab.nodes()
+    limit = f"{ids['web-01']},{ids['app-01']}"
+    done = lab.run("ansible-playbook", path, "-i", INVENTORY, "-e", f"@{variables}", "--limit", limit)
+    assert re.findall(r"rescued (\S+) (\w+)", done.stdout) == [(ids["app-01"], "rolled_back")]
+
+
+def test_a_program_that_is_not_in_the_catalog_stops_the_play_before_anything(lab: Any, variables: Path) -> None:
+    before = lab.calls()
+    options = ("-i", INVENTORY, "-e", f"@{variables}", "-e", "patch_software_name=nothing")
+    done = lab.run("ansible-playbook", PLAYBOOK, *options, check=False)
+    assert done.returncode != 0
+    assert "patch_software_name: 'nothing' is not in patch_software_catalog; known programs: tool" in done.stdout
+    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+
+
+def test_the_bastion_without_a_patch_group_is_never_touched(lab: Any) -> None:
+    graph = lab.run("ansible-inventory", "-i", INVENTORY, "--graph").stdout
+    ids = lab.nodes()
+    assert len(re.findall(r"^  \|  \|--m?i-", graph.split("@patch_group")[0], re.MULTILINE)) == 24
+    assert ids["bastion"] not in graph
+    groups = set(re.findall(r"@(\w+):", graph))
+    assert {"patch_group_web", "patch_group_db", "wave_1", "wave_2", "wave_3", "platform_linux"} <= groups
+
+
+@pytest.fixture
+def ssh_inventory(lab: Any, tmp_path: Path) -> Path:
+    """Open two nodes to ssh without a port: `sshd -i` inside the node is the other end of ssh's ProxyCommand."""
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    public = key.with_suffix(".pub").read_text()
+    setup = (
+        'install -d -m 700 /root/.ssh; printf %s "$1" > /root/.ssh/authorized_keys; chmod 600 /root/.ssh/*;'
+        "install -d -m 755 /run/sshd; printf 'Subsystem sftp internal-sftp\\nHostKey /etc/ssh/lab_key\\nStrictModes no\\n'"
+        "> /etc/ssh/lab_config; test -e /etc/ssh/lab_key || ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/lab_key"
+    )
+    hosts = {}
+    for node in ("web-02", "db-02"):
+        lab.exec(node, "sh", "-ec", setup, "setup", public)
+        sshd = "/usr/sbin/sshd -i -f /etc/ssh/lab_config"
+        proxy = f"{BIN / 'patchwave'} lab exec --name {lab.name} {node} -- {sshd}"
+        options = (
+            f"-F none -i {key} -o ProxyCommand='{proxy}' -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        )
+        hosts[node] = {
+            "ansible_host": node,
+            "ansible_user": "root",
+            "ansible_ssh_common_args": options + " -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ControlMaster=no",
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+    path = tmp_path / "ssh.yml"
+    path.write_text(yaml.safe_dump({"managed_nodes": {"hosts": hosts}}))
+    return path
+
+
+@pytest.mark.needs_root
+def test_the_same_play_over_openssh(
+    lab: Any, install: Callable[..., None], variables: Path, ssh_inventory: Path
+) -> None:
+    install("web-02")
+    install("db-02", sick=True)
+    before = lab.calls()
+    options = ("-i", ssh_inventory, "-e", f"@{variables}", "-e", "patchwave_transport=connection")
+    done = lab.run("ansible-playbook", PLAYBOOK, *options, check=False)
+    counts = recap(done.stdout)
+    assert (counts["web-02"]["failed"], counts["db-02"]["failed"]) == (0, 1), done.stdout + done.stderr
+    assert lab.exec("web-02", "/opt/tool/current/tool") == "tool 2.0.0\n"
+    assert lab.exec("db-02", "/opt/tool/current/tool") == "tool 1.0.0\n"
+    assert "rolled_back" in done.stdout
+    assert "WARNING" not in done.stdout + done.stderr
+    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}

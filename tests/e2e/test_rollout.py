@@ -1,0 +1,77 @@
+"""The driver on the lab: waves, outcomes, budget, resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FIRST_WAVE = ("web-01", "app-01", "db-01", "batch-01")
+
+
+def apply(lab: Any, path: Path) -> tuple[int, dict[str, Any], str]:
+    done = lab.run("patchwave", "apply", path, "--output", path.parent / "out", check=False)
+    report = json.loads((path.parent / "out" / "report.json").read_text())
+    return done.returncode, report, done.stdout + done.stderr
+
+
+def outcomes(report: dict[str, Any]) -> dict[str, str]:
+    return {node["name"]: node["outcome"] for node in report["nodes"]}
+
+
+def test_a_wave_is_patched_and_a_second_run_has_nothing_to_do(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path]
+) -> None:
+    install(*FIRST_WAVE)
+    code, report, output = apply(lab, rollout())
+    assert code == 0, output
+    assert outcomes(report) == dict.fromkeys(FIRST_WAVE, "patched")
+    assert {(node["version_before"], node["version_after"]) for node in report["nodes"]} == {("1.0.0", "2.0.0")}
+    assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 2.0.0\n"
+    assert "WARNING" not in output
+    logs = [path.read_text() for path in (rollout().parent / "out").iterdir()]
+    assert not any("WARNING" in text or "X-Amz-Signature" in text for text in logs)
+
+    before = lab.calls()
+    code, report, output = apply(lab, rollout())
+    assert code == 0
+    assert "Resumed: 4 of 4 nodes are done, 0 still to do" in output
+    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+
+
+def test_a_node_that_is_right_without_us_is_current(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path]
+) -> None:
+    install(*FIRST_WAVE)
+    apply(lab, rollout())
+    stamp = lab.exec("web-01", "stat", "-c", "%Y %Z %i", "/opt/tool/2.0.0", "/opt/tool/current", "/opt/tool/2.0.0/tool")
+    code, report, _ = apply(lab, rollout(name="again", error_budget=1))
+    assert code == 0
+    assert outcomes(report) == dict.fromkeys(FIRST_WAVE, "current")
+    after = lab.exec("web-01", "stat", "-c", "%Y %Z %i", "/opt/tool/2.0.0", "/opt/tool/current", "/opt/tool/2.0.0/tool")
+    assert after == stamp
+
+
+def test_the_error_budget_stops_before_the_next_wave(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path]
+) -> None:
+    install(*FIRST_WAVE)
+    install("web-01", "db-01", sick=True)
+    code, report, output = apply(lab, rollout(waves=["wave_1", "wave_2"], error_budget=1))
+    assert code == 3
+    words = outcomes(report)
+    assert [words[name] for name in FIRST_WAVE] == ["rolled_back", "patched", "rolled_back", "patched"]
+    assert report["totals"]["skipped"] == 8
+    assert report["rollout"]["stopped"] == "2 nodes failed, 1 allowed"
+    assert "STOPPED: 2 nodes failed, 1 allowed" in output
+    assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"
+
+
+def test_another_plan_begins_another_ledger(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path]
+) -> None:
+    install(*FIRST_WAVE)
+    apply(lab, rollout())
+    apply(lab, rollout(error_budget=2))
+    assert len(list((rollout().parent / "out").glob("ledger-*.jsonl"))) == 2
