@@ -115,8 +115,10 @@ def ssh_inventory(lab: Any, tmp_path: Path) -> Path:
     public = key.with_suffix(".pub").read_text()
     setup = (
         'install -d -m 700 /root/.ssh; printf %s "$1" > /root/.ssh/authorized_keys; chmod 600 /root/.ssh/*;'
-        "install -d -m 755 /run/sshd; printf 'Subsystem sftp internal-sftp\\nHostKey /etc/ssh/lab_key\\nStrictModes no\\n'"
-        "> /etc/ssh/lab_config; test -e /etc/ssh/lab_key || ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/lab_key"
+        "install -d -m 755 /run/sshd;"
+        "printf '%s\\n' 'Subsystem sftp internal-sftp' 'HostKey /etc/ssh/lab_key' 'StrictModes no'"
+        " > /etc/ssh/lab_config;"
+        " test -e /etc/ssh/lab_key || ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/lab_key"
     )
     hosts = {}
     for node in ("web-02", "db-02"):
@@ -129,7 +131,7 @@ def ssh_inventory(lab: Any, tmp_path: Path) -> Path:
         hosts[node] = {
             "ansible_host": node,
             "ansible_user": "root",
-            "ansible_ssh_common_args": options + " -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ControlMaster=no",
+            "ansible_ssh_common_args": f"{options} -o LogLevel=ERROR -o ControlMaster=no",
             "ansible_python_interpreter": "/usr/bin/python3",
         }
     path = tmp_path / "ssh.yml"
