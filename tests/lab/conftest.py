@@ -147,7 +147,7 @@ def eventually(condition: Callable[[], object], patience: float = 10) -> None:
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")
@@ -163,9 +163,9 @@ def new_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], L
         return labs[-1]
 
     yield make
-    for lab in labs:
-        if lab.dir.exists():
-            lab.cli("down")
+    command = [sys.executable, "-m", "patchwave_lab", "down"]
+    for ending in [subprocess.Popen(command, env=lab.environment) for lab in labs if lab.dir.exists()]:
+        ending.wait(30)
 
 
 @pytest.fixture(scope="session")

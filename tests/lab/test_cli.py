@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from patchwave_lab import processes
+from patchwave_lab import labdir, processes
+from patchwave_lab.errors import LabError
 
 SMALL = 'accounts: ["111111111111"]\nregions: [eu-west-1]\nnodes: [{name: n1}, {name: n2}]\n'
 
@@ -115,12 +116,13 @@ def test_exec_and_commands_see_the_same_node(demo):
     assert not Path("/etc/by-exec").exists()
 
 
-def test_exec_in_all_nodes(demo):
+def test_exec_in_all_nodes_fails_when_one_does(demo):
     lab, _, _ = demo
-    lines = lab.must("exec", "--all", "--", "hostname").splitlines()
+    done = lab.cli("exec", "--all", "--", "sh", "-c", "hostname; test $(hostname) != db-03")
+    lines = done.stdout.splitlines()
     assert len(lines) == 25
     assert all(line.split(": ")[0] == line.split(": ")[1] for line in lines)
-    assert lab.cli("exec", "--all", "--", "sh", "-c", "test $(hostname) != db-03").returncode == 1
+    assert (done.returncode, done.stderr) == (1, "db-03: exit code 1\n")
 
 
 def test_tmp_of_a_node_is_as_usual(demo):
@@ -148,8 +150,9 @@ def test_reset_makes_everything_as_new(new_lab, small):
 
 def test_two_labs_side_by_side(new_lab, small):
     one, two = new_lab(), new_lab()
-    for lab in (one, two):
-        lab.must("up", "--scenario", small)
+    command = [sys.executable, "-m", "patchwave_lab", "up", "--scenario", small]
+    starting = [subprocess.Popen(command, env=lab.environment, stdout=subprocess.DEVNULL) for lab in (one, two)]
+    assert [each.wait(30) for each in starting] == [0, 0]
     assert one.state["endpoint"] != two.state["endpoint"]
     one.must("exec", "n1", "--", "touch", "/opt/one")
     assert two.cli("exec", "n1", "--", "ls", "/opt/one").returncode != 0
@@ -181,19 +184,18 @@ def test_down_leaves_nothing_after_the_server_was_killed(new_lab, small):
     assert lab.must("down") == f"no lab named '{lab.name}'; nothing to do\n"
 
 
-def test_down_leaves_another_process_with_the_same_id_alone(new_lab, small):
+def test_down_leaves_another_process_with_the_servers_old_id_alone(new_lab):
     lab = new_lab()
-    lab.must("up", "--scenario", small)
-    pid = int((lab.dir / "server.pid").read_text().split()[0])
+    lab.dir.mkdir(parents=True)
     other = subprocess.Popen(["sleep", "30"])
     try:
         (lab.dir / "server.pid").write_text(f"{other.pid} 1\n")
         lab.must("down")
         assert other.poll() is None
+        assert not lab.dir.exists()
     finally:
         other.kill()
         other.wait()
-        os.kill(pid, signal.SIGKILL)
 
 
 def test_the_labs_files_are_private(demo):
@@ -228,10 +230,10 @@ def test_a_misspelt_key_is_named_with_its_file(new_lab, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["/etc", "/opt/labs", "/var/tmp", "/root", "/home/x", "/srv", "/usr/local"])
-def test_the_lab_cannot_live_where_nodes_have_overlays(new_lab, small, place):
-    lab = new_lab()
-    lab.environment["PATCHWAVE_LAB_DIR"] = place
-    assert f"the lab cannot live in {place}" in one_line(lab.cli("up", "--scenario", small))
+def test_the_lab_cannot_live_where_nodes_have_overlays(monkeypatch, place):
+    monkeypatch.setenv("PATCHWAVE_LAB_DIR", place)
+    with pytest.raises(LabError, match=f"the lab cannot live in {place}: .* set PATCHWAVE_LAB_DIR"):
+        labdir.create_root()
 
 
 def test_the_lab_cannot_live_where_others_can_write(new_lab, small, tmp_path):

@@ -60,7 +60,7 @@ def test_execution_timeout_kills_everything_with_137(lab):  # aws.md 1.4, 1.6
 
 def test_an_agent_runs_five_commands_at_once(lab):  # aws.md 1.7
     ids = lab.ids("web-05")
-    commands = [lab.send(ids, "sleep 1") for _ in range(7)]
+    commands = [lab.send(ids, "sleep 0.6") for _ in range(7)]
     for command_id in commands:
         lab.finished(command_id)
     ssm = lab.client("ssm")
@@ -121,8 +121,8 @@ def test_a_lost_bucket_does_not_fail_the_command(lab):  # aws.md 1.8
 
 def test_output_is_empty_and_the_code_minus_one_before_the_end(lab, ssm):  # aws.md 2
     ids = lab.ids("web-06")
-    command_id = lab.send(ids, "echo early; sleep 1.5")
-    time.sleep(0.8)
+    command_id = lab.send(ids, "echo early; sleep 0.9")
+    time.sleep(0.5)
     one = ssm.get_command_invocation(CommandId=command_id, InstanceId=ids[0])
     assert (one["Status"], one["ResponseCode"], one["StandardOutputContent"]) == ("InProgress", -1, "")
     lab.finished(command_id)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from botocore.exceptions import ClientError
 
+#: Nodes of the scenario in the first account and region.
 ALL = 14
-LIVE = 12
 
 
 def code(caught):
@@ -112,20 +112,18 @@ def test_properties_come_in_one_page_with_what_ec2_knows(lab, ssm):  # aws.md 3
     assert sorted(each["ComputerName"] for each in only["InstanceProperties"]) == ["db-01", "db-02", "plain"]
 
 
-def test_stopped_and_terminated_instances(new_lab, tmp_path):  # aws.md 1.5, 3
-    file = tmp_path / "three.yml"
-    file.write_text('accounts: ["111111111111"]\nregions: [eu-west-1]\nnodes: [{name: n, count: 3}]\n')
-    lab = new_lab()
-    lab.must("up", "--scenario", str(file))
-    ssm, ec2, (on, off, gone) = lab.client("ssm"), lab.client("ec2"), lab.ids("n-01", "n-02", "n-03")
+def test_stopped_and_terminated_instances(lab):  # aws.md 1.5, 3
+    ssm, ec2 = lab.client("ssm", "us-east-1"), lab.client("ec2", "us-east-1")
+    on, off, gone = lab.ids("far", "halted", "gone")
     ec2.stop_instances(InstanceIds=[off])
     ec2.terminate_instances(InstanceIds=[gone])
     assert [each["InstanceId"] for each in every(ssm)] == [on]
     shown = ssm.describe_instance_properties()["InstanceProperties"]
     assert {each["InstanceId"]: each["InstanceState"] for each in shown} == {on: "running", off: "stopped"}
+    script = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["true"]}}
     with pytest.raises(ClientError, match=rf"Instances \[\[{gone}\]\] not in a valid state"):
-        lab.send([on, off, gone], "true")
-    assert lab.send([on, off], "true")
+        ssm.send_command(InstanceIds=[on, off, gone], **script)
+    assert ssm.send_command(InstanceIds=[on, off], **script)
     assert ssm.get_connection_status(Target=off)["Status"] == "notconnected"
 
 

@@ -14,13 +14,13 @@ def words(found):
 
 
 def test_ramp_is_one_then_two_more_then_doubles_to_the_cap_then_slides(lab):  # aws.md 1.2
-    command_id = lab.send(lab.ids(*WEB), "sleep 1.2", MaxConcurrency="5")
+    command_id = lab.send(lab.ids(*WEB), "sleep 1", MaxConcurrency="5")
     starts = [begin for begin, _ in lab.spans(command_id)]
     assert starts[0] == 0
     # The scenario acknowledges a step of the ramp after 0.12 s.
     assert all(0.1 < begin < 0.22 for begin in starts[1:3]), starts
     assert all(0.22 <= begin < 0.6 for begin in starts[3:5]), starts
-    assert all(1.2 <= begin < 2.4 for begin in starts[5:]), starts
+    assert all(1 <= begin < 2.2 for begin in starts[5:]), starts
 
 
 def test_never_more_than_max_concurrency_at_once(lab):  # aws.md 1.2
@@ -75,8 +75,8 @@ def test_errors_within_the_allowance_leave_the_command_incomplete(lab):  # aws.m
 
 
 def test_counts_are_live(lab):  # aws.md 2
-    command_id = lab.send(lab.ids("web-01", "web-02"), "test $(hostname) = web-01 || sleep 2")
-    time.sleep(1.2)
+    command_id = lab.send(lab.ids("web-01", "web-02"), "test $(hostname) = web-01 || sleep 1.2")
+    time.sleep(0.7)
     command = lab.command(command_id)
     assert (command["Status"], command["TargetCount"], command["CompletedCount"]) == ("InProgress", 2, 1)
     lab.finished(command_id)
