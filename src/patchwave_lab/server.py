@@ -17,7 +17,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from patchwave_lab import processes, scenario
+from patchwave_lab import processes, scenario, sts
 from patchwave_lab.apilog import ApiLog
 from patchwave_lab.gate import Gate
 from patchwave_lab.labdir import LabDir, LabState, NodeEntry
@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> None:
     plan = scenario.parse(source, lab.scenario_file.read_text())
     access_key, secret_key, token = _new_access_key(), secrets.token_urlsafe(30), secrets.token_urlsafe(30)
     world = World(plan, lab.nodes, access_key, secret_key)
+    sts.install(world)
     install(world)
     world.build()
     world.timeline.start()

@@ -179,3 +179,17 @@ def lab(new_lab: Callable[[], Lab]) -> Lab:
 @pytest.fixture(scope="session")
 def ssm(lab: Lab) -> Any:
     return lab.client("ssm")
+
+
+@pytest.fixture(scope="session")
+def patient(new_lab: Callable[[], Lab], tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A lab where a dead agent is waited for, role sessions are short, and whose clock a test may advance."""
+    file = tmp_path_factory.mktemp("scenario") / "patient.yml"
+    file.write_text(
+        'accounts: ["111111111111"]\nregions: [eu-west-1]\n'
+        "settings: {undeliverable_seconds: null, role_session_seconds: 1}\n"
+        "nodes: [{name: dead, agent: off}, {name: slow}]\n"
+    )
+    made = new_lab()
+    made.must("up", "--scenario", str(file))
+    return made

@@ -96,11 +96,17 @@ def test_a_wrong_secret_is_refused(lab, service, code):
     assert refused(lab, service, **keys)[1] == code
 
 
-def test_a_role_session_expires(lab):
-    keys = lab.assumed("222222222222", DurationSeconds=1)
-    assert CALLS["ssm"](lab.client("ssm", **keys))
+@pytest.mark.parametrize("seconds", [899, 43201])
+def test_a_role_session_has_bounds(lab, seconds):
+    with pytest.raises(ClientError, match="at 'durationSeconds' failed to satisfy constraint"):
+        lab.assumed("222222222222", DurationSeconds=seconds)
+
+
+def test_a_role_session_expires(patient):
+    keys = patient.assumed("111111111111")
+    assert CALLS["ssm"](patient.client("ssm", **keys))
     time.sleep(1.1)
-    assert refused(lab, "ssm", **keys) == EXPIRED["ssm"]
+    assert refused(patient, "ssm", **keys) == EXPIRED["ssm"]
 
 
 def test_a_call_without_credentials_is_refused(lab):

@@ -105,19 +105,6 @@ def test_cancel_of_one_node_leaves_the_others(lab, ssm):  # aws.md 2
     assert [found[each]["Status"] for each in ids] == ["Cancelled", "Success"]
 
 
-@pytest.fixture(scope="module")
-def patient(new_lab, tmp_path_factory):
-    """A lab where a dead agent is waited for, and whose clock a test may advance."""
-    file = tmp_path_factory.mktemp("scenario") / "patient.yml"
-    file.write_text(
-        'accounts: ["111111111111"]\nregions: [eu-west-1]\nsettings: {undeliverable_seconds: null}\n'
-        "nodes: [{name: dead, agent: off}, {name: slow}]\n"
-    )
-    lab = new_lab()
-    lab.must("up", "--scenario", str(file))
-    return lab
-
-
 def test_a_dead_agent_times_out_when_delivery_does(patient):  # aws.md 1.5, 1.6
     command_id = patient.send(patient.ids("dead"), "true", TimeoutSeconds=30)
     patient.advance(29)
