@@ -51,8 +51,9 @@ def main() -> int:
         ledger.unlink()
     WORK.mkdir()
     old, new = archive(VULNERABLE), archive(FIXED)
-    patchwave("lab", "down", *LAB)
-    patchwave("lab", "up", *LAB, "--scenario", "demo")
+    subprocess.run([PATCHWAVE, "lab", "down", *LAB], check=True, capture_output=True)  # of a demo that was killed
+    if patchwave("lab", "up", *LAB, "--scenario", "demo") != 0:
+        return 1
     try:
         environment = lab_environment()
         install(old, new, environment)

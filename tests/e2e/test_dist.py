@@ -15,6 +15,7 @@ from conftest import BIN, ROOT
 DOCUMENTED = {
     "patchwave.aws.node_result",
     "patchwave.aws.patch_groups",
+    "patchwave.aws.presigned_url",
     "patchwave.aws.run_module",
     "patchwave.aws.software_patch",
 }

@@ -25,7 +25,7 @@ def delete_object(s3: t.Any, bucket: str, key: str) -> None:
     s3.delete_object(Bucket=bucket, Key=key)
 
 
-@handled("presign the payload's URL")
+@handled("presign a URL")
 def presigned_get(s3: t.Any, bucket: str, key: str, seconds: int) -> str:
     """Return a URL with which anybody can read key for so many seconds. It is a secret."""
     return str(s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds))

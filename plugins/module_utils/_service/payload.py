@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can change at any time.
 
-"""A payload in S3 that nodes read by a presigned URL, for as long as a command runs."""
+"""Objects in S3 that nodes read by a presigned URL."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ import typing as t
 
 from .._aws import s3 as s3_api
 from .._aws.sessions import Sessions
+
+
+def presigned_url(sessions: Sessions, bucket: str, key: str, seconds: int) -> str:
+    """Return a URL by which anybody can read an object for so many seconds (a secret)."""
+    return str(s3_api.presigned_get(sessions.client("s3"), bucket, key, seconds))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,39 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+from urllib.parse import urlsplit
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.payload import presigned_url
+
+ARGUMENT_SPEC = {"url": {"type": "str", "required": True}, "expiry": {"type": "int", "default": 3600}}
+
+
+class ActionModule(ActionBase):
+    """Presign an S3 URL on the controller; see the documentation of the module of this name."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Return C(url)."""
+        super().run(tmp, task_vars)
+        auth = aws_argument_spec()
+        dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
+        parts = urlsplit(options["url"])
+        key = parts.path.lstrip("/")
+        if parts.scheme != "s3" or not parts.netloc or not key:
+            raise AnsibleActionFail(f"url: must be s3://BUCKET/KEY, not {options['url']!r}")
+        try:
+            sessions = Sessions({name: options.get(name) for name in auth})
+            url = presigned_url(sessions, parts.netloc, key, options["expiry"])
+        except AwsError as error:
+            raise AnsibleActionFail(str(error)) from error
+        return {"changed": False, "url": url}
