@@ -23,7 +23,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "plugins/action": ("ansible", AMAZON, COLLECTION + "plugins.plugin_utils", UTILS + "_service"),
     "plugins/inventory": ("ansible", AMAZON, COLLECTION + "plugins.plugin_utils", UTILS + "_service"),
     "src/patchwave": (UTILS + "_core", "ansible_runner", "jinja2", "rich", "typer", "yaml"),
-    "src/patchwave_lab": ("boto3", "botocore", "click", "dateutil", "flask", "moto", "rich", "typer", "werkzeug", "yaml"),
+    "src/patchwave_lab": ("boto3", "botocore", "dateutil", "flask", "moto", "typer", "werkzeug", "yaml"),
 }
 #: Inside the driver only one file may know ansible-runner.
 RUNNER_FACADE = "src/patchwave/runner.py"
