@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,29 @@ STYLES = {
 }
 
 
+@dataclass
+class Journal:
+    """What the running action has told of its batch so far: hosts that a command was sent to, hosts that ended."""
+
+    sent: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+
+
+def read_journal(path: Path) -> Journal:
+    """Read a journal of `patchwave.aws.run_module`; a file that is not there says nothing."""
+    journal = Journal()
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # half a line, whole at the next look
+        if event["event"] == "sent":
+            journal.sent.update(event["nodes"])
+        else:
+            journal.ended.add(event["node"])
+    return journal
+
+
 class Screen:
     """The terminal. What comes from nodes is escaped before it is drawn."""
 
@@ -43,7 +67,6 @@ class Screen:
             self._console.width = 120
         self._outcomes: Counter[str] = Counter()
         self._ended: set[str] = set()
-        self.sent: set[str] = set()
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -75,7 +98,7 @@ class Screen:
     @contextmanager
     def wave(self, name: str, nodes: int, journal: Path) -> Iterator[None]:
         """Show a wave's progress, which the running action tells in its journal, until the block ends."""
-        self._outcomes, self._ended, self.sent = Counter(), set(), set()
+        self._outcomes, self._ended = Counter(), set()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -101,17 +124,8 @@ class Screen:
                 self._refresh(progress, task, journal)
 
     def _refresh(self, progress: Progress, task: TaskID, journal: Path) -> None:
-        for line in journal.read_text(encoding="utf-8").splitlines() if journal.exists() else ():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # half a line, whole at the next look
-            if event["event"] == "sent":
-                self.sent.update(event["nodes"])
-            else:
-                self._ended.add(event["node"])
         counts = "  ".join(f"[{STYLES[name]}]{name} {count}[/]" for name, count in sorted(self._outcomes.items()))
-        progress.update(task, completed=len(self._ended), counts=counts)
+        progress.update(task, completed=len(self._ended | read_journal(journal).ended), counts=counts)
 
     def table(self, content: dict[str, Any], folder: Path) -> None:
         """Show how every node ended, and where the reports are."""

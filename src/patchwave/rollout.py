@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import (
     plan_hash,
 )
 
-from patchwave import report, runner
+from patchwave import progress, report, runner
 from patchwave.errors import PatchwaveError
 from patchwave.ledger import Ledger
 from patchwave.progress import Screen
@@ -27,7 +31,8 @@ _NODE_ACTIONS = ("patchwave.aws.node_result", "patchwave.aws.software_patch")
 #: What the ledger keeps of a node's result.
 _KEPT = ("outcome", "reason", "msg", "version_before", "version_after", "seconds", "command_id")
 
-EXIT_RIGHT, EXIT_ATTENTION, EXIT_STOPPED = 0, 2, 3
+EXIT_RIGHT, EXIT_ATTENTION, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 2, 3, 130
+INTERRUPTED = "interrupted"
 
 
 def apply_rollout(path: Path, output: Path | None) -> int:
@@ -38,7 +43,8 @@ def apply_rollout(path: Path, output: Path | None) -> int:
         output: folder for ledger, logs and reports; by default `NAME` beside the file.
 
     Returns:
-        0 when every node is patched or current, 2 when some are not, 3 when a budget stopped the rollout.
+        0 when every node is patched or current, 2 when some are not, 3 when a budget stopped the rollout, 130 when
+        SIGINT or SIGTERM did.
 
     Raises:
         PatchwaveError: a mistake in the file, or no inventory; nothing was changed.
@@ -50,14 +56,15 @@ def apply_rollout(path: Path, output: Path | None) -> int:
     plan = _plan(wanted, runner.read_inventory(wanted.inventory))
     ledger = Ledger(folder / f"ledger-{plan_hash(plan)[:12]}.jsonl")
     try:
-        stopped = _Rollout(wanted, plan, ledger, folder, screen).run()
+        with _interruptible() as interrupted:
+            stopped = _Rollout(wanted, plan, ledger, folder, screen, interrupted).run()
         content = report.content(plan, plan_hash(plan), ledger, stopped)
         report.write(content, folder)
         screen.table(content, folder)
     finally:
         ledger.close()
     if stopped:
-        return EXIT_STOPPED
+        return EXIT_INTERRUPTED if stopped == INTERRUPTED else EXIT_STOPPED
     return EXIT_RIGHT if all(node["outcome"] in outcomes.RIGHT for node in content["nodes"]) else EXIT_ATTENTION
 
 
@@ -78,16 +85,39 @@ def _plan(wanted: RolloutFile, inventory: runner.Inventory) -> Plan:
     return Plan(wanted.name, wanted.software, wanted.definition, wanted.transport, budgets[0], budgets[1], waves)
 
 
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT and SIGTERM set, so that what was done until then is still written down."""
+    event = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *dummy: event.set()) for number in numbers}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class _Rollout:
     """One run of a plan, new or resumed."""
 
-    def __init__(self, wanted: RolloutFile, plan: Plan, ledger: Ledger, folder: Path, screen: Screen) -> None:
+    def __init__(
+        self,
+        wanted: RolloutFile,
+        plan: Plan,
+        ledger: Ledger,
+        folder: Path,
+        screen: Screen,
+        interrupted: threading.Event,
+    ) -> None:
         self._wanted, self._plan, self._ledger, self._folder, self._screen = wanted, plan, ledger, folder, screen
+        self._interrupted = interrupted
         self._budget = budget.Budget(plan.error_budget, plan.unreachable_budget)
 
     def run(self) -> str | None:
         """Run every wave; return why the rollout was stopped, or None."""
-        done = {host for host, result in self._ledger.results().items() if result["outcome"] in outcomes.RIGHT}
+        known = self._ledger.results()
+        done = {host for host, result in known.items() if result["outcome"] in outcomes.RIGHT}
         self._screen.plan(self._plan, done)
         self._ledger.write("started", plan=plan_hash(self._plan), to_do=self._nodes() - len(done))
         stopped = None
@@ -95,15 +125,19 @@ class _Rollout:
             to_do = [node for node in wave.nodes if node.host not in done]
             if not to_do:
                 continue
-            stopped = stopped or self._budget.exceeded()
-            if stopped:
-                for node in to_do:
-                    self._record(node.host, _skipped(f"not started: {stopped}"))
-            else:
+            stopped = stopped or self._must_stop()
+            if not stopped:
                 self._run_wave(wave, to_do)
-        stopped = stopped or self._budget.exceeded()
+                continue
+            for node in to_do:
+                if node.host not in known:  # what an earlier run found out says more
+                    self._record(node.host, _skipped(f"not started: {stopped}"))
+        stopped = stopped or self._must_stop()
         self._ledger.write("finished", stopped=stopped)
         return stopped
+
+    def _must_stop(self) -> str | None:
+        return INTERRUPTED if self._interrupted.is_set() else self._budget.exceeded()
 
     def _nodes(self) -> int:
         return sum(len(wave.nodes) for wave in self._plan.waves)
@@ -131,10 +165,12 @@ class _Rollout:
         with self._screen.wave(wave.name, len(nodes), journal):
             variables = self._variables(journal)
             log = self._folder / f"{wave.name}.log"
-            runner.play(PLAYBOOK, self._wanted.inventory, sorted(waiting), variables, log, on_result)
-            sent = self._screen.sent
+            cancelled = self._interrupted.is_set
+            runner.play(PLAYBOOK, self._wanted.inventory, sorted(waiting), variables, log, on_result, cancelled)
+            sent = progress.read_journal(journal).sent
+            why = INTERRUPTED if cancelled() else next(iter(failures), f"Ansible gave no result; see {log.name}")
             for host in sorted(waiting):
-                self._record(host, _missing(host in sent, failures, log))
+                self._record(host, _missing(host in sent, why))
         self._ledger.write("wave_ended", wave=wave.name)
 
     def _variables(self, journal: Path) -> dict[str, Any]:
@@ -163,9 +199,8 @@ def _skipped(msg: str) -> dict[str, Any]:
     return {"outcome": outcomes.SKIPPED, "reason": "not_started", "msg": msg}
 
 
-def _missing(sent: bool, failures: list[str], log: Path) -> dict[str, Any]:
+def _missing(sent: bool, why: str) -> dict[str, Any]:
     """Say what became of a node that the play gave no result for."""
-    why = next(iter(failures), f"Ansible gave no result; see {log.name}")
     if sent:
         return {"outcome": outcomes.UNKNOWN, "reason": "no_result", "msg": f"a command was sent, then: {why}"}
     return _skipped(f"nothing was sent: {why}")

@@ -61,7 +61,13 @@ def read_inventory(source: Path) -> Inventory:
 
 
 def play(
-    playbook: str, inventory: Path, hosts: list[str], variables: dict[str, Any], log: Path, on_result: OnResult
+    playbook: str,
+    inventory: Path,
+    hosts: list[str],
+    variables: dict[str, Any],
+    log: Path,
+    on_result: OnResult,
+    cancelled: Callable[[], bool],
 ) -> str:
     """Run a playbook on these hosts only.
 
@@ -72,6 +78,7 @@ def play(
         variables: extra variables; they must hold no secrets, for Ansible may print them.
         log: gets what Ansible printed.
         on_result: called for each task that ended on a host.
+        cancelled: asked now and then; once it says True, Ansible is stopped.
 
     Returns:
         How Ansible ended, in ansible-runner's words: `successful`, `failed`, `canceled` or `timeout`.
@@ -95,6 +102,7 @@ def play(
             cmdline=f"-e @{folder}/variables.json",
             envvars=_environment(),
             event_handler=on_event,
+            cancel_callback=cancelled,
             quiet=True,
             suppress_env_files=True,
         )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from conftest import BIN
 
 FIRST_WAVE = ("web-01", "app-01", "db-01", "batch-01")
 
@@ -75,3 +80,33 @@ def test_another_plan_begins_another_ledger(
     apply(lab, rollout())
     apply(lab, rollout(error_budget=2))
     assert len(list((rollout().parent / "out").glob("ledger-*.jsonl"))) == 2
+
+
+def test_an_interrupted_rollout_says_what_is_not_known_and_the_next_run_finds_out(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path], software: dict[str, Any]
+) -> None:
+    install(*FIRST_WAVE)
+    slow = {**software, "health": {"command": ["sleep", "8"], "timeout": 20}}
+    path = rollout(catalog={"tool": slow}, waves=["wave_1", "wave_2"])
+    command = [BIN / "patchwave", "apply", path, "--output", path.parent / "out"]
+    process = subprocess.Popen(
+        command, env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    journal = path.parent / "out" / "wave_1.journal"
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and journal.read_text().count('"sent"') == 4):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in output
+    report = json.loads((path.parent / "out" / "report.json").read_text())
+    words = outcomes(report)
+    assert [words[name] for name in FIRST_WAVE] == ["unknown"] * 4
+    assert report["totals"]["skipped"] == 8
+
+    code, report, output = apply(lab, rollout(catalog={"tool": slow}, waves=["wave_1", "wave_2"]))
+    assert code == 0, output
+    assert [outcomes(report)[name] for name in FIRST_WAVE] == ["current"] * 4
