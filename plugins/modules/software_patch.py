@@ -55,6 +55,7 @@ options:
       url:
         description:
           - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
+          - An s3 URL is refused here, for nodes have no AWS rights. The role P(patchwave.aws.patch_software#role) presigns it.
           - It may be a presigned URL and is a secret. It is in no result, log or journal.
         type: str
         required: true
@@ -99,7 +100,7 @@ options:
           - The default finds the first dotted number.
         type: str
         default: >-
-          (?<![\d.])(\d+(?:\.\d+)+(?:[-.~]?(?:dev|alpha|beta|preview|pre|rc|a|b|c|m|p)[-.]?\d+|[-.~]?(?:dev|alpha|beta|rc)|[a-z](?![0-9A-Za-z]))?)
+          (?<![\d.])(\d+(?:\.\d+)+(?:[-.~]?(?:dev|alpha|beta|preview|pre|rc|a|b|c|m|p)[-.]?\d+|[-.~]?(?:dev|alpha|beta|rc)|[a-z]{1}(?![0-9A-Za-z]))?)
       timeout:
         description: Seconds after which it is killed.
         type: int

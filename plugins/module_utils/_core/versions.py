@@ -25,7 +25,7 @@ import typing as t
 #: What a probe looks for when its definition has no pattern: a dotted number, then a pre-release mark or letter.
 DEFAULT_PATTERN = (
     r"(?<![\d.])(\d+(?:\.\d+)+(?:[-.~]?(?:dev|alpha|beta|preview|pre|rc|a|b|c|m|p)[-.]?\d+|[-.~]?(?:dev|alpha|beta|rc)"
-    r"|[a-z](?![0-9A-Za-z]))?)"
+    r"|[a-z]{1}(?![0-9A-Za-z]))?)"
 )
 #: Longest version that is taken for one, in characters.
 MAX_LENGTH = 64

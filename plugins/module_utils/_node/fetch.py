@@ -40,7 +40,8 @@ def fetch(url: str, sha256: str, path: str, disk: Disk, limit: int = MAX_BYTES) 
     """Stream C(url) to the new file C(path) and compare its checksum.
 
     Args:
-        url: https, http or file URL, or an absolute path. It is a secret: no message holds it.
+        url: https, http or file URL, or an absolute path; never s3, which the controller presigns. It is a secret: no
+            message holds it.
         sha256: 64 hexadecimal digits.
         path: where to write; must not exist.
         disk: how to write.
@@ -53,6 +54,7 @@ def fetch(url: str, sha256: str, path: str, disk: Disk, limit: int = MAX_BYTES) 
         PatchError: C(download_failed), C(checksum_mismatch) or C(no_space).
         OSError: C(path) cannot be written.
     """
+    check_url(url)
     try:
         stream, length = _open(url)
     except (OSError, http.client.HTTPException, UrlConnectionError, ValueError) as error:
@@ -74,6 +76,12 @@ def fetch(url: str, sha256: str, path: str, disk: Disk, limit: int = MAX_BYTES) 
         )
         raise PatchError("checksum_mismatch", message)
     return size
+
+
+def check_url(url: str) -> None:
+    """Raise PatchError for a URL that no node can read."""
+    if url.lower().startswith("s3:"):
+        raise _failed("s3:// needs AWS rights; the role patch_software presigns it on the controller")
 
 
 def local_path(url: str) -> t.Optional[str]:

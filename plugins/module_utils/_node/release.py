@@ -57,6 +57,7 @@ class Release(Kind):
 
     def check(self) -> None:
         """See Kind."""
+        fetch.check_url(self._archive["url"])
         folder = existing_ancestor(self._dest)
         if not os.path.isdir(folder):
             raise PatchError("dest_conflict", "{0} is no folder; move it away".format(folder))

@@ -292,6 +292,17 @@ def test_bad_input_ends_with_its_own_reason_and_the_node_as_before(node: Node, c
     assert node.run(node.params("1.2"))["outcome"] == "patched"  # and nothing stands in the way of the right one
 
 
+def test_s3_is_left_to_the_controller_and_refused_in_check_mode_too(node: Node) -> None:
+    params = node.params("1.2", archive={"url": "s3://bucket/tool.tar"})
+    before = node.tree()
+    for check_mode in (True, False):
+        result = node.run(params, check_mode=check_mode)
+        assert (result["outcome"], result["reason"]) == ("failed", "download_failed")
+        assert "presigns" in result["msg"]
+    assert node.tree() == before
+    assert node.leftovers() == set()
+
+
 @pytest.mark.parametrize("case", ["health_failed", "wrong_version", "checksum_mismatch"])
 def test_a_failed_first_installation_leaves_nothing(tmp_path: Path, case: str) -> None:
     node = Node(tmp_path / "node")
