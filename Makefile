@@ -59,6 +59,10 @@ lint: setup types ## ruff, mypy, ansible-lint production, documentation, changel
 sanity: setup system ## ansible-test sanity, without containers
 	tests/sanity.sh
 
+.PHONY: bench
+bench: setup ## benchmarks; QUICK=1 for the short ones; writes build/bench.json
+	$(BIN)/python tests/bench/bench.py
+
 .PHONY: dist
 dist: setup ## build the Galaxy tarball and the wheel into dist/
 	tests/dist.sh

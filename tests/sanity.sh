@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Run ansible-test sanity without containers, on a copy of the checkout in the layout that ansible-test wants.
+# Run ansible-test sanity without containers, on a copy of the collection in the layout that ansible-test wants. The
+# driver, the lab and the tests are not part of the collection; ruff and mypy read them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$(command -v python3)
@@ -7,7 +8,7 @@ work=$PWD/build/sanity
 target=$work/ansible_collections/patchwave/aws
 rm -rf "$work/ansible_collections"
 mkdir -p "$target" "$work/ansible_collections/amazon"
-git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+git ls-files -z --cached --others --exclude-standard -- .gitignore LICENSE README.md changelogs galaxy.yml inventory meta playbooks plugins roles | while IFS= read -r -d '' file; do
     if [ -e "$file" ]; then printf '%s\0' "$file"; fi
 done | tar --null --files-from=- -cf - | tar -xf - -C "$target"
 cp -r "$("$python" -c 'import ansible_collections.amazon.aws as c; print(list(c.__path__)[0])')" "$work/ansible_collections/amazon/aws"
