@@ -55,7 +55,8 @@ options:
       url:
         description:
           - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
-          - An s3 URL is refused here, for nodes have no AWS rights. The role P(patchwave.aws.patch_software#role) presigns it.
+          - An s3 URL is refused here, for nodes have no AWS rights.
+            The role P(patchwave.aws.patch_software#role) presigns it.
           - It may be a presigned URL and is a secret. It is in no result, log or journal.
         type: str
         required: true
@@ -106,14 +107,41 @@ options:
         type: int
         default: 10
   health:
-    description: How to learn that the program works. Without it the probe alone decides.
+    description:
+      - How to learn that the program works. Without it the probe alone decides.
+      - Needs exactly one of O(health.command), O(health.http) and O(health.port).
     type: dict
     suboptions:
       command:
         description: Program and arguments; no shell is involved. Exit code 0 means healthy.
         type: list
         elements: str
-        required: true
+      http:
+        description: A page that the program answers with. No proxy is used.
+        type: dict
+        suboptions:
+          url:
+            description: An http or https URL, as the node sees it. It is in no result, log or journal.
+            type: str
+            required: true
+          status:
+            description: The HTTP status that means healthy.
+            type: int
+            default: 200
+          pattern:
+            description: Regular expression that must match somewhere in the first 64 KiB of the page.
+            type: str
+          validate_certs:
+            description: Whether the server's certificate must be trusted.
+            type: bool
+            default: true
+      port:
+        description: A TCP port that must take connections.
+        type: int
+      host:
+        description: Where O(health.port) is.
+        type: str
+        default: 127.0.0.1
       retries:
         description: How often to try again after a failure.
         type: int
@@ -126,6 +154,66 @@ options:
         description: Seconds after which one try is killed.
         type: int
         default: 10
+  services:
+    description:
+      - The services of the program, in the order in which they start; they stop in the reverse order.
+      - Those that do not run are not started. All must be on the node.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the systemd unit or the System V script, or any name with commands.
+        type: str
+        required: true
+      manager:
+        description: V(auto) is V(commands) where they are given, else V(systemd) where it runs, else V(sysv).
+        type: str
+        choices: [auto, systemd, sysv, commands]
+        default: auto
+      restart:
+        description:
+          - V(around) stops the service before the switch and starts it after.
+          - V(after) restarts it after the switch, which makes the outage shorter.
+        type: str
+        choices: [around, after]
+        default: around
+      start:
+        description: Program and arguments that start it; needs O(services[].stop) and O(services[].status) too.
+        type: list
+        elements: str
+      stop:
+        description: Program and arguments that stop it.
+        type: list
+        elements: str
+      status:
+        description: Program and arguments that end with 0 while it runs.
+        type: list
+        elements: str
+      timeout:
+        description: Seconds it may take to stop, and again to start.
+        type: int
+        default: 60
+  old_processes:
+    description:
+      - What to do about processes that still run or map files of the old version after services have been started.
+      - V(fail) rolls back, V(restart) restarts the systemd services they belong to and fails when some are still left,
+        V(ignore) leaves them.
+    type: str
+    choices: [fail, restart, ignore]
+    default: fail
+  unsafe_processes:
+    description:
+      - Names of processes that must not be disturbed, such as a backup. While one runs, the node ends as V(skipped).
+    type: list
+    elements: str
+    default: []
+  latest_start:
+    description:
+      - A moment such as V(2026-11-22T04:00:00Z), with its zone, after which nothing is begun.
+      - It is checked on the node once it has its lock, and again before services are stopped.
+      - An interrupted earlier run is finished or undone at any time.
+    type: str
   keep:
     description:
       - How many old versions to keep, at least V(1). The version that was replaced is always kept.
@@ -152,7 +240,7 @@ options:
     default: 60
 notes:
   - Needs Python 3.8 or later on the node, and no packages.
-  - The module does not restart services. Let the health command do it where the running process must be the new one.
+  - Processes of containers are not looked at; they have files of their own.
 """
 
 EXAMPLES = r"""
@@ -199,6 +287,7 @@ outcome:
     - V(patched), the archive's version is in place and proven (in check mode, would be).
     - V(current), there was nothing to do.
     - V(rolled_back), the new version failed and the old one is back and proven.
+    - V(skipped), this was not the time, see RV(reason). The node is as before.
     - V(failed), see RV(reason). The node is as before unless RV(reason) is V(rollback_failed).
   returned: always
   type: str
@@ -209,9 +298,11 @@ reason:
     - "With V(patched): V(upgraded), V(downgraded), or V(recovered) when an interrupted run had only to be finished."
     - "With V(current): V(already_fixed), V(not_installed)."
     - "With V(failed) and nothing touched: V(bad_definition), V(locked), V(journal_invalid), V(probe_failed),
-      V(downgrade_refused), V(dest_conflict), V(health_missing), V(not_writable), V(no_space), V(io_error),
-      V(download_failed), V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
-    - "With V(rolled_back): V(health_failed), V(wrong_version), V(probe_failed), or a file system error as above."
+      V(downgrade_refused), V(service_missing), V(dest_conflict), V(health_missing), V(not_writable), V(no_space),
+      V(io_error), V(download_failed), V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
+    - "With V(skipped): V(too_late), V(unsafe_process)."
+    - "With V(rolled_back): V(service_failed), V(health_failed), V(wrong_version), V(probe_failed), V(old_process), or a
+      file system error as above."
     - "With V(failed) and work for a person: V(rollback_failed)."
   returned: always
   type: str
@@ -232,7 +323,9 @@ version_after:
   type: str
   sample: 1.36.0
 seconds:
-  description: Seconds spent in each step that was run, and in total.
+  description:
+    - Seconds spent in each step that was run, and in total.
+    - C(outage) is from before the first service stops until the new version is healthy.
   returned: always
   type: dict
   sample: {lock: 0.0, probe: 0.004, fetch: 1.203, stage: 0.18, place: 0.002, switch: 0.001, verify: 0.004, total: 1.399}

@@ -16,7 +16,7 @@ import re
 import typing as t
 import urllib.parse
 
-from . import versions
+from . import moments, versions
 
 #: Argument spec of one definition: every option of the module but its name.
 DEFINITION = {
@@ -45,12 +45,40 @@ DEFINITION = {
     "health": {
         "type": "dict",
         "options": {
-            "command": {"type": "list", "elements": "str", "required": True},
+            "command": {"type": "list", "elements": "str"},
+            "http": {
+                "type": "dict",
+                "options": {
+                    "url": {"type": "str", "required": True, "no_log": True},
+                    "status": {"type": "int", "default": 200},
+                    "pattern": {"type": "str"},
+                    "validate_certs": {"type": "bool", "default": True},
+                },
+            },
+            "port": {"type": "int"},
+            "host": {"type": "str", "default": "127.0.0.1"},
             "retries": {"type": "int", "default": 3},
             "delay": {"type": "float", "default": 1.0},
             "timeout": {"type": "int", "default": 10},
         },
     },
+    "services": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "manager": {"type": "str", "choices": ["auto", "systemd", "sysv", "commands"], "default": "auto"},
+            "restart": {"type": "str", "choices": ["around", "after"], "default": "around"},
+            "start": {"type": "list", "elements": "str"},
+            "stop": {"type": "list", "elements": "str"},
+            "status": {"type": "list", "elements": "str"},
+            "timeout": {"type": "int", "default": 60},
+        },
+    },
+    "old_processes": {"type": "str", "choices": ["fail", "restart", "ignore"], "default": "fail"},
+    "unsafe_processes": {"type": "list", "elements": "str", "default": []},
+    "latest_start": {"type": "str"},
     "keep": {"type": "int", "default": 1},
     "allow_downgrade": {"type": "bool", "default": False},
     "install_missing": {"type": "bool", "default": False},
@@ -80,6 +108,11 @@ REASONS = {
     "bad_archive": "the file is no archive, is damaged or is empty after strip",
     "unsafe_archive": "the archive would write outside its folder, holds devices or unpacks to too much",
     "wrong_version": "the new version was in place and the probe reported another one",
+    "service_missing": "a service of the definition is not on this node",
+    "service_failed": "a service did not stop or start in its time",
+    "old_process": "a process still used the old files after the switch",
+    "too_late": "latest_start had passed before the switch; nothing was changed",
+    "unsafe_process": "a process of unsafe_processes ran; nothing was changed",
     "health_failed": "the new version was in place and its health check failed",
     "rollback_failed": "the old version could not be put back, or not be proven",
 }
@@ -87,6 +120,7 @@ REASONS = {
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}\Z")
 _URL = re.compile(r"(s3://[^/\s]+/.|https?://[^/\s]|file:///|/)")
+_SERVICE = re.compile(r"[A-Za-z0-9@_][A-Za-z0-9@_.:\\-]{0,127}\Z")
 _MINIMUMS = {
     ("keep",): 1,
     ("lock_timeout",): 0,
@@ -95,6 +129,7 @@ _MINIMUMS = {
     ("health", "timeout"): 1,
     ("health", "retries"): 0,
     ("health", "delay"): 0,
+    ("health", "port"): 1,
 }
 _MAX_PATH = 200
 
@@ -120,6 +155,10 @@ def check_definition(name: t.Any, definition: t.Mapping[str, t.Any]) -> t.List[P
     found.extend(_archive_problems(definition))
     found.extend(_path_problems(definition))
     found.extend(_command_problems(definition))
+    found.extend(_health_problems(definition))
+    found.extend(_service_problems(definition))
+    if isinstance(_get(definition, "latest_start"), str) and not moments.is_moment(definition["latest_start"]):
+        found.append(("latest_start", "must be a moment with its zone, such as 2026-11-22T04:00:00Z"))
     for path, minimum in _MINIMUMS.items():
         value = _get(definition, *path)
         if isinstance(value, (int, float)) and not value >= minimum:
@@ -184,3 +223,44 @@ def _command_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
         else:
             if groups != 1:
                 yield "probe.pattern", "must have exactly one group, around the version"
+
+
+def _health_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    health = _get(definition, "health")
+    if not isinstance(health, dict):
+        return
+    given = [key for key in ("command", "http", "port") if health.get(key) is not None]
+    if len(given) != 1:
+        yield "health", "needs exactly one of command, http and port, not {0}".format(" and ".join(given) or "none")
+    url, port = _get(health, "http", "url"), health.get("port")
+    if isinstance(url, str) and not re.match(r"https?://[^/\s]", url):
+        yield "health.http.url", "must begin with http:// or https://"
+    if isinstance(port, int) and port > 65535:
+        yield "health.port", "must be 65535 or less"
+    pattern = _get(health, "http", "pattern")
+    if isinstance(pattern, str):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield "health.http.pattern", "is no regular expression: {0}".format(error)
+
+
+def _service_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    services = _get(definition, "services")
+    names = []  # type: t.List[str]
+    for index, service in enumerate(services if isinstance(services, list) else []):
+        where = "services[{0}]".format(index)
+        name = _get(service, "name")
+        if isinstance(name, str) and not _SERVICE.match(name):
+            yield where + ".name", "must be the name of a service, without a path"
+        if name in names:
+            yield where + ".name", "{0} is listed twice".format(name)
+        names.append(name)
+        given = [verb for verb in ("start", "stop", "status") if _get(service, verb)]
+        if (given and len(given) < 3) or (_get(service, "manager") == "commands" and not given):
+            yield where, "needs start, stop and status, all three"
+        if given and _get(service, "manager") in ("systemd", "sysv"):
+            yield where, "has a manager and commands; choose one"
+        timeout = _get(service, "timeout")
+        if isinstance(timeout, int) and timeout < 1:
+            yield where + ".timeout", "must be 1 or more"

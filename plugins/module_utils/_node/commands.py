@@ -4,7 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can change at any time.
 
-"""Probe and health check: what a definition's commands say about the program on this node."""
+"""Run the commands of a definition, and read the version that its probe prints."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import time
 import typing as t
 
 from .._core import versions
+from . import processes
 from .errors import PatchError
 from .text import tidy
 
@@ -46,15 +47,20 @@ class Commands:
 
     Args:
         run_command: C(module.run_command) or a stand-in.
-        sleep: C(time.sleep) or a stand-in.
+        mark: marks all that these commands start, see processes.MARK; unique to this transaction.
     """
 
-    def __init__(self, run_command: RunCommand, sleep: t.Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, run_command: RunCommand, mark: str = "") -> None:
         self._run_command = run_command
-        self._sleep = sleep
+        self._count = 0
+        self.mark = mark or "{0}-{1}".format(os.getpid(), time.time_ns())
 
-    def run(self, argv: t.Sequence[str], timeout: float) -> Answer:
-        """Run one command; it is killed after C(timeout) seconds."""
+    def run(
+        self, argv: t.Sequence[str], timeout: float, environ: t.Optional[t.Mapping[str, str]] = None, cwd: str = "/"
+    ) -> Answer:
+        """Run one command; it and all that it started are killed after C(timeout) seconds."""
+        self._count += 1
+        mark = "{0}.{1}".format(self.mark, self._count)
         timer = None  # type: t.Optional[threading.Timer]
         expired = threading.Event()
 
@@ -64,6 +70,7 @@ class Commands:
             def expire() -> None:
                 expired.set()
                 process.kill()
+                processes.kill_marked(mark)
 
             timer = threading.Timer(timeout, expire)
             timer.daemon = True
@@ -75,7 +82,8 @@ class Commands:
                 errors="replace",
                 expand_user_and_vars=False,
                 handle_exceptions=False,
-                environ_update={"LC_ALL": "C", "LANGUAGE": "C"},
+                cwd=cwd,
+                environ_update=dict(environ or {}, LC_ALL="C", LANGUAGE="C", **{processes.MARK: mark}),
                 before_communicate_callback=watch,
             )
         except OSError as error:
@@ -103,22 +111,6 @@ class Commands:
             message = "no version in what the probe {0} printed; check probe.pattern".format(tidy(argv[0], 80))
             raise PatchError("probe_failed", message)
         return version
-
-    def check_health(self, options: t.Mapping[str, t.Any]) -> int:
-        """Run the health command until it succeeds; return how often it was run.
-
-        Raises:
-            PatchError: C(health_failed) when it still fails after all retries.
-        """
-        attempts = options["retries"] + 1
-        for attempt in range(1, attempts + 1):
-            answer = self.run(options["command"], options["timeout"])
-            if answer.rc == 0 and not answer.timed_out:
-                return attempt
-            if attempt < attempts:
-                self._sleep(options["delay"])
-        name = tidy(options["command"][0], 80)
-        raise PatchError("health_failed", "health check {0} {1} ({2} tries)".format(name, answer.excuse(), attempts))
 
 
 def found(program: str) -> bool:

@@ -87,7 +87,7 @@ class Release(Kind):
 
     def _check_health_command(self, tree: t.Optional[str]) -> None:
         """Refuse a health command that is not there; one below C(dest/current) is looked up in C(tree)."""
-        if self._health is None:
+        if not self._health or not self._health.get("command"):
             return
         program = self._health["command"][0]
         link = os.path.join(self._dest, LINK) + "/"
@@ -108,6 +108,7 @@ class Release(Kind):
             "dest": self._dest,
             "version": self._archive["version"],
             "link": os.readlink(link) if os.path.islink(link) else None,
+            "previous": os.path.realpath(link) if os.path.islink(link) else None,
             "existed": os.path.lexists(os.path.join(self._dest, self._archive["version"])),
             "created": missing_dirs(self._dest),
             "staging": os.path.join(self._dest, ".staging-" + self._name),
@@ -141,6 +142,14 @@ class Release(Kind):
         """See Kind."""
         scratch = os.path.join(undo["staging"], "link")
         self._disk.point(os.path.join(undo["dest"], LINK), undo["version"], scratch)
+
+    def is_old(self, undo: Undo, path: str, deleted: bool) -> bool:
+        """See Kind. Old is all in dest but the new version, and where the link led before."""
+        version = os.path.join(os.path.realpath(undo["dest"]), undo["version"])
+        if not deleted and _within(path, version):
+            return False
+        roots = (undo["dest"], os.path.realpath(undo["dest"]), undo.get("previous"))
+        return any(root and _within(path, root) for root in roots)
 
     # -- back, and the end ---------------------------------------------------------------------------------------
 
@@ -196,3 +205,7 @@ class Release(Kind):
             for name in names
             if isinstance(name, str) and os.path.basename(name) == name and name not in ("", ".", "..")
         ]
+
+
+def _within(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip("/") + "/")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from .._core import versions
 from .._core.outcomes import FAILED
 from .._core.software import check_definition
 from .archive import Limits
@@ -18,8 +19,11 @@ from .commands import Commands, RunCommand
 from .disk import Disk
 from .journal import Journal
 from .log import Log
+from .preconditions import Preconditions
+from .proof import Proof
 from .release import Release
 from .result import Report
+from .services import Services
 from .text import scrubber
 from .transaction import Patch, Settings
 
@@ -50,25 +54,53 @@ def patch_software(
     if problems:
         report.end(FAILED, "bad_definition", "; ".join("{0}: {1}".format(*problem) for problem in problems))
         return report.result()
-    disk = disk or Disk()
+    _patch(params, Commands(run_command), disk or Disk(), limits, report, check_mode).run()
+    result = report.result()
+    log.event("end", outcome=result["outcome"], reason=result["reason"], message=result["msg"])
+    return result
+
+
+def _patch(
+    params: t.Mapping[str, t.Any],
+    commands: Commands,
+    disk: Disk,
+    limits: t.Optional[Limits],
+    report: Report,
+    check_mode: bool,
+) -> Patch:
+    """Build the transaction that a definition asks for."""
     release = Release(params["name"], params, disk, limits)
     settings = Settings(
         name=params["name"],
         fixed_in=params["fixed_in"],
         target=params["archive"]["version"],
-        probe=params["probe"],
-        health=params["health"],
+        compare=versions.compare,
+        sought=params["probe"]["command"][0],
         allow_downgrade=params["allow_downgrade"],
         install_missing=params["install_missing"],
         state_dir=params["state_dir"],
         lock_timeout=params["lock_timeout"],
         check_mode=check_mode,
     )
-    journal = Journal(disk, os.path.join(params["state_dir"], params["name"] + ".journal.json"))
-    Patch(settings, {release.kind: release}, release, Commands(run_command), journal, report).run()
-    result = report.result()
-    log.event("end", outcome=result["outcome"], reason=result["reason"], message=result["msg"])
-    return result
+    services = Services(params["services"], commands)
+    return Patch(
+        settings=settings,
+        kinds={release.kind: release},
+        kind=release,
+        proof=Proof(
+            probe=lambda: commands.probe(params["probe"]),
+            compare=versions.compare,
+            health=params["health"],
+            old_processes=params["old_processes"],
+            commands=commands,
+            report=report,
+        ),
+        services=services,
+        preconditions=Preconditions(params["latest_start"], params["unsafe_processes"], services),
+        mark=commands.mark,
+        journal=Journal(disk, os.path.join(params["state_dir"], params["name"] + ".journal.json")),
+        report=report,
+    )
 
 
 def diff(result: t.Mapping[str, t.Any]) -> t.Dict[str, str]:

@@ -6,9 +6,9 @@
 
 """One patch of one program on this node as one transaction, whatever kind of patch it is.
 
-lock, recover, probe, decide, check, [steps of the kind], switch, health, verify, commit. A failure before the switch
-leaves the node as it was; one after it rolls back and proves the old version. The journal is written before each phase.
-What a kill leaves is finished or undone by the next one.
+lock, recover, probe, decide, check, [steps of the kind], stop, switch, start, health, verify, processes, commit. A
+failure before the stop leaves the node as it was; one after it rolls back and proves the old version. The journal is
+written before each phase. What a kill leaves is finished or undone by the next one.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ import contextlib
 import os
 import typing as t
 
-from .._core import versions
-from .._core.outcomes import CURRENT, FAILED, PATCHED, ROLLED_BACK
-from . import errors
-from .commands import Commands, found
+from .._core.outcomes import CURRENT, FAILED, PATCHED, ROLLED_BACK, SKIPPED
+from . import errors, processes
 from .errors import PatchError
 from .journal import SCHEMA, Entry, Journal
 from .lock import node_lock
+from .preconditions import Preconditions
+from .proof import Proof
 from .result import Report
+from .services import Service, Services
 
 #: The phase from which a transaction is finished, not undone.
 COMMIT = "commit"
-#: The phase from which the link may point to the new version.
+#: The phase from which services may be stopped and the new version may be the one that runs.
 SWITCH = "switch"
+#: Reasons for which a node is left for another time, without fault.
+NOT_NOW = ("too_late", "unsafe_process")
 
 Undo = t.Dict[str, t.Any]
 
@@ -40,6 +43,8 @@ class Kind(abc.ABC):
 
     #: Names the kind in the journal.
     kind = ""
+    #: Whether a process that only has an old file open runs the old version, as Java does.
+    files_too = False
 
     @abc.abstractmethod
     def broken(self) -> bool:
@@ -65,6 +70,10 @@ class Kind(abc.ABC):
     def undo(self, undo: Undo, phase: str) -> None:
         """Put the node back from any state a crash in C(phase) can leave, also from an interrupted undo()."""
 
+    def is_old(self, undo: Undo, path: str, deleted: bool) -> bool:
+        """Tell whether a file that a process uses belongs to the version that was replaced."""
+        return False
+
     @abc.abstractmethod
     def finish(self, undo: Undo) -> None:
         """Tidy up behind a proven version; may be repeated."""
@@ -76,8 +85,9 @@ class Settings(t.NamedTuple):
     name: str
     fixed_in: str
     target: str
-    probe: t.Mapping[str, t.Any]
-    health: t.Optional[t.Mapping[str, t.Any]]
+    compare: t.Callable[[str, str], int]
+    #: What to look for on the node, for messages.
+    sought: str
     allow_downgrade: bool
     install_missing: bool
     state_dir: str
@@ -92,7 +102,10 @@ class Patch:
         settings: what is wanted.
         kinds: every kind by name, to recover what an earlier run began.
         kind: the kind of this patch.
-        commands: how to probe.
+        proof: how to learn and prove a version.
+        services: those of the program.
+        preconditions: what must hold before the switch.
+        mark: marks what commands of this run start.
         journal: where to record phases.
         report: where to say how it went.
     """
@@ -102,17 +115,25 @@ class Patch:
         settings: Settings,
         kinds: t.Mapping[str, Kind],
         kind: Kind,
-        commands: Commands,
+        proof: Proof,
+        services: Services,
+        preconditions: Preconditions,
+        mark: str,
         journal: Journal,
         report: Report,
     ) -> None:
         self._want = settings
         self._kinds = kinds
         self._kind = kind
-        self._commands = commands
+        self._proof = proof
+        self._services = services
+        self._preconditions = preconditions
+        self._mark = mark
         self._journal = journal
         self._report = report
         self._pending = None  # type: t.Optional[Entry]
+        self._interrupted = []  # type: t.List[Service]
+        self._unstarted = None  # type: t.Optional[PatchError]
 
     def run(self) -> None:
         """Do it all and leave the answer in the report; bad input never raises."""
@@ -125,7 +146,8 @@ class Patch:
                     stack.enter_context(node_lock(path, self._want.lock_timeout, not self._want.check_mode))
                 self._locked()
         except PatchError as error:
-            self._report.end(FAILED, error.reason, self._name(error.message))
+            outcome = SKIPPED if error.reason in NOT_NOW else FAILED
+            self._report.end(outcome, error.reason, self._name(error.message))
         except OSError as error:
             problem = errors.from_os_error(error, self._want.state_dir)
             self._report.end(FAILED, problem.reason, self._name(problem.message))
@@ -141,6 +163,8 @@ class Patch:
             self._report.before = finished["before"]
             done = "would finish" if self._want.check_mode else "finished"
             self._report.end(PATCHED, "recovered", self._name("{0} an interrupted patch to {1}".format(done, before)))
+        elif verdict is not None and self._unstarted is not None:
+            raise self._unstarted
         elif verdict is not None:
             self._report.end(CURRENT, *verdict)
         else:
@@ -165,11 +189,9 @@ class Patch:
                     "journal_invalid", "{0} is of a newer patchwave; use that one".format(self._journal.path)
                 )
             self._report.changed = True
+            processes.kill_marked(entry.get("run") or "none")
             try:
-                if entry["phase"] == COMMIT:
-                    kind.finish(entry["undo"])
-                else:
-                    kind.undo(entry["undo"], entry["phase"])
+                self._settle(entry, kind)
             except OSError as error:
                 problem = errors.from_os_error(error, "dest")
                 message = "cannot recover an interrupted patch: {0}".format(problem.message)
@@ -178,6 +200,21 @@ class Patch:
         self._report.log.event("recovered", phase=entry["phase"], target=entry["target"])
         return entry if entry["phase"] == COMMIT else None
 
+    def _settle(self, entry: Entry, kind: Kind) -> None:
+        """Finish or undo what an entry says; services that do not start again are left to the patch that follows."""
+        if entry["phase"] == COMMIT:
+            kind.finish(entry["undo"])
+            return
+        self._interrupted = entry.get("services", []) if entry["phase"] == SWITCH else []
+        with contextlib.suppress(PatchError):
+            self._services.stop(self._interrupted)
+        kind.undo(entry["undo"], entry["phase"])
+        try:
+            self._services.start(self._interrupted)
+        except PatchError as error:
+            self._unstarted = error
+            self._report.log.event("not_started", message=error.message)
+
     # -- decide --------------------------------------------------------------------------------------------------
 
     def _probe(self) -> t.Optional[str]:
@@ -185,7 +222,7 @@ class Patch:
             before = self._pending["before"]
             return before if before is None else str(before)
         with self._report.step("probe"):
-            version = self._commands.probe(self._want.probe)
+            version = self._proof.version()
         self._report.log.event("probed", version=version)
         return version
 
@@ -196,22 +233,23 @@ class Patch:
             if want.install_missing:
                 return None
             if self._pending is None and self._kind.broken():
-                message = "{0} is missing, though dest/current is there; repair it or set install_missing"
-                raise PatchError("probe_failed", message.format(want.probe["command"][0]))
-            return "not_installed", self._name("not on this node ({0} is missing)".format(want.probe["command"][0]))
-        fixed = versions.compare(before, want.fixed_in) >= 0
-        too_new = want.allow_downgrade and versions.compare(before, want.target) > 0
+                message = "{0} is missing, though the program is there in part; repair it or set install_missing"
+                raise PatchError("probe_failed", message.format(want.sought))
+            return "not_installed", self._name("not on this node ({0} is missing)".format(want.sought))
+        fixed = want.compare(before, want.fixed_in) >= 0
+        too_new = want.allow_downgrade and want.compare(before, want.target) > 0
         if not fixed or too_new:
             return None
         return "already_fixed", self._name("{0} is not vulnerable (fixed in {1})".format(before, want.fixed_in))
 
     def _check(self, before: t.Optional[str]) -> None:
         want = self._want
-        if before is not None and versions.compare(want.target, before) < 0 and not want.allow_downgrade:
+        if before is not None and want.compare(want.target, before) < 0 and not want.allow_downgrade:
             message = "{0} is lower than the node's {1}; set allow_downgrade if that is meant".format(
                 want.target, before
             )
             raise PatchError("downgrade_refused", message)
+        self._preconditions.check()
         if self._pending is None:
             self._kind.check()
 
@@ -219,7 +257,7 @@ class Patch:
 
     def _apply(self, before: t.Optional[str]) -> None:
         self._check(before)
-        down = before is not None and versions.compare(self._want.target, before) < 0
+        down = before is not None and self._want.compare(self._want.target, before) < 0
         done = ("downgraded" if down else "upgraded", "{0} -> {1}".format(before or "not installed", self._want.target))
         if self._want.check_mode:
             self._report.after, self._report.changed = self._want.target, True
@@ -227,9 +265,7 @@ class Patch:
             return
         entry = self._prepare(before)
         try:
-            with self._report.step("switch"):
-                self._kind.switch(entry["undo"])
-            self._prove()
+            self._switch(entry)
             self._phase(entry, COMMIT)
         except PatchError as error:
             self._roll_back(entry, error)
@@ -242,15 +278,40 @@ class Patch:
         self._journal.write(dict(entry, phase=phase))
         entry["phase"] = phase
 
+    def _switch(self, entry: Entry) -> None:
+        """Put the new version in place of the old one and prove it; the time without service is a step of its own."""
+        ran, files_too = entry["services"], self._kind.files_too
+        with self._report.step("outage") if ran else contextlib.nullcontext():
+            if ran:
+                with self._report.step("stop"):
+                    self._services.stop([service for service in ran if service["restart"] == "around"])
+            with self._report.step("switch"):
+                self._kind.switch(entry["undo"])
+            since = processes.now()
+            if ran:
+                with self._report.step("start"):
+                    self._services.start(ran)
+            self._proof.healthy()
+        self._proof.is_new(entry["target"])
+        self._proof.none_is_old(lambda *file: self._kind.is_old(entry["undo"], *file), since, files_too)
+
+    def _services_now(self) -> t.List[Service]:
+        """Return the services that run, and those that ran before an interrupted patch."""
+        running = self._services.running()
+        names = {service["name"] for service in running}
+        return running + [service for service in self._interrupted if service["name"] not in names]
+
     def _prepare(self, before: t.Optional[str]) -> Entry:
         """Do everything the running program does not notice; undo it all when that fails."""
         entry = {"schema": SCHEMA, "kind": self._kind.kind, "name": self._want.name, "phase": ""}  # type: Entry
         entry.update(before=before, target=self._want.target, undo=self._kind.plan())
+        entry.update(run=self._mark, services=self._services_now())
         try:
             for name, step in self._kind.steps(entry["undo"]):
                 self._phase(entry, name)
                 with self._report.step(name):
                     step()
+            self._preconditions.check_now()
             self._phase(entry, SWITCH)
         except OSError as error:
             raise self._clear(entry, errors.from_os_error(error, "dest or state_dir")) from None
@@ -267,20 +328,6 @@ class Patch:
             text = os.strerror(error.errno) if error.errno else type(error).__name__
             return PatchError(cause.reason, "{0}; leftovers stay until the next run ({1})".format(cause.message, text))
         return cause
-
-    def _prove(self) -> None:
-        """Raise PatchError unless the new version is healthy and says that it is the new version."""
-        if self._want.health is not None:
-            with self._report.step("health"):
-                self._commands.check_health(self._want.health)
-        with self._report.step("verify"):
-            version = self._commands.probe(self._want.probe)
-        self._report.log.event("verified", version=version)
-        if version is None or versions.compare(version, self._want.target) != 0:
-            message = "the probe says {0}, not {1}; check archive.version and that the probe runs dest/current".format(
-                version or "not installed", self._want.target
-            )
-            raise PatchError("wrong_version", message)
 
     def _commit(self, entry: Entry, done: t.Tuple[str, str]) -> None:
         note = ""
@@ -301,9 +348,12 @@ class Patch:
         try:
             with self._report.step("rollback"):
                 self._report.after = None
+                with contextlib.suppress(PatchError):  # what cannot be stopped is restarted, or the proof fails
+                    self._services.stop(entry["services"])
                 self._kind.undo(entry["undo"], entry["phase"])
+                self._services.start(entry["services"])
                 self._journal.remove()
-                self._prove_old(before)
+                self._proof.is_back(before)
         except (PatchError, OSError) as error:
             text = error.message if isinstance(error, PatchError) else errors.from_os_error(error, "dest").message
             self._report.changed = True
@@ -315,12 +365,3 @@ class Patch:
         self._report.after = before
         back = "{0} is back and proven".format(before) if before else "removed again"
         self._report.end(ROLLED_BACK, cause.reason, self._name("{0}; {1}".format(cause.message, back)))
-
-    def _prove_old(self, before: t.Optional[str]) -> None:
-        """Raise PatchError unless the node is at C(before) and healthy; a health command it never had is not run."""
-        version = self._commands.probe(self._want.probe)
-        self._report.after = version
-        if version != before:
-            raise PatchError("wrong_version", "the probe says {0}".format(version or "not installed"))
-        if before is not None and self._want.health is not None and found(self._want.health["command"][0]):
-            self._commands.check_health(self._want.health)

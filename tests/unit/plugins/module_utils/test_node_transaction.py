@@ -37,12 +37,27 @@ LASTING = {"lock", "software_patch.log", "tool.versions.json"}
 
 def pretend(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
     """Run a program of these tests without a process: quick, and safe in a forked child."""
+    if argv[0] == "true":
+        return serve(*argv[1:])
     words = Path(argv[0]).read_text().split()
     if argv[1:] == ["health"]:
         return (1, "", "not feeling well") if "sick" in words else (0, "", "")
     if "silent" in words:
         return 0, "no idea", ""
     return 0, "tool {}\n".format(words[words.index("liar") + 1] if "liar" in words else words[0]), ""
+
+
+def serve(verb: str, state: str, program: str) -> tuple[int, str, str]:
+    """A service that is a file: it holds what the program said when the service started."""
+    if verb == "status":
+        return (0 if os.path.exists(state) else 3), "", ""
+    if verb == "start":
+        if "unstartable" in Path(program).read_text():
+            return 1, "", "no way"
+        Path(state).write_text(Path(program).read_text())
+    elif os.path.exists(state):
+        os.unlink(state)
+    return 0, "", ""
 
 
 class Node:
@@ -70,7 +85,7 @@ class Node:
             info.size, info.mode = len(content), 0o755
             file.addfile(info, io.BytesIO(content))
         command = [str(self.dest / "current" / "tool")]
-        filled = {key: option["default"] for key, option in DEFINITION.items() if "default" in option}
+        filled = {key: option.get("default") for key, option in DEFINITION.items()}
         probe, health = DEFINITION["probe"]["options"], DEFINITION["health"]["options"]
         filled.update(
             name="tool",
@@ -89,6 +104,13 @@ class Node:
         )
         archive = dict(filled["archive"], **changes.pop("archive", {}))
         return dict(filled, **dict(changes, archive=archive))
+
+    def service(self, name: str = "server", **changes: t.Any) -> dict[str, t.Any]:
+        """Start a service by commands and return its definition."""
+        state, program = str(self.opt / (name + ".state")), str(self.dest / "current" / "tool")
+        serve("start", state, program)
+        verbs = {verb: ["true", verb, state, program] for verb in ("start", "stop", "status")}
+        return {"name": name, "manager": "auto", "restart": "around", "timeout": 1, **verbs, **changes}
 
     def run(self, params: dict[str, t.Any], **options: t.Any) -> dict[str, t.Any]:
         result = software.patch_software(params, options.pop("run_command", pretend), **options)
@@ -517,7 +539,17 @@ def grown(root: Path) -> Node:
     return node
 
 
+def served(text: str = "") -> t.Callable[[Node], dict[str, t.Any]]:
+    def params(node: Node) -> dict[str, t.Any]:
+        return node.params("1.2", text, services=[node.service(), node.service("later", restart="after")])
+
+    return params
+
+
 STORIES = {
+    "served": Story(fresh, served(), {"1.0", "1.2"}),
+    "served sick": Story(fresh, served("sick"), {"1.0", "1.2"}),
+    "served unstartable": Story(fresh, served("unstartable"), {"1.0", "1.2"}),
     "upgrade": Story(fresh, lambda node: node.params("1.2"), {"1.0", "1.2"}),
     "prune": Story(grown, lambda node: node.params("1.3"), {"1.2", "1.3"}),
     "install": Story(Node, lambda node: node.params("1.2", install_missing=True), {None, "1.2"}),
@@ -602,7 +634,8 @@ def test_a_disk_error_at_any_step_is_an_answer_and_the_next_run_puts_it_right(
                 raise OSError(errno.ENOSPC, "No space left on device")
 
         node = story.make(tmp_path / str(number))
-        before, params = node.tree(), story.params(node)
+        params = story.params(node)
+        before = node.tree()
         result = node.run(params, disk=Disk(checkpoint))
         if len(seen) <= number:
             return
@@ -657,7 +690,10 @@ def test_a_lock_that_stays_held_is_an_answer(node: Node) -> None:
 
 
 def spawn(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+    environ = dict(os.environ, **options["environ_update"])
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environ
+    ) as process:
         options["before_communicate_callback"](process)
         out, err = process.communicate()
         return process.returncode, out, err
@@ -680,16 +716,3 @@ def test_a_probe_that_hangs_or_fails_is_no_missing_program() -> None:
         with pytest.raises(PatchError) as caught:
             Commands(spawn).probe(dict(options, command=["sh", "-c", script]))
         assert caught.value.reason == "probe_failed"
-
-
-def test_health_says_how_the_last_try_ended() -> None:
-    slept: list[float] = []
-    options = {
-        "command": ["sh", "-c", "echo first; echo 'disk\tmissing' >&2; exit 4"],
-        "retries": 2,
-        "delay": 7,
-        "timeout": 5,
-    }
-    with pytest.raises(PatchError, match=r"sh ended with 4: disk missing \(3 tries\)"):
-        Commands(spawn, slept.append).check_health(options)
-    assert slept == [7, 7]

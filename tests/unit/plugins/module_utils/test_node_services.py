@@ -1,0 +1,338 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Services, processes, health checks and preconditions."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._core import moments
+from ansible_collections.patchwave.aws.plugins.module_utils._node import processes, services
+from ansible_collections.patchwave.aws.plugins.module_utils._node.commands import Commands
+from ansible_collections.patchwave.aws.plugins.module_utils._node.errors import PatchError
+from ansible_collections.patchwave.aws.plugins.module_utils._node.health import check_health
+from ansible_collections.patchwave.aws.plugins.module_utils._node.preconditions import Preconditions
+from ansible_collections.patchwave.aws.plugins.module_utils._node.services import Services
+
+from .test_node_transaction import Node, pretend, spawn
+
+LATE = "2026-11-22T04:00:00Z"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path / "node").install("1.0")
+
+
+class Init:
+    """A systemd or System V init without one: answers the commands, remembers them."""
+
+    def __init__(self, *known: str) -> None:
+        self.known, self.active, self.said = set(known), set(known), []  # type: ignore[var-annotated]
+        self.deaf: set[str] = set()
+
+    def __call__(self, argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        name = argv[-1]
+        if argv[:2] == ["systemctl", "show"]:
+            return 0, "loaded\n" if name in self.known else "not-found\n", ""
+        verb = argv[1]
+        if verb == "is-active":
+            return (0, "active\n", "") if name in self.active else (3, "inactive\n", "")
+        self.said.append(f"{verb} {name}")
+        if name not in self.deaf:
+            (self.active.add if verb == "start" else self.active.discard)(name)
+        return 0, "", ""
+
+
+def unit(name: str, **changes: t.Any) -> dict[str, t.Any]:
+    return {"name": name, "manager": "systemd", "restart": "around", "timeout": 1, **changes}
+
+
+def test_services_stop_in_the_reverse_order_and_only_those_that_ran() -> None:
+    init = Init("db", "app", "idle")
+    init.active.discard("idle")
+    group = Services([unit("db"), unit("app"), unit("idle")], Commands(init))
+    group.check()
+    ran = group.running()
+    group.stop(ran)
+    group.start(ran)
+    assert init.said == ["stop app", "stop db", "start db", "start app"]
+    group.start(ran)  # what still runs is restarted
+    assert init.said[4:] == ["stop db", "start db", "stop app", "start app"]
+
+
+def test_a_missing_service_and_one_that_does_not_stop_are_told() -> None:
+    init = Init("db")
+    with pytest.raises(PatchError, match="no service app by systemd") as caught:
+        Services([unit("db"), unit("app")], Commands(init)).check()
+    assert caught.value.reason == "service_missing"
+    init.deaf.add("db")
+    with pytest.raises(PatchError, match="stop of service db did not happen in time") as caught:
+        Services([], Commands(init)).stop([unit("db", timeout=0)])
+    assert caught.value.reason == "service_failed"
+
+
+def test_a_system_v_script_is_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, state = tmp_path / "web", tmp_path / "running"
+    script.write_text(
+        f"#!/bin/sh\ncase $1 in start) touch {state};; stop) rm {state};; status) test -e {state};; esac\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(services, "_SYSV", f"{tmp_path}/")
+    monkeypatch.setattr(services, "_SYSTEMD", "/no/such")
+    group = Services([unit("web", manager="auto")], Commands(spawn))
+    group.check()
+    assert group.running() == []
+    group.start([unit("web", manager="sysv")])
+    ran = group.running()
+    assert [service["manager"] for service in ran] == ["sysv"]
+    group.stop(ran)
+    assert not state.exists()
+
+
+def test_a_service_is_stopped_before_the_switch_and_its_outage_is_told(node: Node) -> None:
+    told: list[tuple[str, str]] = []
+
+    def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        told.append((argv[1] if argv[0] == "true" else "run", os.readlink(node.dest / "current")))
+        return pretend(argv, **options)
+
+    result = node.run(node.params("1.2", services=[node.service()]), run_command=run_command)
+    assert result["outcome"] == "patched"
+    assert [entry for entry in told if entry[0] in ("stop", "start")] == [("stop", "1.0"), ("start", "1.2")]
+    assert (node.opt / "server.state").read_text() == "1.2 "
+    assert result["seconds"].keys() >= {"stop", "switch", "start", "outage"}
+
+
+@pytest.mark.parametrize("text", ["sick", "unstartable", "liar 1.1"])
+def test_after_a_roll_back_the_service_runs_the_old_version(node: Node, text: str) -> None:
+    params = node.params("1.2", text, services=[node.service(), node.service("later", restart="after")])
+    before = node.tree()
+    result = node.run(params)
+    reason = {"sick": "health_failed", "unstartable": "service_failed"}.get(text, "wrong_version")
+    assert (result["outcome"], result["reason"]) == ("rolled_back", reason)
+    assert node.tree() == before
+
+
+def test_a_service_that_does_not_run_stays_so(node: Node) -> None:
+    service = node.service()
+    (node.opt / "server.state").unlink()
+    assert node.run(node.params("1.2", services=[service]))["outcome"] == "patched"
+    assert not (node.opt / "server.state").exists()
+
+
+def test_a_missing_service_is_refused_before_anything_is_touched(node: Node) -> None:
+    params = node.params("1.2", services=[node.service(status=["/no/such"])])
+    before = node.tree()
+    for check_mode in (True, False):
+        result = node.run(params, check_mode=check_mode)
+        assert (result["outcome"], result["reason"]) == ("failed", "service_missing")
+    assert node.tree() == before
+
+
+# -- the right time --------------------------------------------------------------------------------------------------
+
+
+def test_too_late_leaves_the_node_for_another_time(node: Node) -> None:
+    before = node.tree()
+    for check_mode in (True, False):
+        result = node.run(node.params("1.2", latest_start="2020-01-01T00:00:00Z"), check_mode=check_mode)
+        assert (result["outcome"], result["reason"], result["failed"]) == ("skipped", "too_late", False)
+    assert node.tree() == before
+    assert node.run(node.params("1.0", latest_start="2020-01-01T00:00:00Z"))["outcome"] == "current"
+
+
+def test_the_latest_start_is_checked_again_before_the_switch(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def check_now(self: Preconditions) -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            raise PatchError("too_late", "it took too long")
+
+    monkeypatch.setattr(Preconditions, "check_now", check_now)
+    before = node.tree()
+    result = node.run(node.params("1.2", services=[node.service()]))
+    assert (result["outcome"], result["reason"]) == ("skipped", "too_late")
+    assert "stop" not in result["seconds"]
+    (node.opt / "server.state").unlink()
+    assert node.tree() == before
+    assert node.leftovers() == set()
+
+
+@pytest.mark.parametrize(
+    ("late", "seconds"), [(LATE, 0), ("2026-11-22T05:30:00+01:30", 0), ("2026-11-22T04:00:01Z", -1)]
+)
+def test_a_moment_is_the_same_in_every_zone(late: str, seconds: int) -> None:
+    edge = moments.seconds(LATE)
+    Preconditions(late, [], Services([], Commands(pretend)), lambda: edge).check()
+    with pytest.raises(PatchError):
+        Preconditions(late, [], Services([], Commands(pretend)), lambda: edge - seconds + 0.5).check()
+
+
+@pytest.mark.parametrize("text", ["2026-11-22T04:00:00", "2026-11-22", "2026-13-22T04:00:00Z", "soon", "", 5, None])
+def test_a_moment_without_a_zone_is_none(text: object) -> None:
+    assert not moments.is_moment(text)
+
+
+def test_an_unsafe_process_is_not_disturbed(node: Node) -> None:
+    with process(shutil.copy("/bin/sleep", node.root / "pw-backup"), "30"):
+        result = node.run(node.params("1.2", unsafe_processes=["pw-backup", "other"]))
+        assert (result["outcome"], result["reason"]) == ("skipped", "unsafe_process")
+        assert "pw-backup runs" in result["msg"]
+    assert node.run(node.params("1.2", unsafe_processes=["pw-backup"]))["outcome"] == "patched"
+
+
+# -- processes -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def process(*argv: object) -> t.Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([str(word) for word in argv]) as running:
+        try:
+            deadline = time.monotonic() + 5
+            while os.readlink(f"/proc/{running.pid}/exe") == os.path.realpath(sys.executable):
+                if time.monotonic() > deadline or sys.executable in argv:
+                    break
+                time.sleep(0.01)
+            yield running
+        finally:
+            running.kill()
+
+
+@pytest.mark.parametrize("policy", ["fail", "restart", "ignore"])
+def test_a_process_of_the_old_version_is_found(node: Node, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.patchwave.aws.plugins.module_utils._node.proof.SETTLE_SECONDS", 0.2)
+    shutil.copy("/bin/sleep", node.dest / "1.0" / "daemon")
+    with process(node.dest / "current" / "daemon", "30") as running:
+        result = node.run(node.params("1.2", old_processes=policy))
+        if policy == "ignore":
+            assert result["outcome"] == "patched"
+        else:
+            assert (result["outcome"], result["reason"]) == ("rolled_back", "old_process")
+            assert f"process {running.pid} (daemon)" in result["msg"]
+
+
+def test_a_process_that_ends_by_itself_is_waited_for(node: Node) -> None:
+    shutil.copy("/bin/sleep", node.dest / "1.0" / "daemon")
+    with process(node.dest / "current" / "daemon", "0.6"):
+        assert node.run(node.params("1.2"))["outcome"] == "patched"
+
+
+def test_a_script_that_started_before_the_switch_is_old_and_one_after_is_not(tmp_path: Path) -> None:
+    script = tmp_path / "app.py"
+    script.write_text("import time; time.sleep(30)")
+
+    def is_old(path: str, deleted: bool) -> bool:
+        return path == str(script)
+
+    with process(sys.executable, "-u", script) as running:
+        time.sleep(0.05)
+        assert [found.pid for found in processes.using(is_old, processes.now())] == [running.pid]
+        assert processes.using(is_old, 0) == []
+
+
+def test_a_deleted_file_and_an_open_one_are_seen(tmp_path: Path) -> None:
+    program = Path(shutil.copy("/bin/sleep", tmp_path / "old"))
+    jar = tmp_path / "a.jar"
+    jar.write_text("")
+    with process(program, "30") as running, open(jar) as handle:
+        program.unlink()
+        found = processes.using(lambda path, deleted: deleted and path == str(program), 0)
+        assert [entry.pid for entry in found] == [running.pid]
+        with subprocess.Popen(["/bin/sleep", "30"], pass_fds=[handle.fileno()]) as reader:
+            assert processes.using(lambda path, deleted: path == str(jar), 0) == []
+            found = processes.using(lambda path, deleted: path == str(jar), 0, files_too=True)
+            assert [entry.pid for entry in found] == [reader.pid]
+            reader.kill()
+
+
+def test_all_that_a_command_started_is_killed_with_it(tmp_path: Path) -> None:
+    commands = Commands(spawn)
+    script = f"setsid sleep 77 & echo $! > {tmp_path}/pid; exec sleep 78"
+    answer = commands.run(["sh", "-c", script], 0.4)
+    assert answer.timed_out
+    pid = int((tmp_path / "pid").read_text())
+    state = Path(f"/proc/{pid}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+# -- health ----------------------------------------------------------------------------------------------------------
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    asked = 0
+
+    def do_GET(self) -> None:
+        Page.asked += 1
+        self.send_response(503 if self.path == "/sick" or Page.asked < 3 else 200)
+        self.end_headers()
+        self.wfile.write(b"status: green")
+
+    def log_message(self, *parts: t.Any) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> t.Iterator[int]:
+    Page.asked = 0
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield httpd.server_port
+        httpd.shutdown()
+        thread.join()
+
+
+def page(port: int, path: str = "", **changes: t.Any) -> dict[str, t.Any]:
+    url = f"http://user:secret@127.0.0.1:{port}/{path}"
+    asked = {"url": url, "status": 200, "pattern": None, "validate_certs": True, **changes}
+    return {"http": asked, "retries": 2, "delay": 0, "timeout": 5}
+
+
+def test_a_page_is_asked_until_it_is_healthy(port: int) -> None:
+    assert check_health(page(port, pattern="gr.en"), Commands(pretend)) == 3
+    for options, text in (
+        (page(port, "sick"), "got status 503, not 200"),
+        (page(port, pattern="red"), "does not match"),
+        (page(1), "got no answer"),
+    ):
+        with pytest.raises(PatchError, match=text) as caught:
+            check_health(options, Commands(pretend))
+        assert caught.value.reason == "health_failed"
+        assert "secret" not in caught.value.message
+
+
+def test_a_port_is_healthy_when_it_takes_connections() -> None:
+    options = {"host": "127.0.0.1", "retries": 0, "delay": 0, "timeout": 2}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        assert check_health(dict(options, port=number), Commands(pretend)) == 1
+    with pytest.raises(PatchError, match=f"of port {number} failed: Connection refused"):
+        check_health(dict(options, port=number), Commands(pretend))
+
+
+def test_health_says_how_the_last_try_ended() -> None:
+    slept: list[float] = []
+    options = {
+        "command": ["sh", "-c", "echo first; echo 'disk\tmissing' >&2; exit 4"],
+        "retries": 2,
+        "delay": 7,
+        "timeout": 5,
+    }
+    with pytest.raises(PatchError, match=r"sh ended with 4: disk missing \(3 tries\)"):
+        check_health(options, Commands(spawn), slept.append)
+    assert slept == [7, 7]
