@@ -30,16 +30,37 @@ def fail(error: LabError) -> NoReturn:
 @app.command()
 def up(
     name: Name = DEFAULT_NAME,
-    scenario: Annotated[str, typer.Option(help="A scenario file, or the name of a built-in one.")] = "demo",
+    chosen: Annotated[
+        str | None, typer.Option("--scenario", help="A scenario file, or the name of a built-in one. Default: demo.")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
+    virtual: Annotated[int, typer.Option(min=0, help="Instead of a scenario: this many virtual nodes.")] = 0,
+    accounts: Annotated[str, typer.Option(help="Accounts to spread virtual nodes over, with commas.")] = "",
+    regions: Annotated[str, typer.Option(help="Regions to spread virtual nodes over, with commas.")] = "",
 ) -> None:
     """Start a lab in the background."""
     from patchwave_lab import control
 
     try:
-        _show(control.up(name, scenario, port))
+        control.require_extra()
+        from patchwave_lab import fleet, scenario
+
+        if virtual and chosen:
+            raise LabError("--virtual and --scenario exclude each other; a scenario can have virtual nodes")
+        if (accounts or regions) and not virtual:
+            raise LabError("--accounts and --regions go with --virtual")
+        source, text = (
+            (f"--virtual {virtual}", fleet.text(virtual, _split(accounts), _split(regions)))
+            if virtual
+            else scenario.read_text(chosen or "demo")
+        )
+        _show(control.up(name, source, text, port))
     except LabError as error:
         fail(error)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 @app.command()

@@ -48,8 +48,11 @@ class Timeline:
     def after(self, seconds: float, action: Action) -> None:
         """Run `action` in `seconds`, by the lab's clock."""
         with self._changed:
-            heapq.heappush(self._due, (self.clock.now() + seconds, next(self._order), action))
-            self._changed.notify_all()
+            entry = (self.clock.now() + seconds, next(self._order), action)
+            heapq.heappush(self._due, entry)
+            # Wake the thread only for what comes before all that it waits for.
+            if self._due[0] is entry:
+                self._changed.notify_all()
 
     def advance(self, seconds: float) -> None:
         """Move the clock on; what becomes due by that runs now."""

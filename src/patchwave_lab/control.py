@@ -21,15 +21,18 @@ START_PATIENCE = 20.0
 RESET_PATIENCE = 60.0
 
 
-def up(name: str, chosen_scenario: str, port: int) -> LabState:
-    """Start a lab and wait until it is ready."""
+def require_extra() -> None:
+    """Say what to install when the server's libraries are not there."""
     if any(importlib.util.find_spec(module) is None for module in ("moto", "werkzeug")):
         raise LabError("patchwave lab needs the extra 'lab': pip install 'patchwave[lab]'")
+
+
+def up(name: str, source: str, text: str, port: int) -> LabState:
+    """Start a lab with a scenario (name for messages, YAML text) and wait until it is ready."""
     from patchwave_lab import scenario
     from patchwave_lab.nodes import namespaces
 
     lab = labdir.find(name)
-    source, text = scenario.read_text(chosen_scenario)
     scenario.parse(source, text)
     labdir.create_root()
     with _lock(lab):

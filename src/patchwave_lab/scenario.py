@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,15 @@ import yaml
 
 from patchwave_lab.errors import LabError
 from patchwave_lab.labdir import OVERLAID
+from patchwave_lab.nodes import model_file
+from patchwave_lab.nodes.latency import Model
+from patchwave_lab.strict import known, mapping, one_of, strings
 
 HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 REGION_NAME = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+#: Nodes of one entry.
+MOST_NODES = 100_000
 #: Where a node's own files can be: what is overlaid, or private to the node.
 NODE_ROOTS = (*OVERLAID, "tmp", "run")
 
@@ -33,6 +39,7 @@ PLATFORMS = {
     "Ubuntu": Platform("Linux", "Ubuntu", "24.04"),
     "Amazon Linux": Platform("Linux", "Amazon Linux", "2023"),
     "Red Hat": Platform("Linux", "Red Hat Enterprise Linux", "9.4"),
+    "Windows": Platform("Windows", "Microsoft Windows Server 2022 Datacenter", "10.0.20348"),
 }
 
 
@@ -66,6 +73,8 @@ class NodeSpec:
     agent_on: bool
     tags: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=dict)
+    #: How a virtual node answers; None for a real one.
+    model: Model | None = None
 
 
 @dataclass(frozen=True)
@@ -105,52 +114,60 @@ def parse(source: str, text: str) -> Scenario:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise LabError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
-    top = _mapping(source, "the file", raw)
-    _known(source, "", top, {"accounts", "regions", "buckets", "nodes", "settings"})
-    accounts = _strings(source, "accounts", top.get("accounts"), re.compile(r"\d{12}"), "12 digits, quoted")
-    regions = _strings(source, "regions", top.get("regions"), REGION_NAME, "a region such as eu-central-1")
-    buckets = _strings(source, "buckets", top.get("buckets", []), BUCKET_NAME, "a bucket name", empty=True)
+    top = mapping(source, "the file", raw)
+    known(source, "", top, {"accounts", "regions", "buckets", "nodes", "settings"})
+    accounts = strings(source, "accounts", top.get("accounts"), re.compile(r"\d{12}"), "12 digits, quoted")
+    regions = strings(source, "regions", top.get("regions"), REGION_NAME, "a region such as eu-central-1")
+    buckets = strings(source, "buckets", top.get("buckets", []), BUCKET_NAME, "a bucket name", empty=True)
     entries = top.get("nodes", [])
     if not isinstance(entries, list):
         raise LabError(f"{source}: nodes: must be a list")
     nodes = [spec for place, entry in enumerate(entries) for spec in _node(source, place, entry, accounts, regions)]
     _unique(source, nodes)
-    settings = _settings(source, _mapping(source, "settings", top.get("settings", {})))
+    settings = _settings(source, mapping(source, "settings", top.get("settings", {})))
     return Scenario(source, accounts, regions, buckets, tuple(nodes), settings)
 
 
 def _node(source: str, place: int, entry: Any, accounts: tuple[str, ...], regions: tuple[str, ...]) -> list[NodeSpec]:
     where = f"nodes[{place}]"
-    raw = _mapping(source, where, entry)
-    allowed = {"name", "count", "account", "region", "type", "tags", "platform", "agent", "files"}
-    _known(source, f"{where}.", raw, allowed)
+    raw = mapping(source, where, entry)
+    allowed = {"name", "count", "account", "region", "spread", "type", "tags", "platform", "agent", "files", "virtual"}
+    known(source, f"{where}.", raw, allowed)
+    names = _names(source, where, raw)
+    account = one_of(source, f"{where}.account", str(raw.get("account", accounts[0])), accounts)
+    region = one_of(source, f"{where}.region", raw.get("region", regions[0]), regions)
+    kind = one_of(source, f"{where}.type", raw.get("type", "ec2"), ("ec2", "hybrid"))
+    platform = one_of(source, f"{where}.platform", raw.get("platform", "Debian"), tuple(PLATFORMS))
+    # YAML 1.1 reads on and off as true and false.
+    agent = {True: "on", False: "off"}.get(raw.get("agent", "on"), raw.get("agent", "on"))
+    one_of(source, f"{where}.agent", agent, ("on", "off"))
+    tags, files = _tags(source, f"{where}.tags", raw.get("tags", {})), _files(source, where, raw.get("files", {}))
+    model = model_file.parse(source, f"{where}.virtual", raw.get("virtual", False))
+    if model is None and platform == "Windows":
+        raise LabError(f"{source}: {where}.platform: only a virtual node can be Windows")
+    places = list(product(accounts, regions)) if raw.get("spread") else [(account, region)]
+    return [
+        NodeSpec(
+            each, *spot, kind == "hybrid", PLATFORMS[platform], agent == "on", {"Name": each, **tags}, files, model
+        )
+        for each, spot in zip(names, cycle(places), strict=False)
+    ]
+
+
+def _names(source: str, where: str, raw: Mapping[Any, Any]) -> list[str]:
     name, count = raw.get("name"), raw.get("count")
     if not isinstance(name, str) or not HOST_NAME.fullmatch(name):
         raise LabError(f"{source}: {where}.name: must be a host name (letters, digits, dashes)")
-    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 9999):
-        raise LabError(f"{source}: {where}.count: must be a whole number from 1 to 9999")
-    account = _one_of(source, f"{where}.account", str(raw.get("account", accounts[0])), accounts)
-    region = _one_of(source, f"{where}.region", raw.get("region", regions[0]), regions)
-    kind = _one_of(source, f"{where}.type", raw.get("type", "ec2"), ("ec2", "hybrid"))
-    platform = _one_of(source, f"{where}.platform", raw.get("platform", "Debian"), tuple(PLATFORMS))
-    # YAML 1.1 reads on and off as true and false.
-    agent = {True: "on", False: "off"}.get(raw.get("agent", "on"), raw.get("agent", "on"))
-    _one_of(source, f"{where}.agent", agent, ("on", "off"))
-    tags, files = _tags(source, f"{where}.tags", raw.get("tags", {})), _files(source, where, raw.get("files", {}))
-    names = (
-        [name] if count is None else [f"{name}-{number:0{max(2, len(str(count)))}d}" for number in range(1, count + 1)]
-    )
-    return [
-        NodeSpec(
-            each, account, region, kind == "hybrid", PLATFORMS[platform], agent == "on", {"Name": each, **tags}, files
-        )
-        for each in names
-    ]
+    if count is None:
+        return [name]
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_NODES:
+        raise LabError(f"{source}: {where}.count: must be a whole number from 1 to {MOST_NODES}")
+    return [f"{name}-{number:0{max(2, len(str(count)))}d}" for number in range(1, count + 1)]
 
 
 def _tags(source: str, where: str, value: Any) -> dict[str, str]:
     tags = {}
-    for key, content in _mapping(source, where, value).items():
+    for key, content in mapping(source, where, value).items():
         if not isinstance(key, str) or isinstance(content, bool) or not isinstance(content, str | int):
             raise LabError(f"{source}: {where}.{key}: a tag's value must be text or a whole number")
         tags[key] = str(content)
@@ -159,7 +176,7 @@ def _tags(source: str, where: str, value: Any) -> dict[str, str]:
 
 def _files(source: str, where: str, value: Any) -> dict[str, str]:
     files = {}
-    for path, content in _mapping(source, f"{where}.files", value).items():
+    for path, content in mapping(source, f"{where}.files", value).items():
         parts = str(path).split("/")
         if len(parts) < 3 or parts[0] or parts[1] not in NODE_ROOTS or {"", ".", ".."} & set(parts[1:]):
             places = ", ".join(f"/{root}" for root in NODE_ROOTS)
@@ -171,47 +188,16 @@ def _files(source: str, where: str, value: Any) -> dict[str, str]:
 
 
 def _settings(source: str, raw: Mapping[Any, Any]) -> Settings:
-    known = {each.name: each for each in fields(Settings)}
-    _known(source, "settings.", raw, set(known))
+    keys = {each.name: each for each in fields(Settings)}
+    known(source, "settings.", raw, set(keys))
     for key, value in raw.items():
-        if value is None and known[key].default is not None and "None" not in str(known[key].type):
+        if value is None and keys[key].default is not None and "None" not in str(keys[key].type):
             raise LabError(f"{source}: settings.{key}: must be a number")
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
             raise LabError(f"{source}: settings.{key}: must be a number, zero or more")
     if not isinstance(raw.get("workers", 1), int) or raw.get("workers", 1) < 1:
         raise LabError(f"{source}: settings.workers: must be a whole number, 1 or more")
     return Settings(**raw)
-
-
-def _mapping(source: str, where: str, value: Any) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise LabError(f"{source}: {where}: must be a mapping of keys to values")
-    return value
-
-
-def _known(source: str, prefix: str, raw: Mapping[Any, Any], allowed: set[str]) -> None:
-    for key in raw:
-        if key not in allowed:
-            raise LabError(f"{source}: unknown key {prefix}{key} (known: {', '.join(sorted(allowed))})")
-
-
-def _strings(
-    source: str, where: str, value: Any, pattern: re.Pattern[str], what: str, *, empty: bool = False
-) -> tuple[str, ...]:
-    if not isinstance(value, list) or (not value and not empty):
-        raise LabError(f"{source}: {where}: must be a list" + ("" if empty else " with at least one entry"))
-    for each in value:
-        if not isinstance(each, str) or not pattern.fullmatch(each):
-            raise LabError(f"{source}: {where}: {each!r} is not {what}")
-    if len(set(value)) != len(value):
-        raise LabError(f"{source}: {where}: an entry appears twice")
-    return tuple(value)
-
-
-def _one_of(source: str, where: str, value: Any, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise LabError(f"{source}: {where}: {value!r} is not one of {', '.join(allowed)}")
-    return str(value)
 
 
 def _unique(source: str, nodes: list[NodeSpec]) -> None:

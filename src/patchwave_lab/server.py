@@ -17,7 +17,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from patchwave_lab import processes, scenario, sts
+from patchwave_lab import ec2, processes, scenario, sts
 from patchwave_lab.apilog import ApiLog
 from patchwave_lab.gate import Gate
 from patchwave_lab.labdir import LabDir, LabState, NodeEntry
@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> None:
     plan = scenario.parse(source, lab.scenario_file.read_text())
     access_key, secret_key, token = _new_access_key(), secrets.token_urlsafe(30), secrets.token_urlsafe(30)
     world = World(plan, lab.nodes, access_key, secret_key)
+    ec2.install()
     sts.install(world)
     install(world)
     world.build()
@@ -65,7 +66,10 @@ def main(arguments: list[str]) -> None:
             accounts=list(plan.accounts),
             buckets=list(plan.buckets),
             scenario=source,
-            nodes=[NodeEntry(each.node_id, each.name, each.account, each.region, True) for each in world.all_nodes()],
+            nodes=[
+                NodeEntry(each.node_id, each.name, each.account, each.region, not each.virtual)
+                for each in world.all_nodes()
+            ],
         )
     )
     log.info("ready on port %d with %d nodes", server.server_port, len(list(world.all_nodes())))

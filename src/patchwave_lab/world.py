@@ -8,9 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
-import moto.ec2.models.instances as moto_instances
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 from moto.s3.models import s3_backends
@@ -19,6 +17,7 @@ from moto.ssm.models import ssm_backends
 from patchwave_lab import processes
 from patchwave_lab.clock import Clock, Timeline
 from patchwave_lab.nodes.agent import Agent, RealAgent
+from patchwave_lab.nodes.virtual import VirtualAgent
 from patchwave_lab.scenario import NodeSpec, Platform, Scenario
 
 log = logging.getLogger(__name__)
@@ -39,6 +38,8 @@ class ManagedNode:
     agent_on: bool
     registered: float
     agent: Agent
+    #: Nothing can run in it: its agent answers from a model.
+    virtual: bool = False
     #: moto's EC2 instance behind the node; None for a hybrid node.
     instance: Any = None
 
@@ -78,7 +79,7 @@ class World:
         self._nodes_dir = nodes_dir
         self._pool = ThreadPoolExecutor(scenario.settings.workers, "agent")
         self._nodes: dict[tuple[str, str], dict[str, ManagedNode]] = {}
-        self._agents: dict[str, RealAgent] = {}
+        self._agents: dict[str, Agent] = {}
         #: Called on `reset`, after the timeline was emptied and before AWS is made anew.
         self.on_reset: list[Callable[[], None]] = []
 
@@ -98,7 +99,8 @@ class World:
 
     def node(self, account: str, region: str, node_id: str) -> ManagedNode | None:
         """One managed node, or None."""
-        return self.nodes(account, region).get(node_id)
+        found = self._nodes.get((account, region), {}).get(node_id)
+        return found if found and found.state in VALID_INSTANCE_STATES else None
 
     def all_nodes(self) -> Iterator[ManagedNode]:
         """Every node of the scenario."""
@@ -146,6 +148,7 @@ class World:
             agent_on=spec.agent_on,
             registered=self.clock.now(),
             agent=self._agent(spec, identity),
+            virtual=spec.model is not None,
             instance=None if spec.hybrid else self._run_instance(spec, identity),
         )
         self._nodes.setdefault((spec.account, spec.region), {})[identity] = node
@@ -153,24 +156,19 @@ class World:
             backend = ssm_backends[spec.account][spec.region]
             backend.add_tags_to_resource("ManagedInstance", identity, dict(spec.tags))
 
-    def _agent(self, spec: NodeSpec, identity: str) -> RealAgent:
+    def _agent(self, spec: NodeSpec, identity: str) -> Agent:
         if identity not in self._agents:
             home = self._nodes_dir / identity
-            self._agents[identity] = RealAgent(identity, spec.name, spec.region, home, dict(spec.files), self._pool)
+            self._agents[identity] = (
+                RealAgent(identity, spec.name, spec.region, home, dict(spec.files), self._pool)
+                if spec.model is None
+                else VirtualAgent(identity, spec.model, self.timeline)
+            )
         return self._agents[identity]
 
     def _run_instance(self, spec: NodeSpec, identity: str) -> Any:
-        # moto draws the id at random; a stable one lets plans and ledgers outlive a reset.
-        with patch.object(moto_instances, "random_instance_id", lambda: identity):
-            reservation = ec2_backends[spec.account][spec.region].run_instances(
-                "ami-0123456789abcdef0",
-                1,
-                user_data=None,
-                security_group_names=[],
-                instance_type="t3.small",
-                is_instance_type_default=True,
-                region_name=spec.region,
-                placement=None,
-                tags={"instance": dict(spec.tags)},
-            )
-        return reservation.instances[0]
+        backend = ec2_backends[spec.account][spec.region]
+        make = backend.make_instance if spec.model is None else backend.copy_instance
+        instance = make(identity, dict(spec.tags))
+        instance.platform = "windows" if spec.platform.type == "Windows" else None
+        return instance

@@ -21,12 +21,20 @@ CONFIG = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
 TERMINAL = {"Success", "Failed", "TimedOut", "Cancelled"}
 
 
+def eventually(condition: Callable[[], object], patience: float = 10) -> None:
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
 @dataclass
 class Lab:
     name: str
     environment: dict[str, str]
     home: Path
     clients: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    eventually = staticmethod(eventually)
 
     def cli(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -141,13 +149,6 @@ class Lab:
                 found.append((begin, end))
         first = min(begin for begin, _ in found)
         return sorted((begin - first, end - first) for begin, end in found)
-
-
-def eventually(condition: Callable[[], object], patience: float = 10) -> None:
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """What DescribeInstanceInformation and DescribeInstanceProperties both say of a node, and how both filter."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from patchwave_lab.clock import Clock
@@ -59,16 +59,18 @@ MEMBERS = {
 }
 
 
-def check(call: Call, key: str, values: Sequence[str]) -> Callable[[ManagedNode, Mapping[str, Any]], bool]:
+def check(call: Call, key: str, values: Sequence[str]) -> Callable[[ManagedNode], bool]:
     """A test for one filter; InvalidInstanceId for an unknown id, InvalidFilterKey for an unknown key."""
-    if key == "InstanceIds" and (unknown := [each for each in values if each not in call.nodes]):
+    if key == "InstanceIds" and (
+        unknown := [each for each in values if call.world.node(call.account, call.region, each) is None]
+    ):
         raise error(
             "InvalidInstanceId", f"Instances [[{', '.join(unknown)}]] not in a valid state for account {call.account}"
         )
     if key in MEMBERS:
-        return lambda _node, shown: shown.get(MEMBERS[key]) in values
+        return lambda node: describe(call, node).get(MEMBERS[key]) in values
     if key == "tag-key":
-        return lambda node, _shown: bool(set(values) & set(call.world.tags(node)))
+        return lambda node: bool(set(values) & set(call.world.tags(node)))
     if key.startswith("tag:"):
-        return lambda node, _shown: call.world.tags(node).get(key.removeprefix("tag:")) in values
+        return lambda node: call.world.tags(node).get(key.removeprefix("tag:")) in values
     raise error("InvalidFilterKey", f"The lab has no filter {key}.")

@@ -12,10 +12,11 @@ def describe_instance_information(call: Call) -> dict[str, Any]:
     """Managed nodes of this account and region."""
     filters = _filters(call.params)
     checks = [check(call, key, values) for key, values in filters]
-    running = [(node, describe(call, node)) for node in call.nodes.values() if node.state == "running"]
-    found = [shown for node, shown in running if all(test(node, shown) for test in checks)]
-    shown = [{**each, "IsLatestVersion": True} for each in found]
-    return paged("InstanceInformationList", shown, call.params, 10)
+    running = [node for node in call.nodes.values() if node.state == "running"]
+    found = [node for node in running if all(test(node) for test in checks)]
+    page = paged("InstanceInformationList", found, call.params, 10)
+    shown = [{**describe(call, node), "IsLatestVersion": True} for node in page["InstanceInformationList"]]
+    return {**page, "InstanceInformationList": shown}
 
 
 def _filters(params: dict[str, Any]) -> list[tuple[str, list[str]]]:

@@ -19,13 +19,10 @@ def describe_instance_properties(call: Call) -> dict[str, Any]:
         tests.append((check(call, each["Key"], each["Values"]), each.get("Operator", "Equal") == "Equal"))
     for each in call.params.get("InstancePropertyFilterList", []):
         tests.append((check(call, each["key"], each["valueSet"]), True))
-    shown = [(node, describe(call, node)) for node in call.nodes.values()]
-    found = [
-        {**described, **_instance(node)}
-        for node, described in shown
-        if all(test(node, described) == wanted for test, wanted in tests)
-    ]
-    return paged("InstanceProperties", found, call.params, 1000)
+    found = [node for node in call.nodes.values() if all(test(node) == wanted for test, wanted in tests)]
+    page = paged("InstanceProperties", found, call.params, 1000)
+    shown = [{**describe(call, node), **_instance(node)} for node in page["InstanceProperties"]]
+    return {**page, "InstanceProperties": shown}
 
 
 def _instance(node: ManagedNode) -> dict[str, Any]:

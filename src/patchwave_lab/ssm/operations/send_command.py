@@ -51,22 +51,20 @@ def _explicit(call: Call, platforms: Any) -> list[ManagedNode]:
 
 
 def _known(call: Call, ids: list[str]) -> list[ManagedNode]:
-    nodes = call.nodes
-    unknown = [each for each in ids if each not in nodes]
-    if unknown:
+    # Looked up one by one: to list all nodes of a big fleet would cost more than the command.
+    nodes = {each: call.world.node(call.account, call.region, each) for each in ids}
+    if unknown := [each for each, node in nodes.items() if node is None]:
         listed = ", ".join(unknown)
         raise error("InvalidInstanceId", f"Instances [[{listed}]] not in a valid state for account {call.account}")
-    return [nodes[each] for each in ids]
+    return [node for node in nodes.values() if node]
 
 
 def _targeted(call: Call) -> list[ManagedNode]:
     targets = call.params.get("Targets", [])
     if not targets:
         raise error("ValidationException", "Either InstanceIds or Targets must be specified.")
-    found = list(call.nodes.values())
-    for target in targets:
-        found = [node for node in found if node in _matching(call, target)]
-    return found
+    chosen = [{node.node_id: node for node in _matching(call, target)} for target in targets]
+    return [node for key, node in chosen[0].items() if all(key in other for other in chosen)]
 
 
 def _matching(call: Call, target: dict[str, Any]) -> list[ManagedNode]:

@@ -1,0 +1,92 @@
+"""moto's EC2, with tags that are looked up rather than searched for, and instances that cost next to nothing."""
+
+import copy
+import random
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import moto.ec2.models.instances as moto_instances
+import moto.ec2.urls
+from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+IMAGE = "ami-0123456789abcdef0"
+
+
+class LabEC2Backend(EC2Backend):
+    """One account and region of EC2."""
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        self._pattern: Any = None
+
+    @property
+    def _url_module(self) -> ModuleType:
+        # moto derives this from the class's own module, which is not moto's.
+        module: ModuleType = moto.ec2.urls
+        return module
+
+    def describe_tags(self, filters: dict[str, list[str]] | None = None) -> list[dict[str, str]]:
+        """As moto; the tags of one resource without going through everybody's."""
+        wanted = (filters or {}).get("resource-id", [])
+        if len(wanted) != 1 or len(filters or {}) != 1 or "*" in wanted[0]:
+            found: list[dict[str, str]] = super().describe_tags(filters)
+            return found
+        tags = self.tags.get(wanted[0], {})
+        kind = EC2_PREFIX_TO_RESOURCE[get_prefix(wanted[0])] if tags else ""
+        return [{"resource_id": wanted[0], "key": key, "value": tags[key], "resource_type": kind} for key in tags]
+
+    def make_instance(self, identity: str, tags: dict[str, str]) -> Any:
+        """Run an instance under an id of our choice, so that plans and ledgers outlive a reset."""
+        with patch.object(moto_instances, "random_instance_id", lambda: identity):
+            reservation = self.run_instances(
+                IMAGE,
+                1,
+                user_data=None,
+                security_group_names=[],
+                instance_type="t3.small",
+                is_instance_type_default=True,
+                region_name=self.region_name,
+                placement=None,
+                tags={"instance": tags},
+            )
+        return reservation.instances[0]
+
+    def copy_instance(self, identity: str, tags: dict[str, str]) -> Any:
+        """The same in 50 microseconds instead of 4 ms: a copy of the first, with its own id, address and volume."""
+        if self._pattern is None:
+            self._pattern = self.make_instance(identity, tags)
+            return self._pattern
+        draw = random.Random(identity)
+        instance, interface = copy.copy(self._pattern), copy.copy(self._pattern.nics[0])
+        instance.id, instance._private_ips = identity, set()
+        instance._state = copy.copy(self._pattern._state)
+        interface.id, interface.instance = f"eni-{draw.getrandbits(68):017x}", instance
+        interface.private_ip_address = f"10.{draw.randrange(256)}.{draw.randrange(256)}.{draw.randrange(1, 255)}"
+        interface.private_ip_addresses = [{"Primary": True, "PrivateIpAddress": interface.private_ip_address}]
+        interface.public_ip = None
+        instance.nics = {0: interface}
+        self._copy_volumes(instance, draw)
+        reservation = moto_instances.Reservation(f"r-{draw.getrandbits(68):017x}", self.account_id)
+        reservation.instances.append(instance)
+        self.reservations[reservation.id] = reservation
+        self.tags[identity].update(tags)
+        return instance
+
+    def _copy_volumes(self, instance: Any, draw: random.Random) -> None:
+        mapping = copy.copy(self._pattern.block_device_mapping)
+        for device, block in list(mapping.items()):
+            volume = copy.copy(self.volumes[block.volume_id])
+            volume.id = f"vol-{draw.getrandbits(68):017x}"
+            volume.attachment = copy.copy(volume.attachment)
+            volume.attachment.volume, volume.attachment.instance = volume, instance
+            self.volumes[volume.id] = volume
+            mapping[device] = copy.copy(block)
+            mapping[device].volume_id = volume.id
+        instance.block_device_mapping = mapping
+
+
+def install() -> None:
+    """Put the lab's EC2 in the place of moto's. Before the first backend is made."""
+    ec2_backends.backend = LabEC2Backend
