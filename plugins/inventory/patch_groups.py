@@ -11,18 +11,25 @@ version_added: 0.1.0
 author: Patchwave contributors (@patchwave)
 description:
   - Finds the EC2 instances and hybrid servers (C(mi-*)) that are in scope of patching, in all given accounts and
-    regions.
-  - Scope is opt-in. A node without the tag C(Patch Group) or C(PatchGroup) is not in the inventory.
-  - Hosts are named by their node id, since that is unique over accounts, regions and time.
-  - Nodes are put into the groups C(managed_nodes), C(patch_group_NAME), C(wave_NAME) and C(platform_NAME).
+    regions, which are read side by side.
+  - Scope is opt-in. A node without the tag C(Patch Group) or C(PatchGroup) is not in the inventory unless
+    O(include_out_of_scope) asks for it.
+  - Hosts are named by their node id unless O(host_name) says otherwise, since the id is unique over accounts and time.
+  - Nodes are put into the groups C(managed_nodes), C(patch_group_NAME), C(wave_NAME) and C(platform_NAME). A node that
+    cannot be patched now is also in C(not_patchable_REASON), with the reason C(held), C(stopped), C(no_agent),
+    C(agent_offline) or C(unsupported_platform), and has it in the variable C(not_patchable).
   - Host variables are C(node_id), C(node_name), C(account), C(region), C(patch_group), C(patch_wave), C(platform),
     C(node_tags), C(ssm) (what Systems Manager knows of the agent), C(ansible_host) (the private address), and, where a
-    role was assumed, C(assume_role_arn) and C(assume_role_external_id).
+    role was assumed or a profile used, C(assume_role_arn), C(assume_role_external_id) and C(assume_role_profile).
+  - What could not be read and was left out is in the variable C(unread) of all hosts (a list of C(account), C(region)
+    and C(error)) and in a group C(unread_ACCOUNT_REGION) without hosts.
   - Tags are data. Nothing in them is ever evaluated as a template.
 extends_documentation_fragment:
   - amazon.aws.boto3
   - amazon.aws.common.plugins
   - amazon.aws.region.plugins
+  - ansible.builtin.constructed
+  - ansible.builtin.inventory_cache
 options:
   plugin:
     description: The name of this plugin; marks the file as its configuration.
@@ -31,11 +38,12 @@ options:
     choices: [patchwave.aws.patch_groups]
   accounts:
     description:
-      - The accounts to read, each by the role to assume with the caller's credentials.
-      - An empty entry C({}) is the account of the credentials themselves.
+      - The accounts to read, each by the role to assume with the caller's credentials, or by a profile.
+      - An empty entry C({}) is the account of the credentials themselves. That is the default unless O(organization)
+        is given.
     type: list
     elements: dict
-    default: [{}]
+    default: []
     suboptions:
       role_arn:
         description: The ARN of the role to assume. Without it the caller's own account is read.
@@ -43,8 +51,42 @@ options:
       external_id:
         description: The external id that the role's trust policy asks for.
         type: str
+      session_name:
+        description: The role session name, which CloudTrail shows. C(patchwave) unless given.
+        type: str
+      profile:
+        description: A profile to use in place of the caller's credentials, also to assume the role with.
+        type: str
+      on_error:
+        description: O(on_error) for this account.
+        type: str
+  organization:
+    description:
+      - Reads also the active accounts of organizational units of the caller's organization, and of all units below
+        them, each through the role of one name. The caller must be allowed to list them.
+    type: dict
+    suboptions:
+      units:
+        description: Ids of roots (C(r-...)) or organizational units (C(ou-...)).
+        type: list
+        elements: str
+        required: true
+      role_name:
+        description: The name of the role to assume in each account, with its path if it has one.
+        type: str
+        default: patchwave
+      external_id:
+        description: The external id that the roles' trust policies ask for.
+        type: str
+      exclude:
+        description: Ids of accounts to leave out.
+        type: list
+        elements: str
+        default: []
   regions:
-    description: The regions to read in every account. Without any it is the region of O(region).
+    description:
+      - The regions to read in every account, by name or by a shell pattern such as V(eu-*). V(*) is every region that
+        is enabled for the account. Without any it is O(region).
     type: list
     elements: str
     default: []
@@ -54,16 +96,47 @@ options:
       - They do not concern hybrid nodes, which EC2 does not know.
     type: dict
     default: {}
+  include_out_of_scope:
+    description: Whether nodes without a patch-group tag are in the inventory too, without a patch group.
+    type: bool
+    default: false
   wave_tag:
     description: The tag whose value names a node's wave.
     type: str
     default: PatchWave
+  hold_tag:
+    description:
+      - The tag that holds a node from patching when it has any value but an empty one, C(false), C(no), C(off) or C(0).
+    type: str
+    default: PatchHold
+  hostvars:
+    description:
+      - V(full) adds everything that EC2 and Systems Manager say of a node, in the variables C(instance) and C(ssm),
+        with snake-cased keys. It takes much more CPU time and memory.
+    type: str
+    choices: [small, full]
+    default: small
+  select:
+    description: A JMESPath expression over a host's variables. Hosts for which it is false or empty are left out.
+    type: str
+  host_name:
+    description:
+      - A JMESPath expression over a host's variables that names the host, such as V(node_name).
+      - Where two nodes would share a name, or it is no name, their ids are used. O(on_error) says whether that is an
+        error.
+    type: str
+  connections:
+    description:
+      - How Ansible connects, by platform (C(linux), C(windows), C(macos)), each V(ssh), V(winrm), V(aws_ssm) or
+        V(run_command). Without an entry only C(ansible_host) is set.
+    type: dict
+    default: {}
   on_error:
     description:
-      - What to do when an account or region cannot be read. V(fail) gives no inventory at all; V(warn) leaves its nodes
-        out and says so.
+      - What to do about an account or region that cannot be read. V(fail) gives no inventory at all, V(warn) leaves its
+        nodes out and says so, V(skip) leaves them out.
     type: str
-    choices: [fail, warn]
+    choices: [fail, warn, skip]
     default: fail
 """
 
@@ -77,24 +150,41 @@ regions:
   - eu-central-1
   - us-east-1
 ---
-# Only production, and what cannot be read is left out with a warning
+# A whole organization in Europe; an account that is not ready yet does not stop the others
+plugin: patchwave.aws.patch_groups
+organization:
+  units: [ou-ab12-11111111]
+  exclude: ["345678901234"]
+regions: ["eu-*"]
+on_error: warn
+cache: true
+---
+# Only production that can be patched now, by name
 plugin: patchwave.aws.patch_groups
 regions: [eu-west-1]
 filters:
   tag:Environment: [production]
-on_error: warn
+select: "!not_patchable"
+host_name: node_name
+connections:
+  linux: ssh
+  windows: winrm
 """
 
 import typing as t
 
 from ansible.errors import AnsibleParserError
-from ansible.plugins.inventory import BaseInventoryPlugin
+from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
-from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, AwsError, Sessions
-from ansible_collections.patchwave.aws.plugins.plugin_utils import _inventory
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, options, read
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
+
+#: Marks what must not be templated. Since ansible-core 2.19 that is so for all that an inventory plugin sets.
+_data = (lambda value: value) if hasattr(BaseInventoryPlugin, "trusted_by_default") else wrap_var
 
 
-class InventoryModule(BaseInventoryPlugin):
+class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     """Inventory source C(patchwave.aws.patch_groups)."""
 
     NAME = "patchwave.aws.patch_groups"
@@ -104,42 +194,70 @@ class InventoryModule(BaseInventoryPlugin):
         return bool(super().verify_file(path)) and path.endswith(("patch_groups.yml", "patch_groups.yaml"))
 
     def parse(self, inventory: t.Any, loader: t.Any, path: str, cache: bool = True) -> None:
-        """Fill the inventory from AWS."""
+        """Fill the inventory from AWS or the cache."""
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
+        chosen = self.get_options()
         try:
-            found, unread = self._read()
-        except AwsError as error:
-            raise AnsibleParserError(f"{self.NAME}: {error}") from error
-        for missing in unread:
-            message = f"{self.NAME}: {missing.where}: {missing.error}"
-            if self.get_option("on_error") == "fail":
-                raise AnsibleParserError(message)
-            self.display.warning(f"{message}; its nodes are not in the inventory")
-        for item in found:
-            self._add(item)
+            sessions = Sessions(chosen)
+            estate = self._estate(sessions, options.query(sessions, chosen), path, cache)
+            for missing in estate.unread:
+                self._complain(missing.on_error, f"{missing}", "; its nodes are not in the inventory")
+            self._fill(estate, chosen)
+        except (AwsError, OptionError) as error:
+            # Ansible would print the cause once more behind the message, which says it all.
+            raise AnsibleParserError(f"{self.NAME}: {error}") from None
 
-    def _read(self) -> tuple[list[_inventory.Found], list[_inventory.Unread]]:
-        options = self.get_options()
-        sessions = Sessions(options)
-        regions = options["regions"] or [sessions.region]
-        if not all(regions):
-            raise AnsibleParserError(f"{self.NAME}: no region; set 'regions' in the inventory file or AWS_REGION")
-        accounts = [self._account(index, entry) for index, entry in enumerate(options["accounts"])]
-        filters = {name: [values] if isinstance(values, str) else values for name, values in options["filters"].items()}
-        return _inventory.read(sessions, accounts, regions, filters)
+    def _estate(self, sessions: Sessions, query: read.Query, path: str, cache: bool) -> read.Estate:
+        cached = self.get_option("cache")
+        key = self.get_cache_key(path)
+        estate = read.from_cache(query, self._cache.get(key)) if cached and cache else None
+        if estate is None:
+            estate = read.read(sessions, query)
+            if cached and not estate.unread:
+                self._cache[key] = read.to_cache(query, estate)
+        return estate
 
-    def _account(self, index: int, entry: dict[str, str]) -> Account:
-        unknown = sorted(set(entry) - set(Account._fields))
-        if unknown:
-            known = ", ".join(Account._fields)
-            raise AnsibleParserError(f"{self.NAME}: accounts[{index}].{unknown[0]}: unknown key; known keys: {known}")
-        return Account(**entry)
+    def _complain(self, on_error: str, message: str, consequence: str) -> None:
+        if on_error == "fail":
+            raise OptionError(message)
+        if on_error == "warn":
+            self.display.warning(f"{self.NAME}: {message}{consequence}")
 
-    def _add(self, item: _inventory.Found) -> None:
-        known = _inventory.variables(item, self.get_option("wave_tag"))
-        host = self.inventory.add_host(item.node.id)
-        for name, value in known.items():
-            self.inventory.set_variable(host, name, wrap_var(value))
-        for group in _inventory.groups(known):
-            self.inventory.add_host(host, self.inventory.add_group(self._sanitize_group_name(group)))
+    def _fill(self, estate: read.Estate, chosen: dict[str, t.Any]) -> None:
+        tags = hosts.Tags(chosen["wave_tag"], chosen["hold_tag"])
+        known = [hosts.variables(item, tags, chosen["connections"]) for item in estate.found]
+        if chosen["select"]:
+            select = hosts.Expression("select", chosen["select"])
+            known = [one for one in known if select.value(one)]
+        naming = hosts.Expression("host_name", chosen["host_name"]) if chosen["host_name"] else None
+        names, refused = hosts.names(known, naming)
+        for line in refused:
+            self._complain(chosen["on_error"], line, "; it is named by its id")
+        group_names = hosts.GroupNames(self._sanitize_group_name)
+        for name, variables in zip(names, known, strict=True):
+            self._add(name, variables, group_names, chosen)
+        for line in group_names.clashes:
+            self._complain(chosen["on_error"], line, "; one carries a hash")
+        if estate.unread:
+            self._say_unread(estate.unread)
+
+    def _add(self, name: str, known: dict[str, t.Any], names: hosts.GroupNames, chosen: dict[str, t.Any]) -> None:
+        host = self.inventory.add_host(name)
+        for variable, value in known.items():
+            self.inventory.set_variable(host, variable, _data(value))
+        for raw in hosts.groups(known):
+            group = names.name(raw)
+            if group not in self.inventory.groups:
+                self.inventory.add_group(group)
+            self.inventory.add_host(host, group)
+        strict = chosen["strict"]
+        self._set_composite_vars(chosen["compose"], known, host, strict=strict)
+        self._add_host_to_composed_groups(chosen["groups"], known, host, strict=strict)
+        self._add_host_to_keyed_groups(chosen["keyed_groups"], known, host, strict=strict)
+
+    def _say_unread(self, unread: list[read.Unread]) -> None:
+        told = [{"account": one.account, "region": one.region, "error": one.error} for one in unread]
+        self.inventory.set_variable("all", "unread", _data(told))
+        for one in unread:
+            self.inventory.add_group(self._sanitize_group_name(f"unread_{one.account}_{one.region}"))

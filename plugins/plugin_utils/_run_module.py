@@ -62,7 +62,11 @@ def targets(
         elif str(known.get("platform", "")) == "windows":
             refused[host] = _ended(outcomes.UNSUPPORTED, "platform", "a Python module does not run on Windows")
         else:
-            access = Account(known.get("assume_role_arn") or None, known.get("assume_role_external_id") or None)
+            access = Account(
+                role_arn=known.get("assume_role_arn") or None,
+                external_id=known.get("assume_role_external_id") or None,
+                profile=known.get("assume_role_profile") or None,
+            )
             reachable.append(run_command.Target(host, node, str(known.get("account", "")), access, str(region)))
     return reachable, refused
 

@@ -53,11 +53,17 @@ def apply_rollout(path: Path, output: Path | None) -> int:
     folder = output or path.resolve().parent / wanted.name
     screen = Screen()
     screen.say(f"Reading the inventory {wanted.inventory.name} ...")
-    plan = _plan(wanted, runner.read_inventory(wanted.inventory))
+    with runner.private_folder() as cache:
+        plan = _plan(wanted, runner.read_inventory(wanted.inventory, cache))
+        return _run(wanted, plan, folder, cache, screen)
+
+
+def _run(wanted: RolloutFile, plan: Plan, folder: Path, cache: Path, screen: Screen) -> int:
+    """Run a plan, write its report, and return the exit code."""
     ledger = Ledger(folder / f"ledger-{plan_hash(plan)[:12]}.jsonl")
     try:
         with _interruptible() as interrupted:
-            stopped = _Rollout(wanted, plan, ledger, folder, screen, interrupted).run()
+            stopped = _Rollout(wanted, plan, ledger, folder, cache, screen, interrupted).run()
         content = report.content(plan, plan_hash(plan), ledger, stopped)
         report.write(content, folder)
         screen.table(content, folder)
@@ -107,11 +113,12 @@ class _Rollout:
         plan: Plan,
         ledger: Ledger,
         folder: Path,
+        cache: Path,
         screen: Screen,
         interrupted: threading.Event,
     ) -> None:
         self._wanted, self._plan, self._ledger, self._folder, self._screen = wanted, plan, ledger, folder, screen
-        self._interrupted = interrupted
+        self._cache, self._interrupted = cache, interrupted
         self._budget = budget.Budget(plan.error_budget, plan.unreachable_budget)
 
     def run(self) -> str | None:
@@ -166,7 +173,8 @@ class _Rollout:
             variables = self._variables(journal)
             log = self._folder / f"{wave.name}.log"
             cancelled = self._interrupted.is_set
-            runner.play(PLAYBOOK, self._wanted.inventory, sorted(waiting), variables, log, on_result, cancelled)
+            source = self._wanted.inventory
+            runner.play(PLAYBOOK, source, self._cache, sorted(waiting), variables, log, on_result, cancelled)
             sent = progress.read_journal(journal).sent
             why = INTERRUPTED if cancelled() else next(iter(failures), f"Ansible gave no result; see {log.name}")
             for host in sorted(waiting):

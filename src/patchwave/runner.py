@@ -33,20 +33,24 @@ class Inventory:
     hostvars: dict[str, dict[str, Any]]
 
 
-def read_inventory(source: Path) -> Inventory:
+def read_inventory(source: Path, cache: Path) -> Inventory:
     """Ask ansible-inventory for everything in the source.
+
+    Args:
+        source: an inventory file or folder.
+        cache: a folder in which plugins keep what they have asked, so that plays need not ask again.
 
     Raises:
         PatchwaveError: some part of it could not be read.
     """
-    with _private_folder() as folder:
+    with private_folder() as folder:
         output, errors = ansible_runner.get_inventory(
             action="list",
             inventories=[str(source)],
             response_format="json",
             quiet=True,
             private_data_dir=str(folder),
-            envvars=_environment() | {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"},
+            envvars=_environment(cache) | {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"},
         )
     if not isinstance(output, dict):
         reason = _reason(f"{errors}\n{output}")
@@ -63,6 +67,7 @@ def read_inventory(source: Path) -> Inventory:
 def play(
     playbook: str,
     inventory: Path,
+    cache: Path,
     hosts: list[str],
     variables: dict[str, Any],
     log: Path,
@@ -74,6 +79,7 @@ def play(
     Args:
         playbook: its name, such as `patchwave.aws.patch_software`.
         inventory: an inventory source.
+        cache: the folder that read_inventory() was given.
         hosts: the hosts that it is limited to.
         variables: extra variables; they must hold no secrets, for Ansible may print them.
         log: gets what Ansible printed.
@@ -91,7 +97,7 @@ def play(
             on_result(name.removeprefix("runner_on_"), data["host"], data["task_action"], data.get("res") or {})
         return False  # no file for each event
 
-    with _private_folder() as folder:
+    with private_folder() as folder:
         (folder / "limit").write_text("\n".join(hosts), encoding="utf-8")
         (folder / "variables.json").write_text(json.dumps(variables), encoding="utf-8")
         run = ansible_runner.run(
@@ -100,7 +106,7 @@ def play(
             inventory=str(inventory),
             limit=f"@{folder}/limit",
             cmdline=f"-e @{folder}/variables.json",
-            envvars=_environment(),
+            envvars=_environment(cache),
             event_handler=on_event,
             cancel_callback=cancelled,
             quiet=True,
@@ -121,17 +127,24 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _environment() -> dict[str, str]:
+def _environment(cache: Path) -> dict[str, str]:
     """Ansible's programs are those beside this Python, whether or not its folder is on PATH."""
     own = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     if path[0] != own:  # ansible-runner looks in the PATH of this process
         os.environ["PATH"] = os.pathsep.join([own, *path])
-    return {"ANSIBLE_FORKS": os.environ.get("ANSIBLE_FORKS", _FORKS), "ANSIBLE_NOCOLOR": "true"}
+    return {
+        "ANSIBLE_FORKS": os.environ.get("ANSIBLE_FORKS", _FORKS),
+        "ANSIBLE_INVENTORY_CACHE": "true",
+        "ANSIBLE_INVENTORY_CACHE_CONNECTION": str(cache),
+        "ANSIBLE_INVENTORY_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+        "ANSIBLE_NOCOLOR": "true",
+    }
 
 
 @contextmanager
-def _private_folder() -> Iterator[Path]:
+def private_folder() -> Iterator[Path]:
+    """Make a folder for this user only, and remove it when the block ends."""
     with tempfile.TemporaryDirectory(prefix="patchwave-") as folder:
         yield Path(folder)
 

@@ -1,7 +1,7 @@
 """An AWS endpoint of canned pages, so that a benchmark of an inventory measures the inventory.
 
 It answers the read calls of inventories with pages as AWS makes them (EC2 1,000 a page at most, Systems Manager 1,000
-or 50, tags 100), each after a fixed delay, and counts them. One process; `python endpoint.py NODES` prints its URL.
+or 50, tags 100), each after a fixed delay, and counts them. `python endpoint.py INSTANCES SERVERS` prints its URL.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ REGIONS = ("eu-central-1", "eu-west-1", "us-east-1", "us-west-2")
 ACCOUNT = "123456789012"
 #: Seconds before any answer, about what a region on the same continent takes.
 DELAY = 0.150
-#: One hybrid server for so many EC2 instances.
-HYBRID_SHARE = 5
-
 INSTANCE = """<item><instanceId>{id}</instanceId><imageId>ami-0abcdef1234567890</imageId><instanceState><code>16</code>
 <name>running</name></instanceState><privateDnsName>ip-10-{a}-{b}-{c}.{region}.compute.internal</privateDnsName><dnsName/>
 <reason/><keyName>fleet</keyName><amiLaunchIndex>0</amiLaunchIndex><productCodes/><instanceType>m7i.large</instanceType>
@@ -64,9 +61,9 @@ def make_node(region: str, number: int, prefix: str) -> dict[str, Any]:
 class Fleet:
     """Pages of one region, made once."""
 
-    def __init__(self, region: str, instances: int) -> None:
+    def __init__(self, region: str, instances: int, servers: int) -> None:
         ec2 = [make_node(region, number, "i") for number in range(instances)]
-        hybrid = [make_node(region, number, "mi") for number in range(instances // HYBRID_SHARE)]
+        hybrid = [make_node(region, number, "mi") for number in range(servers)]
         self.ec2 = [self._instance(region, node) for node in ec2]
         self.agents = [self._agent(node) for node in ec2 + hybrid]
         self.tags = [
@@ -171,7 +168,9 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serve until killed."""
-    Handler.fleets = {region: Fleet(region, int(sys.argv[1]) // len(REGIONS)) for region in REGIONS}
+    Handler.fleets = {
+        region: Fleet(region, *(int(count) // len(REGIONS) for count in sys.argv[1:3])) for region in REGIONS
+    }
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)

@@ -1,7 +1,7 @@
 """Benchmark cases `inventory_1000` and `inventory_10000`: amazon.aws.aws_ec2 and ours, side by side.
 
 Both read the same endpoint, make the same groups, and run through `ansible-inventory --list` and
-`ansible-playbook --list-hosts`. Ours also reads hybrid nodes and the state of every agent.
+`ansible-playbook --list-hosts`. Ours also reads the state of every agent, and in a case of its own hybrid servers.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ SOURCES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @contextmanager
-def endpoint(nodes: int) -> Iterator[str]:
-    """Serve a fleet of so many EC2 instances."""
-    command = [sys.executable, HERE / "endpoint.py", str(nodes)]
+def endpoint(instances: int, servers: int) -> Iterator[str]:
+    """Serve a fleet of so many EC2 instances and hybrid servers."""
+    command = [sys.executable, HERE / "endpoint.py", str(instances), str(servers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process.stdout.readline().strip() if process.stdout else ""
@@ -75,17 +75,22 @@ def measured(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
         }
 
 
-def hosts(tool: str, command: str, output: str) -> int:
+def hosts(command: str, output: str) -> int:
     """Count the hosts that a run found: a benchmark of wrong answers is none."""
     if command == "ansible-playbook":
         return sum(1 for line in output.splitlines() if line.strip().startswith(("i-", "mi-")))
     return len(json.loads(output)["_meta"]["hostvars"])
 
 
-def run(nodes: int, rounds: int = 1) -> list[dict[str, Any]]:
-    """Measure both tools by turns; return the best wall time of each, a row for each tool and command."""
-    best: dict[tuple[str, str], dict[str, Any]] = {}
-    with endpoint(nodes) as url, tempfile.TemporaryDirectory() as name:
+def run(instances: int) -> list[dict[str, Any]]:
+    """Measure both tools on EC2 instances by turns, then ours with a hybrid server for every fifth instance as well."""
+    rows = list(compare(f"inventory_{instances}", instances, 0, list(SOURCES)))
+    return rows + list(compare(f"inventory_{instances}_hybrid", instances, instances // 5, ["patchwave"]))
+
+
+def compare(case: str, instances: int, servers: int, tools: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each tool and command."""
+    with endpoint(instances, servers) as url, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         play = folder / "play.yml"
         play.write_text(yaml.safe_dump([{"hosts": "managed_nodes", "gather_facts": False, "tasks": []}]))
@@ -97,31 +102,22 @@ def run(nodes: int, rounds: int = 1) -> list[dict[str, Any]]:
             "AWS_SECRET_ACCESS_KEY": "bench",
             "ANSIBLE_DEPRECATION_WARNINGS": "false",
         }
-        for _ in range(rounds):
-            for tool, (file, source) in SOURCES.items():
+        for program, arguments in (
+            ("ansible-inventory", ["--list"]),
+            ("ansible-playbook", [str(play), "--list-hosts"]),
+        ):
+            for tool in tools:
+                file, source = SOURCES[tool]
                 (folder / file).write_text(yaml.safe_dump(source))
-                for program, arguments in (
-                    ("ansible-inventory", ["--list"]),
-                    ("ansible-playbook", [play, "--list-hosts"]),
-                ):
-                    urllib.request.urlopen(url).read()
-                    command = [str(BIN / program), *map(str, arguments), "-i", str(folder / file)]
-                    figures = measured(command, environment)
-                    calls = json.loads(urllib.request.urlopen(url).read())
-                    wanted = nodes * 6 // 5 if tool == "patchwave" else nodes
-                    found = hosts(tool, program, figures.pop("output"))
-                    if found != wanted:
-                        raise SystemExit(f"{tool} found {found} hosts, not {wanted}")
-                    row = {"command": program, **figures, "api_calls": sum(calls.values())}
-                    if (tool, program) not in best or row["wall_s"] < best[tool, program]["wall_s"]:
-                        best[tool, program] = row
-    return [
-        {
-            "case": f"inventory_{nodes}",
-            "tool": tool,
-            "nodes": nodes,
-            **row,
-            **dict.fromkeys(("ideal_s", "t50_s", "t95_s", "t100_s")),
-        }
-        for (tool, _), row in best.items()
-    ]
+                urllib.request.urlopen(url).read()
+                figures = measured([str(BIN / program), *arguments, "-i", str(folder / file)], environment)
+                calls = json.loads(urllib.request.urlopen(url).read())
+                found = hosts(program, figures.pop("output"))
+                if found != instances + servers:
+                    raise SystemExit(f"{tool} found {found} hosts, not {instances + servers}")
+                row = {"case": case, "tool": tool, "command": program, "nodes": found, **figures}
+                yield {
+                    **row,
+                    "api_calls": sum(calls.values()),
+                    **dict.fromkeys(("ideal_s", "t50_s", "t95_s", "t100_s")),
+                }

@@ -52,7 +52,7 @@ def test_an_expired_credential(lab: Any, rollout: Callable[..., Path]) -> None:
         lab, rollout(), AWS_ACCESS_KEY_ID="ASIALABEXPIRED000000", AWS_SECRET_ACCESS_KEY="x", AWS_SESSION_TOKEN="y"
     )
     assert "patch_groups.yml" in line
-    assert "account of the credentials, region eu-central-1" in line
+    assert "account of the credentials, region eu-central-1, us-east-1: " in line
     assert "expired" in line
     assert "renew the credentials" in line
 
@@ -76,11 +76,13 @@ def test_an_unreachable_endpoint(lab: Any, rollout: Callable[..., Path]) -> None
     assert "check the network" in line
 
 
-def test_a_role_that_does_not_exist_names_file_and_role(lab: Any, rollout: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_misspelt_key_of_the_inventory_names_file_and_key(
+    lab: Any, rollout: Callable[..., Path], tmp_path: Path
+) -> None:
     inventory = tmp_path / "bad_patch_groups.yml"
-    inventory.write_text("plugin: patchwave.aws.patch_groups\naccounts: [{role: x}]\nregions: [us-east-1]\n")
+    inventory.write_text("plugin: patchwave.aws.patch_groups\naccounts: [{role_ran: x}]\nregions: [us-east-1]\n")
     line = refused(lab, rollout(inventory=str(inventory)))
-    assert "accounts[0].role: unknown key; known keys: role_arn, external_id" in line
+    assert line.endswith("bad_patch_groups.yml: accounts[0].role_ran: unknown key; did you mean 'role_arn'?")
 
 
 @pytest.mark.parametrize("value", ["many", "101%"])

@@ -4,20 +4,73 @@
 
 # This module util is PRIVATE to the collection. It can change at any time.
 
+
 """EC2: one function per call."""
 
 from __future__ import annotations
 
 import typing as t
+from xml.etree import ElementTree
 
 from .errors import handled
 
+#: Leaves of an instance that the short form keeps, by their names on the wire.
+_SHORT = {
+    "instanceId": "InstanceId",
+    "instanceType": "InstanceType",
+    "platform": "Platform",
+    "privateIpAddress": "PrivateIpAddress",
+}
+
+
+@handled("describe regions")
+def describe_regions(ec2: t.Any) -> list[str]:
+    """Return the regions that are enabled for the account."""
+    return [region["RegionName"] for region in ec2.describe_regions()["Regions"]]
+
 
 @handled("describe instances")
-def describe_instances(ec2: t.Any, filters: dict[str, list[str]]) -> list[dict[str, t.Any]]:
-    """Return the instances, as EC2 gives them, that pass all filters (1,000 a page)."""
+def describe_instances(ec2: t.Any, filters: dict[str, list[str]], short: bool) -> list[dict[str, t.Any]]:
+    """Return the instances that pass all filters (1,000 a page), as EC2 gives them.
+
+    With `short` only InstanceId, InstanceType, Platform, PrivateIpAddress, State.Name and Tags are read.
+    botocore takes 0.9 ms of CPU for each whole instance (`make bench`), a quarter of that for the short form.
+    """
+    if short:
+        ec2.meta.events.register("before-parse.ec2.DescribeInstances", _read_short, unique_id="patchwave-short")
     pages = ec2.get_paginator("describe_instances").paginate(
         Filters=[{"Name": name, "Values": values} for name, values in sorted(filters.items())],
         PaginationConfig={"PageSize": 1000},
     )
     return [instance for page in pages for reservation in page["Reservations"] for instance in reservation["Instances"]]
+
+
+def _read_short(response_dict: dict[str, t.Any], customized_response_dict: dict[str, t.Any], **dummy: t.Any) -> None:
+    """Read a page in place of botocore, which is left an empty one; errors are botocore's own business."""
+    if response_dict["status_code"] != 200:
+        return
+    root = ElementTree.fromstring(response_dict["body"])
+    space = root.tag[: root.tag.find("}") + 1]
+    items = root.iterfind(f"{space}reservationSet/{space}item/{space}instancesSet/{space}item")
+    customized_response_dict["Reservations"] = [{"Instances": [_short(item, space) for item in items]}]
+    token = root.findtext(f"{space}nextToken")
+    if token:
+        customized_response_dict["NextToken"] = token
+    response_dict["body"] = b"<DescribeInstancesResponse/>"
+
+
+def _short(item: ElementTree.Element, space: str) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = {"Tags": []}
+    for child in item:
+        name = child.tag[len(space) :]
+        if name in _SHORT:
+            found[_SHORT[name]] = (child.text or "").strip()
+        elif name == "instanceState":
+            found["State"] = {"Name": (child.findtext(f"{space}name") or "").strip()}
+        elif name == "tagSet":
+            found["Tags"] = [{"Key": _text(tag, f"{space}key"), "Value": _text(tag, f"{space}value")} for tag in child]
+    return found
+
+
+def _text(element: ElementTree.Element, name: str) -> str:
+    return element.findtext(name) or ""

@@ -4,30 +4,46 @@
 
 # This module util is PRIVATE to the collection. It can change at any time.
 
+
 """Clients of one account and region: the caller's own credentials, or a role assumed with them."""
 
 from __future__ import annotations
 
+import functools
+import threading
 import typing as t
 
 try:
+    import boto3
     from botocore.config import Config
+    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+    from botocore.session import Session as BotocoreSession
 except ImportError:
-    Config = None  # get_aws_connection_info() says what is missing
+    pass  # get_aws_connection_info() says what is missing
 
-from ansible_collections.amazon.aws.plugins.module_utils.botocore import boto3_inventory_conn, get_aws_connection_info
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import get_aws_connection_info
 
 from .errors import AwsError, handled
 
 #: Retries of a single call. botocore's standard mode backs off with jitter, at most 20 s a time.
 _MAX_ATTEMPTS = 5
+_ROLE_SESSION_NAME = "patchwave"
 
 
 class Account(t.NamedTuple):
-    """How to get into an account: `role_arn` None means the caller's own credentials."""
+    """How to get into an account. All None means the caller's own credentials.
+
+    `profile` replaces the caller's credentials; the role, if any, is assumed with what the profile gives.
+    """
 
     role_arn: t.Optional[str] = None
     external_id: t.Optional[str] = None
+    session_name: t.Optional[str] = None
+    profile: t.Optional[str] = None
+
+    def __str__(self) -> str:
+        """Return what a person knows the account by."""
+        return self.role_arn or (f"profile {self.profile}" if self.profile else "the credentials")
 
 
 OWN_ACCOUNT = Account()
@@ -44,56 +60,100 @@ class _Options:
 
 
 class Sessions:
-    """Makes clients; each role is assumed once. Not for sharing between threads while an account is new to it."""
+    """Makes clients; a role is assumed once and again before its credentials expire. Safe to share between threads.
+
+    botocore reads its service models once for all of them: 0.2 s of CPU for EC2 alone, 0.02 s from then on.
+    """
 
     def __init__(self, options: dict[str, t.Any]) -> None:
         """`options` are amazon.aws's authentication options, by their long names (access_key, profile, ...)."""
         self.region: str | None
-        self.region, self._endpoint, self._kwargs = get_aws_connection_info(_Options(dict(options)))
-        self._roles: dict[Account, dict[str, t.Any]] = {}
+        self.region, self._endpoint, settings = get_aws_connection_info(_Options(dict(options)))
+        self._profile = settings.pop("profile_name", None) or None
+        self._client_settings = {"verify": settings.pop("verify", None)}
+        self._config = settings.pop("aws_config", None)
+        self._keys = settings
+        self._sessions: dict[Account, t.Any] = {}
+        self._lock = threading.Lock()
 
     def client(self, service: str, account: Account = OWN_ACCOUNT, region: str | None = None) -> t.Any:
         """Return a boto3 client; without a region, of the region that the options or the environment name.
 
         Raises:
-            AwsError: no region, no credentials, or the role cannot be assumed.
+            AwsError: no region, or no such profile. Bad credentials show at the first call.
         """
-        if account.role_arn and account not in self._roles:
-            self._roles[account] = _assume_role(self._connect("sts", region, self._kwargs), account)
-        return self._connect(service, region, self._roles.get(account, self._kwargs))
+        with self._lock:
+            return self._client(service, account, region or self.region)
 
     @handled("connect to AWS")
-    def _connect(self, service: str, region: str | None, kwargs: dict[str, t.Any]) -> t.Any:
+    def known_regions(self) -> set[str]:
+        """Return the regions that botocore knows, of every partition; a region younger than botocore is not there."""
+        with self._lock:
+            session = self._session(OWN_ACCOUNT)
+            partitions = session.get_available_partitions()
+            return {name for one in partitions for name in session.get_available_regions("ec2", partition_name=one)}
+
+    @handled("connect to AWS")
+    def _client(self, service: str, account: Account, region: str | None) -> t.Any:
         config = Config(
             retries={"mode": "standard", "max_attempts": _MAX_ATTEMPTS},
             connect_timeout=5,
             read_timeout=60,
+            user_agent_extra="patchwave",
             # botocore still presigns with version 2 in the oldest regions, which encrypted buckets refuse.
             signature_version="s3v4" if service == "s3" else None,
         )
         try:
-            return boto3_inventory_conn(
-                conn_type="client",
-                resource=service,
-                region=region or self.region,
-                endpoint=self._endpoint,
-                config=config,
-                **kwargs,
+            return self._session(account).client(
+                service,
+                region_name=region,
+                endpoint_url=self._endpoint,
+                config=config.merge(self._config) if self._config else config,
+                **self._client_settings,
             )
         except ValueError as error:
             raise AwsError("Failed to connect to AWS", error) from error
 
+    def _session(self, account: Account) -> t.Any:
+        if account not in self._sessions:
+            if account.role_arn:
+                self._sessions[account] = self._assumed(account)
+            else:
+                keys = {} if account.profile else self._keys
+                session = boto3.session.Session(profile_name=account.profile or self._profile, **keys)
+                self._sessions[account] = self._with_models(session)
+        return self._sessions[account]
 
-def _assume_role(sts: t.Any, account: Account) -> dict[str, t.Any]:
-    request = {"RoleArn": account.role_arn, "RoleSessionName": "patchwave"}
-    if account.external_id:
-        request["ExternalId"] = account.external_id
-    credentials = handled(f"assume role {account.role_arn}")(sts.assume_role)(**request)["Credentials"]
-    return {
-        "aws_access_key_id": credentials["AccessKeyId"],
-        "aws_secret_access_key": credentials["SecretAccessKey"],
-        "aws_session_token": credentials["SessionToken"],
-    }
+    def _assumed(self, account: Account) -> t.Any:
+        source = self._session(Account(profile=account.profile))._session
+        arguments = {"RoleSessionName": account.session_name or _ROLE_SESSION_NAME}
+        if account.external_id:
+            arguments["ExternalId"] = account.external_id
+        fetcher = AssumeRoleCredentialFetcher(
+            client_creator=functools.partial(
+                source.create_client, region_name=self.region or "us-east-1", endpoint_url=self._endpoint
+            ),
+            source_credentials=_credentials(source),
+            role_arn=account.role_arn,
+            extra_args=arguments,
+        )
+        session = BotocoreSession()
+        session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+        return self._with_models(boto3.session.Session(botocore_session=session))
+
+    def _with_models(self, session: t.Any) -> t.Any:
+        """Let the session use the service models that the first one has read."""
+        if self._sessions:
+            first = next(iter(self._sessions.values()))._session
+            session._session.register_component("data_loader", first.get_component("data_loader"))
+        return session
+
+
+def _credentials(session: t.Any) -> t.Any:
+    found = session.get_credentials()
+    if found is None:
+        raise AwsError("Unable to locate credentials (set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)")
+    return found
 
 
 @handled("ask for the caller's identity")

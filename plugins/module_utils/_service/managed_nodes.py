@@ -4,6 +4,7 @@
 
 # This module util is PRIVATE to the collection. It can change at any time.
 
+
 """The managed nodes of one account and region: EC2 and hybrid, with tags and the state of their agents."""
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ import typing as t
 from .._aws import ec2 as ec2_api
 from .._aws import ssm as ssm_api
 from .._aws.errors import AwsError
-from .._aws.sessions import Account, Sessions, caller_account
 
 #: AWS's two spellings of the patch-group tag. With both on a node, which one Patch Manager takes is not documented;
 #: here the one without the space wins, because it is the only one allowed when instance metadata shows tags.
 PATCH_GROUP_TAGS = ("PatchGroup", "Patch Group")
 
-_AGENT_KEYS = ("InstanceId", "PingStatus", "PlatformType", "PlatformName", "PlatformVersion", "AgentVersion")
+#: What the short form keeps of Systems Manager's record of a node.
+_AGENT_KEYS = ("PingStatus", "AgentVersion")
 
 
 class ManagedNode(t.NamedTuple):
-    """A node in scope.
+    """A node in scope, made of text only so that it can be cached.
 
-    `agent` is what Systems Manager knows of it, snake_cased, empty when no agent is registered; `ping_status` there may
-    be minutes old. `address` is its private IPv4 address or the empty string. `platform` is `linux`, `windows`, `macos`
-    or the empty string.
+    `agent` is PingStatus and AgentVersion as Systems Manager knows them, empty when no agent is registered; PingStatus
+    may be minutes old. `state` is EC2's, the empty string for a hybrid node.
+    `platform` is `linux`, `windows`, `macos` or the empty string. `address` is the private IPv4 address or the empty
+    string. `details` is all that EC2 and Systems Manager gave, in the long form only.
     """
 
     id: str
@@ -38,12 +40,9 @@ class ManagedNode(t.NamedTuple):
     tags: dict[str, str]
     platform: str
     address: str
+    state: str
     agent: dict[str, str]
-
-
-def account_id(sessions: Sessions, access: Account, region: str) -> str:
-    """Return the 12-digit id of an account that is entered this way; the first call that shows bad credentials."""
-    return str(caller_account(sessions.client("sts", access, region)))
+    details: dict[str, t.Any] | None
 
 
 def patch_group(tags: dict[str, str]) -> str:
@@ -66,51 +65,65 @@ def registered_agents(ssm: t.Any) -> dict[str, dict[str, t.Any]]:
     return {record["InstanceId"]: record for record in records}
 
 
+class Clients(t.NamedTuple):
+    """Clients of one account and region."""
+
+    ec2: t.Any
+    ssm: t.Any
+    tagging: t.Any
+
+
 def managed_nodes(
-    ec2: t.Any, ssm: t.Any, tagging: t.Any, account: str, region: str, filters: dict[str, list[str]]
+    clients: Clients, account: str, region: str, filters: dict[str, list[str]], everything: bool, full: bool
 ) -> list[ManagedNode]:
-    """Read the nodes of an account and region that have a patch-group tag, sorted by id.
+    """Read the nodes of an account and region, sorted by id.
 
     Args:
-        ec2, ssm, tagging: clients of that account and region.
+        clients: of that account and region.
         account: its 12-digit id.
         region: the region's name.
         filters: EC2 filters (DescribeInstances) that narrow the EC2 nodes.
+        everything: also return nodes without a patch-group tag, which are out of scope.
+        full: fill in `details`.
 
     Raises:
         AwsError: a call failed.
     """
     wanted = {"instance-state-name": ["pending", "running", "stopping", "stopped"], **filters}
-    wanted.setdefault("tag-key", list(PATCH_GROUP_TAGS))
-    agents = registered_agents(ssm)
+    if not everything:
+        wanted.setdefault("tag-key", list(PATCH_GROUP_TAGS))
+    agents = registered_agents(clients.ssm)
     found = []
-    for instance in ec2_api.describe_instances(ec2, wanted):
+    for instance in ec2_api.describe_instances(clients.ec2, wanted, short=not full):
         tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())}
-        record = {**agents.get(instance["InstanceId"], {}), "IPAddress": instance.get("PrivateIpAddress", "")}
-        platform = instance.get("Platform") or "linux"
-        found.append(_node(instance["InstanceId"], tags, record, account, region, platform))
-    hybrid = {node: record for node, record in agents.items() if node.startswith("mi-")}
-    tags_of_hybrid = ssm_api.managed_instance_tags(tagging) if hybrid else {}
-    for node, record in hybrid.items():
-        found.append(_node(node, tags_of_hybrid.get(node, {}), record, account, region, ""))
-    return sorted((node for node in found if node.patch_group), key=lambda node: node.id)
+        agent = agents.get(instance["InstanceId"], {})
+        found.append(_node(instance["InstanceId"], tags, instance, agent, account, region, full))
+    hybrid = {node: agent for node, agent in agents.items() if node.startswith("mi-")}
+    tags_of_hybrid = ssm_api.managed_instance_tags(clients.tagging) if hybrid else {}
+    for node, agent in hybrid.items():
+        found.append(_node(node, tags_of_hybrid.get(node, {}), {}, agent, account, region, full))
+    return sorted((node for node in found if everything or node.patch_group), key=lambda node: node.id)
 
 
 def _node(
-    node: str, tags: dict[str, str], record: dict[str, t.Any], account: str, region: str, platform: str
+    node: str,
+    tags: dict[str, str],
+    instance: dict[str, t.Any],
+    agent: dict[str, t.Any],
+    account: str,
+    region: str,
+    full: bool,
 ) -> ManagedNode:
     return ManagedNode(
         id=node,
-        name=tags.get("Name") or record.get("ComputerName") or node,
+        name=tags.get("Name") or agent.get("ComputerName") or node,
         account=account,
         region=region,
         patch_group=patch_group(tags),
         tags=tags,
-        platform=str(record.get("PlatformType") or platform).lower(),
-        address=record.get("IPAddress") or "",
-        agent={_snake(key): str(record[key]) for key in _AGENT_KEYS[1:] if record.get(key)},
+        platform=str(agent.get("PlatformType") or instance.get("Platform") or ("linux" if instance else "")).lower(),
+        address=instance.get("PrivateIpAddress") or agent.get("IPAddress") or "",
+        state=instance.get("State", {}).get("Name", ""),
+        agent={key: str(agent[key]) for key in _AGENT_KEYS if agent.get(key)},
+        details={"instance": instance, "ssm": agent} if full else None,
     )
-
-
-def _snake(key: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key).lstrip("_")

@@ -1,0 +1,144 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection. It can change at any time.
+
+
+"""Read accounts and regions side by side, or from the cache."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import typing as t
+
+from ansible_collections.patchwave.aws.plugins.module_utils._service import accounts as accounts_service
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nodes import (
+    Clients,
+    ManagedNode,
+    managed_nodes,
+)
+
+#: Accounts and regions that are read at one time.
+_WORKERS = 16
+#: Changes whenever what is cached means something else.
+SCHEMA = 1
+
+_T = t.TypeVar("_T")
+
+
+class Source(t.NamedTuple):
+    """An account to read. `id` is known only where an organization named it; `on_error` is `fail`, `warn` or `skip`."""
+
+    access: Account
+    on_error: str
+    id: str = ""
+
+
+class Query(t.NamedTuple):
+    """What to read; see the options of the inventory plugin."""
+
+    sources: list[Source]
+    regions: list[str]
+    filters: dict[str, list[str]]
+    everything: bool
+    full: bool
+
+
+class Unread(t.NamedTuple):
+    """A region of an account whose nodes are missing; all wanted regions when the account could not be entered."""
+
+    account: str
+    region: str
+    error: str
+    on_error: str
+
+    def __str__(self) -> str:
+        """Return one line."""
+        return f"account {self.account}, region {self.region}: {self.error}"
+
+
+class Found(t.NamedTuple):
+    """A node and how its account is entered."""
+
+    node: ManagedNode
+    access: Account
+
+
+class Estate(t.NamedTuple):
+    """All that could be read, and what could not."""
+
+    found: list[Found]
+    unread: list[Unread]
+
+
+def read(sessions: Sessions, query: Query) -> Estate:
+    """Read every account in every region; one that cannot be read costs only its own nodes."""
+    unread: list[Unread] = []
+    with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
+        jobs: list[tuple[Source, str, str]] = []
+        for source, places in _settled(pool, lambda source: _places(sessions, source, query), query.sources, unread):
+            jobs.extend((source, account, region) for account, region in places)
+        found: list[Found] = []
+        for (source, *dummy), nodes in _settled(pool, lambda job: _nodes(sessions, job, query), jobs, unread):
+            found.extend(Found(node, source.access) for node in nodes)
+    return Estate(sorted(found, key=lambda item: item.node.id), unread)
+
+
+class _ReadError(Exception):
+    """Carries an Unread out of a thread."""
+
+    def __init__(self, unread: Unread) -> None:
+        super().__init__(str(unread))
+        self.unread = unread
+
+
+def _settled(
+    pool: concurrent.futures.Executor, function: t.Callable[[_T], t.Any], jobs: list[_T], unread: list[Unread]
+) -> t.Iterator[tuple[_T, t.Any]]:
+    """Do all jobs in the pool; yield each with its result, in order, and note those that cannot be read."""
+    for job, future in [(job, pool.submit(function, job)) for job in jobs]:
+        try:
+            yield job, future.result()
+        except _ReadError as error:
+            unread.append(error.unread)
+
+
+def _places(sessions: Sessions, source: Source, query: Query) -> list[tuple[str, str]]:
+    """Return the account and the regions to read of it."""
+    account = source.id or f"of {source.access}"
+    try:
+        account = accounts_service.account_id(sessions, source.access, query.regions[0])
+        return [(account, region) for region in accounts_service.regions(sessions, source.access, query.regions)]
+    except AwsError as error:
+        raise _ReadError(Unread(account, ", ".join(query.regions), str(error), source.on_error)) from error
+
+
+def _nodes(sessions: Sessions, job: tuple[Source, str, str], query: Query) -> list[ManagedNode]:
+    source, account, region = job
+    try:
+        services = ("ec2", "ssm", "resourcegroupstaggingapi")
+        clients = Clients(*(sessions.client(service, source.access, region) for service in services))
+        return managed_nodes(clients, account, region, query.filters, query.everything, query.full)
+    except AwsError as error:
+        raise _ReadError(Unread(account, region, str(error), source.on_error)) from error
+
+
+def key(query: Query) -> str:
+    """Return what tells one query from another in the cache."""
+    return hashlib.sha256(json.dumps([SCHEMA, query], sort_keys=True).encode()).hexdigest()
+
+
+def to_cache(query: Query, estate: Estate) -> dict[str, t.Any]:
+    """Return an estate as plain data, with no credentials in it."""
+    return {"key": key(query), "nodes": [[item.node._asdict(), item.access._asdict()] for item in estate.found]}
+
+
+def from_cache(query: Query, data: t.Any) -> Estate | None:
+    """Return the estate that was cached for this very query, or None."""
+    if not isinstance(data, dict) or data.get("key") != key(query):
+        return None
+    return Estate([Found(ManagedNode(**node), Account(**access)) for node, access in data["nodes"]], [])

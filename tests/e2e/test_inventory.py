@@ -1,0 +1,166 @@
+"""The inventory against the lab: several accounts and regions, what cannot be read, cache, names."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+OTHER = "arn:aws:iam::210987654321:role/patchwave"
+REGIONS = ["eu-central-1", "us-east-1"]
+
+
+def source(tmp_path: Path, **options: Any) -> Path:
+    path = tmp_path / "patch_groups.yml"
+    path.write_text(yaml.safe_dump({"plugin": "patchwave.aws.patch_groups", "regions": REGIONS, **options}))
+    return path
+
+
+def listing(lab: Any, path: Path, **environment: str) -> tuple[dict[str, Any], str]:
+    done = lab.run("ansible-inventory", "-i", path, "--list", "--export", **environment)
+    return plain(json.loads(done.stdout)), done.stderr
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.get("__ansible_unsafe", {key: plain(inner) for key, inner in value.items()})
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def refused(lab: Any, path: Path, **environment: str) -> str:
+    strict = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true", **environment}
+    done = lab.run("ansible-inventory", "-i", path, "--list", check=False, **strict)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    text = " ".join(done.stderr.split())
+    match = re.search(r"patchwave\.aws\.patch_groups: (.*?) (?:Failed to parse|Origin)", text)
+    assert match, text
+    return match.group(1)
+
+
+def test_accounts_and_regions_are_read_in_the_fewest_calls(lab: Any, tmp_path: Path) -> None:
+    before = lab.calls()
+    found, errors = listing(lab, source(tmp_path, accounts=[{}, {"role_arn": OTHER}]))
+    assert len(found["_meta"]["hostvars"]) == 24
+    assert errors == ""
+    made = lab.calls() - before
+    assert max(made.values()) == 1
+    assert {operation for _, _, operation in made} == {
+        "AssumeRole",
+        "GetCallerIdentity",
+        "DescribeInstances",
+        "DescribeInstanceProperties",
+        "GetResources",
+    }
+
+
+def test_a_node_that_cannot_be_patched_now_has_a_group(lab: Any, tmp_path: Path) -> None:
+    found, _ = listing(lab, source(tmp_path))
+    assert found["not_patchable_agent_offline"]["hosts"] == [lab.nodes()["app-04"]]
+
+
+def test_a_pattern_of_regions_asks_for_what_is_enabled(lab: Any, tmp_path: Path) -> None:
+    found, _ = listing(lab, source(tmp_path, regions=["eu-central-*"]))
+    assert {host["region"] for host in found["_meta"]["hostvars"].values()} == {"eu-central-1"}
+
+
+def test_a_region_that_is_none_is_named_with_what_was_meant(lab: Any, tmp_path: Path) -> None:
+    line = refused(lab, source(tmp_path, regions=["eu-centrall-1"]))
+    assert line.startswith(
+        "account 123456789012, region eu-centrall-1: regions: 'eu-centrall-1' is no region that is enabled"
+    )
+    assert line.endswith("did you mean 'eu-central-1'?")
+
+
+def test_what_cannot_be_read_is_left_out_where_the_user_chose_so_and_never_silently(lab: Any, tmp_path: Path) -> None:
+    bad = {"profile": "no-such-profile", "on_error": "warn"}
+    found, errors = listing(lab, source(tmp_path, accounts=[{}, bad]))
+    (host, *_) = found["_meta"]["hostvars"].values()
+    assert host["node_id"]
+    assert "no-such-profile" in errors
+    assert "its nodes are not in the inventory" in " ".join(errors.split())
+    assert found["all"]["vars"]["unread"][0]["account"] == "of profile no-such-profile"
+    assert any(group.startswith("unread_") for group in found["all"]["children"])
+    quiet, errors = listing(lab, source(tmp_path, accounts=[{}, {**bad, "on_error": "skip"}]))
+    assert errors == ""
+    assert quiet["all"]["vars"]["unread"]
+    assert "no-such-profile" in refused(lab, source(tmp_path, accounts=[{}, {**bad, "on_error": "fail"}]))
+
+
+def test_select_and_host_name_are_jmespath_over_the_variables(lab: Any, tmp_path: Path) -> None:
+    path = source(tmp_path, select="patch_group == 'web' && !not_patchable", host_name="node_name")
+    found, _ = listing(lab, path)
+    assert sorted(found["_meta"]["hostvars"]) == ["web-01", "web-02", "web-05", "web-06"]
+    assert refused(lab, source(tmp_path, select="a ||| b")).startswith("select: is not JMESPath")
+
+
+def test_out_of_scope_nodes_come_only_when_asked_for(lab: Any, tmp_path: Path) -> None:
+    found, _ = listing(lab, source(tmp_path, include_out_of_scope=True, host_name="node_name"))
+    assert found["_meta"]["hostvars"]["bastion"]["patch_group"] == ""
+
+
+def test_full_variables_are_all_that_aws_says(lab: Any, tmp_path: Path) -> None:
+    found, _ = listing(lab, source(tmp_path, hostvars="full", host_name="node_name"))
+    host = found["_meta"]["hostvars"]["web-01"]
+    assert host["instance"]["instance_id"] == host["node_id"]
+    assert host["ssm"]["platform_name"]
+
+
+def test_compose_groups_and_keyed_groups_work_as_users_know_them(lab: Any, tmp_path: Path) -> None:
+    path = source(
+        tmp_path,
+        compose={"site": "account ~ '/' ~ region"},
+        groups={"hybrid": "node_id.startswith('mi-')"},
+        keyed_groups=[{"key": "node_tags.Environment", "prefix": "env"}],
+    )
+    found, _ = listing(lab, path)
+    assert {host["site"] for host in found["_meta"]["hostvars"].values()} == {
+        "123456789012/eu-central-1",
+        "123456789012/us-east-1",
+    }
+    assert len(found["hybrid"]["hosts"]) == 2
+    assert {"env_staging", "env_production"} <= set(found)
+
+
+def test_the_cache_spares_aws_and_holds_no_credentials(lab: Any, tmp_path: Path) -> None:
+    cache = {
+        "ANSIBLE_INVENTORY_CACHE": "true",
+        "ANSIBLE_INVENTORY_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+        "ANSIBLE_INVENTORY_CACHE_CONNECTION": str(tmp_path / "cache"),
+    }
+    path = source(tmp_path, accounts=[{}, {"role_arn": OTHER}])
+    first, _ = listing(lab, path, **cache)
+    before = lab.calls()
+    second, _ = listing(lab, path, **cache)
+    assert second == first
+    assert lab.calls() == before
+    (file,) = (tmp_path / "cache").iterdir()
+    secrets = [value for key, value in lab.environment.items() if key.startswith("AWS_") and "KEY" in key]
+    assert not any(secret in file.read_text() for secret in secrets)
+    source(tmp_path, accounts=[{}])  # another question than the one that was cached
+    third, _ = listing(lab, path, **cache)
+    assert len(third["_meta"]["hostvars"]) < 24
+    before = lab.calls()
+    lab.run("ansible-inventory", "-i", path, "--list", "--flush-cache", **cache)
+    assert lab.calls() != before
+
+
+def test_an_unknown_key_of_an_account_is_named(lab: Any, tmp_path: Path) -> None:
+    line = refused(lab, source(tmp_path, accounts=[{"rolearn": "x"}]))
+    assert line == "accounts[0].rolearn: unknown key; did you mean 'role_arn'?"
+
+
+def test_a_tag_is_never_a_template(lab: Any, tmp_path: Path) -> None:
+    node = lab.nodes()["web-01"]
+    script = (
+        "import boto3;"
+        f"boto3.client('ec2').create_tags(Resources=['{node}'], Tags=[dict(Key='Evil', Value='{{{{ 7 * 191 }}}}')])"
+    )
+    lab.run("python", "-c", script)
+    path = source(tmp_path)
+    shown = lab.run("ansible", node, "-i", path, "-m", "ansible.builtin.debug", "-a", "msg={{ node_tags.Evil }}").stdout
+    assert "{{ 7 * 191 }}" in shown
+    assert "1337" not in shown
