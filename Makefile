@@ -36,11 +36,11 @@ test: setup system lint sanity unit e2e ## pass everything
 
 .PHONY: unit
 unit: setup ## unit tests, import rules
-	$(PYTEST) tests/unit tests/meta
+	$(PYTEST) -n 2 --dist loadfile tests/unit tests/meta
 
 .PHONY: e2e
 e2e: setup system ## the lab, the whole way on it, and the packages
-	$(PYTEST) tests/lab tests/e2e
+	$(PYTEST) -n 2 --dist loadfile tests/lab tests/e2e $(wildcard tests/node)
 
 .PHONY: types
 types: setup
