@@ -12,7 +12,12 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-import jmespath
+try:
+    import jmespath
+except ImportError:
+    jmespath = None
+
+from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
 
 from .errors import OptionError
@@ -103,9 +108,11 @@ class Expression:
         """Compile it.
 
         Raises:
-            OptionError: it is not JMESPath; names the option.
+            OptionError: it is not JMESPath, or there is no jmespath; names the option.
         """
         self._option = option
+        if not jmespath:
+            raise OptionError(f"{option}: {missing_required_lib('jmespath')}")
         try:
             self._compiled = jmespath.compile(text)
         except jmespath.exceptions.JMESPathError as error:
