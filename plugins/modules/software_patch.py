@@ -13,8 +13,8 @@ version_added: 0.1.0
 author:
   - "Patchwave contributors (@patchwave)"
 description:
-  - Brings one program on the managed node to a version that is not vulnerable, from an archive with a known checksum.
-  - Versions live side by side in O(dest); the link C(current) in it is switched in one step.
+  - Brings one program on the managed node to a version that is not vulnerable, from a file with a known checksum.
+  - Of an archive, versions live side by side in O(dest); the link C(current) in it is switched in one step.
   - The new version must pass its health check and report its version through the probe. Otherwise the old version is
     put back and proven in the same way.
   - Killed at any point, the next run finishes or undoes what was begun. The node is always at exactly one version.
@@ -47,10 +47,19 @@ options:
       - C(p1) and a single letter without a number, as in C(1.1.1w), sort after it.
     type: str
     required: true
+  versioning:
+    description:
+      - How versions compare.
+      - V(auto) is V(dpkg) or V(rpm) with packages, by the node's own family, and V(dotted) with all other kinds.
+      - V(semver) and V(pep440) follow Semantic Versioning and Python's packaging.
+    type: str
+    choices: [auto, dotted, dpkg, rpm, semver, pep440]
+    default: auto
   archive:
-    description: The archive that holds the fixed version.
+    description:
+      - The archive that holds the fixed version, unpacked into a folder of its own below O(dest).
+      - A definition has exactly one of O(archive) and O(package_file).
     type: dict
-    required: true
     suboptions:
       url:
         description:
@@ -60,14 +69,47 @@ options:
           - It may be a presigned URL and is a secret. It is in no result, log or journal.
         type: str
         required: true
+      mirrors:
+        description: Where else to read it, tried in turn when O(archive.url) gives no file with the checksum.
+        type: list
+        elements: str
+        default: []
       sha256:
-        description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is unpacked that does not match.
+        description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
         type: str
         required: true
       version:
         description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
         type: str
         required: true
+      variants:
+        description: Other files for some nodes. The first that fits the node takes the place of O(archive.url).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          architecture:
+            description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
+            type: str
+          platform:
+            description:
+              - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
+              - For example V(debian), V(rhel) or V(ubuntu-24.04).
+            type: str
+          url:
+            description: As O(archive.url).
+            type: str
+            required: true
+          sha256:
+            description: As O(archive.sha256).
+            type: str
+            required: true
+      proxy:
+        description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
+        type: str
+      ca_path:
+        description: File on the node with the certificates that sign those of the server.
+        type: path
       strip:
         description: How many leading parts to remove from each path in the archive.
         type: int
@@ -77,16 +119,89 @@ options:
         type: str
         choices: [auto, tar, zip]
         default: auto
+  package_file:
+    description:
+      - A Debian or RPM package that holds the fixed version.
+      - The old version is put back from a package that is kept aside. On Debian it is made from what is installed;
+        for RPM it must be one that this module has installed, or the patch is refused with V(no_way_back).
+    type: dict
+    suboptions:
+      url:
+        description:
+          - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
+          - An s3 URL is refused here, for nodes have no AWS rights.
+            The role P(patchwave.aws.patch_software#role) presigns it.
+          - It may be a presigned URL and is a secret. It is in no result, log or journal.
+        type: str
+        required: true
+      mirrors:
+        description: Where else to read it, tried in turn when O(package_file.url) gives no file with the checksum.
+        type: list
+        elements: str
+        default: []
+      sha256:
+        description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
+        type: str
+        required: true
+      version:
+        description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
+        type: str
+        required: true
+      variants:
+        description: Other files for some nodes. The first that fits the node takes the place of O(package_file.url).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          architecture:
+            description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
+            type: str
+          platform:
+            description:
+              - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
+              - For example V(debian), V(rhel) or V(ubuntu-24.04).
+            type: str
+          url:
+            description: As O(package_file.url).
+            type: str
+            required: true
+          sha256:
+            description: As O(package_file.sha256).
+            type: str
+            required: true
+      proxy:
+        description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
+        type: str
+      ca_path:
+        description: File on the node with the certificates that sign those of the server.
+        type: path
+      package:
+        description: Name of the package, where it is not O(name).
+        type: str
+      format:
+        description: V(auto) is what the node uses for itself.
+        type: str
+        choices: [auto, deb, rpm]
+        default: auto
+      lock_timeout:
+        description: Seconds to wait for another program that changes packages.
+        type: int
+        default: 300
+      timeout:
+        description: Seconds the package manager may take for one change.
+        type: int
+        default: 900
   dest:
     description:
       - Absolute path of the folder of all versions, such as C(/opt/just). It belongs to this program alone.
       - The archive is unpacked into a folder named after its version. The link C(current) points to the version in use.
+      - Required with O(archive).
     type: path
-    required: true
   probe:
-    description: How to learn the version on the node.
+    description:
+      - How to learn the version on the node.
+      - Required, but for packages, where the package database is asked. There it must print the package's version.
     type: dict
-    required: true
     suboptions:
       command:
         description:
@@ -256,6 +371,20 @@ EXAMPLES = r"""
     probe:
       command: [/opt/just/current/just, --version]
 
+- name: Patch a vendor's package
+  patchwave.aws.software_patch:
+    name: grafana
+    fixed_in: "11.2.2"
+    package_file:
+      url: https://artifacts.example.com/grafana_11.2.2_amd64.deb
+      sha256: 0f5e5d0c3b2a19088f7e6d5c4b3a29180f7e6d5c4b3a29180f7e6d5c4b3a2918
+      version: "11.2.2"
+    services:
+      - name: grafana-server
+    health:
+      http:
+        url: http://127.0.0.1:3000/api/health
+
 - name: Patch a server, prove that it answers, and keep two old versions
   patchwave.aws.software_patch:
     name: gitea
@@ -288,6 +417,7 @@ outcome:
     - V(current), there was nothing to do.
     - V(rolled_back), the new version failed and the old one is back and proven.
     - V(skipped), this was not the time, see RV(reason). The node is as before.
+    - V(unsupported), this kind of patch does not fit this node, see RV(reason). The node is as before.
     - V(failed), see RV(reason). The node is as before unless RV(reason) is V(rollback_failed).
   returned: always
   type: str
@@ -299,10 +429,11 @@ reason:
     - "With V(current): V(already_fixed), V(not_installed)."
     - "With V(failed) and nothing touched: V(bad_definition), V(locked), V(journal_invalid), V(probe_failed),
       V(downgrade_refused), V(service_missing), V(dest_conflict), V(health_missing), V(not_writable), V(no_space),
-      V(io_error), V(download_failed), V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
-    - "With V(skipped): V(too_late), V(unsafe_process)."
-    - "With V(rolled_back): V(service_failed), V(health_failed), V(wrong_version), V(probe_failed), V(old_process), or a
-      file system error as above."
+      V(io_error), V(wrong_package), V(package_locked), V(no_way_back), V(install_failed), V(download_failed),
+      V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
+    - "With V(skipped): V(too_late), V(unsafe_process). With V(unsupported): V(unsupported_node)."
+    - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),
+      V(old_process), or a file system error as above."
     - "With V(failed) and work for a person: V(rollback_failed)."
   returned: always
   type: str

@@ -30,7 +30,8 @@ DEFAULT_PATTERN = (
 #: Longest version that is taken for one, in characters.
 MAX_LENGTH = 64
 
-_SHAPE = re.compile(r"[vV]?[0-9][0-9A-Za-z.~_-]*(\+[0-9A-Za-z.+~_-]*)?\Z")
+#: What a version of any program may look like; it is safe as the name of a file.
+SHAPE = re.compile(r"[vV]?[0-9][0-9A-Za-z.~_-]*(\+[0-9A-Za-z.+~_-]*)?\Z")
 _TOKEN = re.compile(r"[0-9]+|[A-Za-z]+|~")
 _PRE = {
     "dev": 1,
@@ -60,7 +61,7 @@ Key = t.Tuple[t.Tuple[int, ...], t.Tuple[Part, ...]]
 
 def is_version(text: t.Any) -> bool:
     """Tell whether C(text) is a version this module can compare (at most 64 characters, safe as a file name)."""
-    return isinstance(text, str) and len(text) <= MAX_LENGTH and _SHAPE.match(text) is not None
+    return isinstance(text, str) and len(text) <= MAX_LENGTH and SHAPE.match(text) is not None
 
 
 def sort_key(version: str) -> Key:

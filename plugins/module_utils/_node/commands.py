@@ -93,7 +93,9 @@ class Commands:
                 timer.cancel()
         return Answer(rc, out[:_SEARCHED] + "\n" + err[:_SEARCHED], expired.is_set())
 
-    def probe(self, options: t.Mapping[str, t.Any]) -> t.Optional[str]:
+    def probe(
+        self, options: t.Mapping[str, t.Any], is_version: t.Callable[[t.Any], bool] = versions.is_version
+    ) -> t.Optional[str]:
         """Return the version of the program on this node, or None when its command is not there.
 
         Raises:
@@ -107,7 +109,7 @@ class Commands:
             raise PatchError("probe_failed", "the probe {0} {1}".format(tidy(argv[0], 80), answer.excuse()))
         match = re.search(options["pattern"], answer.text)
         version = match.group(1) if match else None
-        if version is None or not versions.is_version(version):
+        if version is None or not is_version(version):
             message = "no version in what the probe {0} printed; check probe.pattern".format(tidy(argv[0], 80))
             raise PatchError("probe_failed", message)
         return version

@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import stat
 import typing as t
 
 Checkpoint = t.Callable[[str], None]
@@ -40,6 +42,11 @@ class Disk:
         finally:
             os.close(handle)
 
+    def sync_file(self, path: str) -> None:
+        """Make the content of a file durable."""
+        with open(path, "rb") as stream:
+            os.fsync(stream.fileno())
+
     def make_dir(self, path: str, mode: int = 0o755) -> None:
         """Create one folder whatever the umask says; its parent must exist."""
         self.step("mkdir " + path)
@@ -52,6 +59,23 @@ class Disk:
         os.rename(source, target)
         self.sync_dir(os.path.dirname(target))
         self.sync_dir(os.path.dirname(source))
+
+    def set_aside(self, source: str, target: str) -> None:
+        """Move a folder within one file system to C(target), which is complete or absent after a crash.
+
+        A folder of a lower layer of an overlay cannot be renamed and is copied.
+        """
+        try:
+            self.rename(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            scratch = target + ".tmp"
+            self.remove_tree(scratch)
+            self.step("copy " + scratch)
+            copy_tree(source, scratch)
+            self.rename(scratch, target)
+            self.remove_tree(source)
 
     def point(self, link: str, target: str, scratch: str) -> None:
         """Make the symbolic link C(link) point to C(target) in one step.
@@ -109,8 +133,31 @@ class Disk:
 
     def free(self, path: str) -> int:
         """Return the bytes this process may still write where C(path) is."""
-        stat = os.statvfs(path)
-        return stat.f_bavail * stat.f_frsize
+        room = os.statvfs(path)
+        return room.f_bavail * room.f_frsize
+
+
+def copy_tree(source: str, target: str) -> None:
+    """Copy a folder with modes, times, links and, as root, owners."""
+    shutil.copytree(source, target, symlinks=True, copy_function=copy_file)
+    for folder, dummy, dummy in os.walk(source):
+        copy_owner(folder, os.path.join(target, os.path.relpath(folder, source)))
+
+
+def copy_file(source: str, target: str) -> str:
+    """Copy a file or link with mode, time and, as root, owner."""
+    shutil.copy2(source, target, follow_symlinks=False)
+    copy_owner(source, target)
+    return target
+
+
+def copy_owner(source: str, target: str) -> None:
+    """Give C(target) the owner of C(source) if this process may; mode bits that this clears are set again."""
+    info = os.lstat(source)
+    if os.geteuid() == 0:
+        os.lchown(target, info.st_uid, info.st_gid)
+        if not stat.S_ISLNK(info.st_mode):
+            os.chmod(target, stat.S_IMODE(info.st_mode))
 
 
 def existing_ancestor(path: str) -> str:

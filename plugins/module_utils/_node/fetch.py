@@ -4,10 +4,11 @@
 
 # This module util is PRIVATE to the collection. It can change at any time.
 
-"""Read an archive into a file and check that it is the promised one."""
+"""Read a file from the first of its sources that gives it, and check that it is the promised one."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -24,25 +25,54 @@ from ansible.module_utils.urls import open_url
 
 from .disk import Disk
 from .errors import PatchError
+from .platforms import Platform
 
-#: Largest archive in bytes.
+#: Largest file in bytes.
 MAX_BYTES = 2 * 1024**3
-#: Seconds without a byte, and for the whole archive.
+#: Seconds without a byte, and for the whole file.
 STALL_SECONDS = 30
 TOTAL_SECONDS = 900
+#: How often one URL is tried when it breaks off, and seconds between.
+TRIES = 3
+PAUSE_SECONDS = 0.5
 #: Bytes that stay free on the file system.
 RESERVE = 16 * 1024**2
 
 _CHUNK = 1024**2
 
 
-def fetch(url: str, sha256: str, path: str, disk: Disk, limit: int = MAX_BYTES) -> int:
-    """Stream C(url) to the new file C(path) and compare its checksum.
+class Source(t.NamedTuple):
+    """Where a file is: C(urls) in the order in which they are tried, and what it must be."""
+
+    urls: t.Sequence[str]
+    sha256: str
+    proxy: t.Optional[str] = None
+    ca_path: t.Optional[str] = None
+
+
+def source_of(options: t.Mapping[str, t.Any], node: Platform) -> Source:
+    """Return the source that a definition's kind gives for this node: its first fitting variant, else itself.
+
+    Raises:
+        PatchError: C(download_failed), no node can read this URL.
+    """
+    urls, sha256 = [options["url"], *(options.get("mirrors") or [])], options["sha256"]
+    for variant in options.get("variants") or []:
+        if node.fits(variant.get("architecture"), variant.get("platform")):
+            urls, sha256 = [variant["url"]], variant["sha256"]
+            break
+    if any(url.lower().startswith("s3:") for url in urls):
+        raise _failed("s3:// needs AWS rights; the role patch_software presigns it on the controller")
+    return Source(urls, sha256, options.get("proxy"), options.get("ca_path"))
+
+
+def fetch(source: Source, path: str, disk: Disk, limit: int = MAX_BYTES) -> int:
+    """Stream a source to the new file C(path) and compare its checksum.
+
+    Each URL is tried in turn; a download that breaks off is resumed.
 
     Args:
-        url: https, http or file URL, or an absolute path; never s3, which the controller presigns. It is a secret: no
-            message holds it.
-        sha256: 64 hexadecimal digits.
+        source: https, http or file URLs, or absolute paths. They are secret: no message holds one.
         path: where to write; must not exist.
         disk: how to write.
         limit: largest size in bytes.
@@ -54,34 +84,108 @@ def fetch(url: str, sha256: str, path: str, disk: Disk, limit: int = MAX_BYTES) 
         PatchError: C(download_failed), C(checksum_mismatch) or C(no_space).
         OSError: C(path) cannot be written.
     """
-    check_url(url)
-    try:
-        stream, length = _open(url)
-    except (OSError, http.client.HTTPException, UrlConnectionError, ValueError) as error:
-        raise _failed(_explain(error)) from None
-    with stream:
-        if length is not None and length > limit:
-            raise _failed("the archive has {0} bytes, more than {1}".format(length, limit))
-        if length is not None and length + RESERVE > disk.free(os.path.dirname(path)):
-            message = "the archive needs {0} bytes in {1}; free some and run again".format(
-                length, os.path.dirname(path)
+    disk.step("download " + path)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as target, _proxied(source.proxy):
+        problem = _failed("no URL")
+        for url in source.urls:
+            try:
+                size = _Download(url, source, target, disk.free(os.path.dirname(path)), limit).run()
+            except PatchError as error:
+                problem = error
+                continue
+            disk.step("sync " + path)
+            target.flush()
+            os.fsync(target.fileno())
+            return size
+    raise problem
+
+
+class _Download:
+    """One URL read into one open file."""
+
+    def __init__(self, url: str, source: Source, target: t.BinaryIO, free: int, limit: int) -> None:
+        self._url = url
+        self._source = source
+        self._target = target
+        self._room = free - RESERVE
+        self._limit = limit
+        self._deadline = time.monotonic() + TOTAL_SECONDS
+        self._restart()
+
+    def _restart(self) -> None:
+        self._digest, self._size = hashlib.sha256(), 0
+        self._target.seek(0)
+        self._target.truncate()
+
+    def run(self) -> int:
+        for attempt in range(TRIES):
+            try:
+                self._attempt()
+                break
+            except _BrokenOff as error:
+                if attempt == TRIES - 1:
+                    raise _failed(str(error)) from None
+                time.sleep(PAUSE_SECONDS)
+        if self._digest.hexdigest() != self._source.sha256.lower():
+            message = "the file's sha256 is {0}..., not {1}...; check the definition and the upload".format(
+                self._digest.hexdigest()[:12], self._source.sha256.lower()[:12]
             )
-            raise PatchError("no_space", message)
-        size, digest = _copy(stream, path, disk, limit)
-    if length is not None and size != length:
-        raise _failed("the download ended after {0} of {1} bytes".format(size, length))
-    if digest != sha256.lower():
-        message = "the archive's sha256 is {0}..., not {1}...; check the definition and the upload".format(
-            digest[:12], sha256.lower()[:12]
-        )
-        raise PatchError("checksum_mismatch", message)
-    return size
+            raise PatchError("checksum_mismatch", message)
+        return self._size
+
+    def _attempt(self) -> None:
+        try:
+            stream, length, resumed = _open(self._url, self._size, self._source.ca_path)
+        except (OSError, http.client.HTTPException, UrlConnectionError, ValueError) as error:
+            raise _failed(_explain(error)) from None
+        with stream:
+            if not resumed:
+                self._restart()
+            whole = None if length is None else length + self._size
+            if whole is not None and whole > self._limit:
+                raise _failed("the file has {0} bytes, more than {1}".format(whole, self._limit))
+            if length is not None and length > self._room:
+                raise PatchError("no_space", "the file needs {0} bytes; free some and run again".format(length))
+            self._copy(stream)
+        if whole is not None and self._size != whole:
+            raise _BrokenOff("the download ended after {0} of {1} bytes".format(self._size, whole))
+
+    def _copy(self, stream: t.Any) -> None:
+        while True:
+            try:
+                chunk = stream.read(_CHUNK)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                raise _BrokenOff(_explain(error)) from None
+            if not chunk:
+                return
+            self._size += len(chunk)
+            if self._size > self._limit:
+                raise _failed("the file has more than {0} bytes".format(self._limit))
+            if time.monotonic() > self._deadline:
+                raise _failed("the file took longer than {0} s".format(TOTAL_SECONDS))
+            self._digest.update(chunk)
+            self._target.write(chunk)
 
 
-def check_url(url: str) -> None:
-    """Raise PatchError for a URL that no node can read."""
-    if url.lower().startswith("s3:"):
-        raise _failed("s3:// needs AWS rights; the role patch_software presigns it on the controller")
+class _BrokenOff(Exception):
+    """A download ended early; another try may go on."""
+
+
+@contextlib.contextmanager
+def _proxied(proxy: t.Optional[str]) -> t.Iterator[None]:
+    """Use a proxy for what is read meanwhile."""
+    names = ("http_proxy", "https_proxy") if proxy else ()
+    kept = {name: os.environ.get(name) for name in names}
+    os.environ.update({name: str(proxy) for name in names})
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def local_path(url: str) -> t.Optional[str]:
@@ -92,48 +196,33 @@ def local_path(url: str) -> t.Optional[str]:
     return urllib.parse.unquote(parts.path) if parts.scheme == "file" else None
 
 
-def _open(url: str) -> t.Tuple[t.Any, t.Optional[int]]:
+def _open(url: str, start: int, ca_path: t.Optional[str]) -> t.Tuple[t.Any, t.Optional[int], bool]:
+    """Return a stream, how many bytes it will give, and whether it begins at C(start) and not at 0."""
     path = local_path(url)
     if path is None:
         # Neither .netrc (it would break a presigned URL) nor decompression (the checksum is of the stored bytes).
-        response = open_url(url, timeout=STALL_SECONDS, http_agent="patchwave", decompress=False, use_netrc=False)
+        headers = {"Range": "bytes={0}-".format(start)} if start else None
+        response = open_url(
+            url,
+            timeout=STALL_SECONDS,
+            http_agent="patchwave",
+            headers=headers,
+            ca_path=ca_path,
+            decompress=False,
+            use_netrc=False,
+        )
         length = response.headers.get("Content-Length")
-        return response, int(length) if length and length.isdigit() else None
+        return response, int(length) if length and length.isdigit() else None, response.getcode() == 206
     stream = open(path, "rb")  # noqa: SIM115 - the caller closes it
     info = os.fstat(stream.fileno())
     if not stat.S_ISREG(info.st_mode):
         stream.close()
         raise ValueError("not a regular file")
-    return stream, info.st_size
-
-
-def _copy(stream: t.Any, path: str, disk: Disk, limit: int) -> t.Tuple[int, str]:
-    digest, size, deadline = hashlib.sha256(), 0, time.monotonic() + TOTAL_SECONDS
-    disk.step("download " + path)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as target:
-        while True:
-            try:
-                chunk = stream.read(_CHUNK)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                raise _failed(_explain(error)) from None
-            if not chunk:
-                break
-            size += len(chunk)
-            if size > limit:
-                raise _failed("the archive has more than {0} bytes".format(limit))
-            if time.monotonic() > deadline:
-                raise _failed("the archive took longer than {0} s".format(TOTAL_SECONDS))
-            digest.update(chunk)
-            target.write(chunk)
-        disk.step("sync " + path)
-        target.flush()
-        os.fsync(target.fileno())
-    return size, digest.hexdigest()
+    return stream, info.st_size, False
 
 
 def _failed(why: str) -> PatchError:
-    return PatchError("download_failed", "cannot read archive.url: {0}".format(why))
+    return PatchError("download_failed", "cannot download: {0}".format(why))
 
 
 def _explain(error: BaseException) -> str:

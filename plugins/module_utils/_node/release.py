@@ -15,6 +15,7 @@ import typing as t
 from . import archive, commands, fetch
 from .disk import Disk, existing_ancestor, missing_dirs
 from .errors import PatchError
+from .platforms import Platform
 from .transaction import SWITCH, Kind, Undo
 
 #: Name of the link in dest.
@@ -32,15 +33,22 @@ class Release(Kind):
         name: the program.
         definition: the module's options.
         disk: how to write.
+        node: what this node is.
         limits: what the archive may grow to.
     """
 
     kind = "archive"
 
     def __init__(
-        self, name: str, definition: t.Mapping[str, t.Any], disk: Disk, limits: t.Optional[archive.Limits] = None
+        self,
+        name: str,
+        definition: t.Mapping[str, t.Any],
+        disk: Disk,
+        node: Platform,
+        limits: t.Optional[archive.Limits] = None,
     ) -> None:
         self._name = name
+        self._node = node
         self._archive = definition["archive"]
         self._dest = os.path.normpath(definition["dest"])
         self._keep = definition["keep"]
@@ -57,7 +65,7 @@ class Release(Kind):
 
     def check(self) -> None:
         """See Kind."""
-        fetch.check_url(self._archive["url"])
+        fetch.source_of(self._archive, self._node)
         folder = existing_ancestor(self._dest)
         if not os.path.isdir(folder):
             raise PatchError("dest_conflict", "{0} is no folder; move it away".format(folder))
@@ -70,7 +78,7 @@ class Release(Kind):
 
     def _needed(self) -> int:
         """Return the bytes that must be free before the download, as far as they can be known."""
-        path = fetch.local_path(self._archive["url"])
+        path = fetch.local_path(fetch.source_of(self._archive, self._node).urls[0])
         size = os.path.getsize(path) if path is not None and os.path.isfile(path) else 0
         return size + fetch.RESERVE
 
@@ -124,7 +132,7 @@ class Release(Kind):
                 self._disk.make_dir(folder)
             self._disk.remove_tree(staging)
             self._disk.make_dir(staging, 0o700)
-            fetch.fetch(self._archive["url"], self._archive["sha256"], packed, self._disk)
+            fetch.fetch(fetch.source_of(self._archive, self._node), packed, self._disk)
 
         def stage() -> None:
             archive.unpack(packed, tree, self._disk, self._archive["format"], self._archive["strip"], self._limits)
@@ -133,7 +141,7 @@ class Release(Kind):
         def place() -> None:
             version = os.path.join(undo["dest"], undo["version"])
             if undo["existed"]:
-                self._disk.rename(version, os.path.join(staging, "replaced"))
+                self._disk.set_aside(version, os.path.join(staging, "replaced"))
             self._disk.rename(tree, version)
 
         return [("fetch", download), ("stage", stage), ("place", place)]

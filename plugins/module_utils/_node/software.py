@@ -11,21 +11,26 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .._core import versions
 from .._core.outcomes import FAILED
-from .._core.software import check_definition
+from .._core.schemes import SCHEMES, Scheme
+from .._core.software import check_definition, kind_of
+from .._core.software_checks import scheme_of
 from .archive import Limits
 from .commands import Commands, RunCommand
 from .disk import Disk
+from .errors import PatchError
 from .journal import Journal
 from .log import Log
+from .package_file import PackageFile
+from .package_tools import tool_for
+from .platforms import this_node
 from .preconditions import Preconditions
 from .proof import Proof
 from .release import Release
 from .result import Report
 from .services import Services
-from .text import scrubber
-from .transaction import Patch, Settings
+from .text import scrubber, urls_in
+from .transaction import LEFT_ALONE, Kind, Patch, Settings
 
 
 def patch_software(
@@ -47,17 +52,47 @@ def patch_software(
     Returns:
         dict: the result as the module documents it.
     """
-    scrub = scrubber(params["archive"]["url"])
+    scrub = scrubber(*urls_in(dict(params)))
     log = Log(os.path.join(params["state_dir"], "software_patch.log"), params["name"], scrub, not check_mode)
     report = Report(params["name"], log, scrub)
     problems = check_definition(params["name"], params)
     if problems:
         report.end(FAILED, "bad_definition", "; ".join("{0}: {1}".format(*problem) for problem in problems))
         return report.result()
-    _patch(params, Commands(run_command), disk or Disk(), limits, report, check_mode).run()
+    try:
+        _patch(params, Commands(run_command), disk or Disk(), limits, report, check_mode).run()
+    except PatchError as error:
+        message = "{0}: {1}".format(params["name"], error.message)
+        report.end(LEFT_ALONE.get(error.reason, FAILED), error.reason, message)
     result = report.result()
     log.event("end", outcome=result["outcome"], reason=result["reason"], message=result["msg"])
     return result
+
+
+def _kinds(
+    params: t.Mapping[str, t.Any], commands: Commands, disk: Disk, limits: t.Optional[Limits]
+) -> t.Dict[str, t.Callable[[], Kind]]:
+    """Return what makes each kind. One that a definition does not ask for can only recover."""
+    name, node = params["name"], this_node()
+
+    def package_file() -> Kind:
+        options = params["package_file"] or {}
+        tool = tool_for(options.get("format", "auto"), commands, options.get("timeout", 900))
+        return PackageFile(name, params, disk, node, tool, SCHEMES[tool.family].compare)
+
+    return {"archive": lambda: Release(name, params, disk, node, limits), "package_file": package_file}
+
+
+def _scheme(params: t.Mapping[str, t.Any], kind: Kind) -> Scheme:
+    """Return how versions compare; check once more what could not be checked before the node was known."""
+    scheme = scheme_of(params, kind.family) or SCHEMES["dotted"]
+    options = params[kind.kind]
+    for key, version in (("fixed_in", params["fixed_in"]), (kind.kind + ".version", options["version"])):
+        if not scheme.is_version(version):
+            raise PatchError("bad_definition", "{0}: must be a version of {1}".format(key, scheme.name))
+    if scheme.compare(options["version"], params["fixed_in"]) < 0:
+        raise PatchError("bad_definition", "{0}.version: is still vulnerable".format(kind.kind))
+    return scheme
 
 
 def _patch(
@@ -69,13 +104,15 @@ def _patch(
     check_mode: bool,
 ) -> Patch:
     """Build the transaction that a definition asks for."""
-    release = Release(params["name"], params, disk, limits)
+    kinds = _kinds(params, commands, disk, limits)
+    kind = kinds[kind_of(params)]()
+    scheme = _scheme(params, kind)
     settings = Settings(
         name=params["name"],
         fixed_in=params["fixed_in"],
-        target=params["archive"]["version"],
-        compare=versions.compare,
-        sought=params["probe"]["command"][0],
+        target=params[kind.kind]["version"],
+        compare=scheme.compare,
+        sought=params["probe"]["command"][0] if params["probe"] else kind.sought,
         allow_downgrade=params["allow_downgrade"],
         install_missing=params["install_missing"],
         state_dir=params["state_dir"],
@@ -83,18 +120,12 @@ def _patch(
         check_mode=check_mode,
     )
     services = Services(params["services"], commands)
+    probe = (lambda: commands.probe(params["probe"], scheme.is_version)) if params["probe"] else kind.probe
     return Patch(
         settings=settings,
-        kinds={release.kind: release},
-        kind=release,
-        proof=Proof(
-            probe=lambda: commands.probe(params["probe"]),
-            compare=versions.compare,
-            health=params["health"],
-            old_processes=params["old_processes"],
-            commands=commands,
-            report=report,
-        ),
+        kinds=kinds,
+        kind=kind,
+        proof=Proof(probe, scheme.compare, params["health"], params["old_processes"], commands, report),
         services=services,
         preconditions=Preconditions(params["latest_start"], params["unsafe_processes"], services),
         mark=commands.mark,

@@ -29,13 +29,15 @@ def label(text: str, limit: int) -> str:
     return text if len(plain) <= limit and text.isprintable() else tidy(plain, limit)
 
 
-def scrubber(url: str) -> t.Callable[[str], str]:
-    """Return a function that hides C(url) in a text, and alone its user part and its query (the signature)."""
-    secrets = [url, urllib.parse.unquote(url)]
-    with contextlib.suppress(ValueError):
-        parts = urllib.parse.urlsplit(url)
-        values = [value for key, value in urllib.parse.parse_qsl(parts.query) if len(value) >= 8]
-        secrets += [parts.query, parts.password or "", *values]
+def scrubber(*urls: str) -> t.Callable[[str], str]:
+    """Return a function that hides C(urls) in a text, and alone their user part and their query (the signature)."""
+    secrets = []  # type: t.List[str]
+    for url in urls:
+        secrets += [url, urllib.parse.unquote(url)]
+        with contextlib.suppress(ValueError):
+            parts = urllib.parse.urlsplit(url)
+            values = [value for key, value in urllib.parse.parse_qsl(parts.query) if len(value) >= 8]
+            secrets += [parts.query, parts.password or "", *values]
     hidden = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
 
     def scrub(text: str) -> str:
@@ -44,6 +46,15 @@ def scrubber(url: str) -> t.Callable[[str], str]:
         return text
 
     return scrub
+
+
+def urls_in(value: t.Any, key: str = "") -> t.List[str]:
+    """Return every URL in a definition: values of the keys that hold one, at any depth."""
+    if isinstance(value, dict):
+        return [url for name, inner in value.items() for url in urls_in(inner, name)]
+    if isinstance(value, list):
+        return [url for inner in value for url in urls_in(inner, key)]
+    return [value] if isinstance(value, str) and key in ("url", "mirrors", "proxy") else []
 
 
 def fit(result: t.Dict[str, t.Any], limit: int = RESULT_BYTES) -> t.Dict[str, t.Any]:

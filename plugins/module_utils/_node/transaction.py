@@ -18,7 +18,7 @@ import contextlib
 import os
 import typing as t
 
-from .._core.outcomes import CURRENT, FAILED, PATCHED, ROLLED_BACK, SKIPPED
+from .._core.outcomes import CURRENT, FAILED, PATCHED, ROLLED_BACK, SKIPPED, UNSUPPORTED
 from . import errors, processes
 from .errors import PatchError
 from .journal import SCHEMA, Entry, Journal
@@ -32,8 +32,8 @@ from .services import Service, Services
 COMMIT = "commit"
 #: The phase from which services may be stopped and the new version may be the one that runs.
 SWITCH = "switch"
-#: Reasons for which a node is left for another time, without fault.
-NOT_NOW = ("too_late", "unsafe_process")
+#: Outcomes of nodes that are left alone without fault, by reason.
+LEFT_ALONE = {"too_late": SKIPPED, "unsafe_process": SKIPPED, "unsupported_node": UNSUPPORTED}
 
 Undo = t.Dict[str, t.Any]
 
@@ -45,6 +45,17 @@ class Kind(abc.ABC):
     kind = ""
     #: Whether a process that only has an old file open runs the old version, as Java does.
     files_too = False
+    #: The family of the package database that it works on, if any.
+    family = ""
+
+    @property
+    def sought(self) -> str:
+        """What a node without the program lacks, for messages where the definition has no probe."""
+        return self.kind
+
+    def probe(self) -> t.Optional[str]:
+        """Return the version on the node, or None; asked where the definition has no probe."""
+        raise PatchError("bad_definition", "probe: is required with {0}".format(self.kind))
 
     @abc.abstractmethod
     def broken(self) -> bool:
@@ -100,7 +111,7 @@ class Patch:
 
     Args:
         settings: what is wanted.
-        kinds: every kind by name, to recover what an earlier run began.
+        kinds: makes a kind by its name, to recover what an earlier run began.
         kind: the kind of this patch.
         proof: how to learn and prove a version.
         services: those of the program.
@@ -113,7 +124,7 @@ class Patch:
     def __init__(
         self,
         settings: Settings,
-        kinds: t.Mapping[str, Kind],
+        kinds: t.Mapping[str, t.Callable[[], Kind]],
         kind: Kind,
         proof: Proof,
         services: Services,
@@ -146,8 +157,7 @@ class Patch:
                     stack.enter_context(node_lock(path, self._want.lock_timeout, not self._want.check_mode))
                 self._locked()
         except PatchError as error:
-            outcome = SKIPPED if error.reason in NOT_NOW else FAILED
-            self._report.end(outcome, error.reason, self._name(error.message))
+            self._report.end(LEFT_ALONE.get(error.reason, FAILED), error.reason, self._name(error.message))
         except OSError as error:
             problem = errors.from_os_error(error, self._want.state_dir)
             self._report.end(FAILED, problem.reason, self._name(problem.message))
@@ -183,7 +193,7 @@ class Patch:
         if entry is None:
             return None
         with self._report.step("recover"):
-            kind = self._kinds.get(entry["kind"])
+            kind = self._kind if entry["kind"] == self._kind.kind else self._kinds.get(entry["kind"], lambda: None)()
             if kind is None:
                 raise PatchError(
                     "journal_invalid", "{0} is of a newer patchwave; use that one".format(self._journal.path)
@@ -324,8 +334,8 @@ class Patch:
         try:
             self._kind.undo(entry["undo"], entry["phase"])
             self._journal.remove()
-        except OSError as error:
-            text = os.strerror(error.errno) if error.errno else type(error).__name__
+        except (OSError, PatchError) as error:
+            text = error.message if isinstance(error, PatchError) else errors.from_os_error(error, "dest").message
             return PatchError(cause.reason, "{0}; leftovers stay until the next run ({1})".format(cause.message, text))
         return cause
 

@@ -13,13 +13,21 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._node import fetch as module
 from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 from ansible_collections.patchwave.aws.plugins.module_utils._node.errors import PatchError
-from ansible_collections.patchwave.aws.plugins.module_utils._node.fetch import fetch
+from ansible_collections.patchwave.aws.plugins.module_utils._node.fetch import Source, source_of
+from ansible_collections.patchwave.aws.plugins.module_utils._node.fetch import fetch as fetch_source
+from ansible_collections.patchwave.aws.plugins.module_utils._node.platforms import Platform, this_node
 from ansible_collections.patchwave.aws.plugins.module_utils._node.text import scrubber
 
 BODY = os.urandom(3_000_000)
+ASKED: list[int] = []
 SHA = hashlib.sha256(BODY).hexdigest()
+
+
+def fetch(url: str, sha256: str, path: str, disk: Disk, **options: int) -> int:
+    return fetch_source(Source([url], sha256), path, disk, **options)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -27,6 +35,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/denied":
             self.send_error(403, "SignatureDoesNotMatch topsecret")
+            return
+        if path == "/breaks":  # after a third, once; goes on where it is asked to
+            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+            ASKED.append(start)
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(BODY) - start))
+            self.end_headers()
+            self.wfile.write(BODY[start:] if start else BODY[:1_000_000])
             return
         if path == "/moved":
             self.send_response(302)
@@ -54,6 +70,56 @@ def server() -> t.Iterator[str]:
         yield f"http://127.0.0.1:{httpd.server_port}"
         httpd.shutdown()
         thread.join()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0)
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(server: str, tmp_path: Path) -> None:
+    ASKED.clear()
+    assert fetch(server + "/breaks", SHA, str(tmp_path / "a"), Disk()) == len(BODY)
+    assert (tmp_path / "a").read_bytes() == BODY
+    assert ASKED == [0, 1_000_000]
+
+
+def test_mirrors_are_tried_in_turn(server: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"x" * 4_000_000)
+    urls = [server + "/denied", "/no/such/file", str(other), server + "/cut", server + "/full"]
+    assert fetch_source(Source(urls, SHA), str(tmp_path / "a"), Disk()) == len(BODY)
+    assert (tmp_path / "a").read_bytes() == BODY
+    with pytest.raises(PatchError) as caught:
+        fetch_source(Source(urls[:3], SHA), str(tmp_path / "b"), Disk())
+    assert caught.value.reason == "checksum_mismatch"
+
+
+def test_a_proxy_is_asked_and_then_forgotten(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("http_proxy", raising=False)
+    source = Source(["http://artifacts.invalid/full"], SHA, proxy=server)
+    with contextlib.suppress(PatchError):  # the handler sees an absolute URL and says what it says
+        fetch_source(source, str(tmp_path / "a"), Disk())
+    assert (tmp_path / "a").stat().st_size == len(BODY)
+    assert "http_proxy" not in os.environ
+
+
+def test_the_first_fitting_variant_is_the_source() -> None:
+    options = {"url": "/any", "sha256": "a", "mirrors": ["/mirror"], "proxy": "http://p"}
+    options["variants"] = [
+        {"architecture": "arm64", "platform": None, "url": "/arm", "sha256": "b"},
+        {"architecture": "x86_64", "platform": "rhel", "url": "/rhel", "sha256": "c"},
+        {"architecture": None, "platform": "debian", "url": "/debian", "sha256": "d"},
+    ]
+
+    def chosen(*node: t.Any) -> Source:
+        return source_of(options, Platform(node[0], frozenset(node[1:])))
+
+    assert chosen("aarch64", "rhel") == Source(["/arm"], "b", "http://p")
+    assert chosen("x86_64", "rhel", "fedora").urls == ["/rhel"]
+    assert chosen("x86_64", "debian", "ubuntu").urls == ["/debian"]
+    assert chosen("x86_64", "suse") == Source(["/any", "/mirror"], "a", "http://p")
+    assert this_node().fits(os.uname().machine, "linux")
 
 
 @pytest.mark.parametrize("path", ["/full", "/moved", "/packed", "/endless"])
@@ -121,7 +187,7 @@ def test_a_full_disk_is_known_before_the_download(server: str, tmp_path: Path) -
     with pytest.raises(PatchError) as caught:
         fetch(server + "/full", SHA, str(tmp_path / "a"), Small())
     assert caught.value.reason == "no_space"
-    assert os.listdir(tmp_path) == []
+    assert (tmp_path / "a").stat().st_size == 0
 
 
 def test_scrubbing_hides_the_url_and_each_secret_in_it() -> None:

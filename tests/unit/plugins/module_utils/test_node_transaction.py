@@ -22,6 +22,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._core.schemes import SCHEMES
 from ansible_collections.patchwave.aws.plugins.module_utils._core.software import DEFINITION, REASONS
 from ansible_collections.patchwave.aws.plugins.module_utils._node import software
 from ansible_collections.patchwave.aws.plugins.module_utils._node.archive import Limits
@@ -325,6 +326,23 @@ def test_s3_is_left_to_the_controller_and_refused_in_check_mode_too(node: Node) 
     assert node.leftovers() == set()
 
 
+def test_a_version_folder_that_cannot_be_renamed_is_copied_aside(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on an overlay, whose lower folders cannot be renamed."""
+    (node.dest / "1.2" / "old").mkdir(parents=True)
+    before, real = node.tree(), os.rename
+
+    def rename(source: str, target: str) -> None:
+        if source == str(node.dest / "1.2"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    assert node.run(node.params("1.2", "sick"))["outcome"] == "rolled_back"
+    assert node.tree() == before
+    assert node.run(node.params("1.2"))["outcome"] == "patched"
+    assert os.listdir(node.dest / "1.2") == ["tool"]
+
+
 @pytest.mark.parametrize("case", ["health_failed", "wrong_version", "checksum_mismatch"])
 def test_a_failed_first_installation_leaves_nothing(tmp_path: Path, case: str) -> None:
     node = Node(tmp_path / "node")
@@ -339,6 +357,7 @@ def test_a_lower_version_is_refused_even_if_the_definition_was_not_checked(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(software, "check_definition", lambda name, definition: [])
+    monkeypatch.setattr(software, "_scheme", lambda params, kind: SCHEMES["dotted"])
     before = node.tree()
     result = node.run(node.params("0.9", fixed_in="1.1"))
     assert (result["outcome"], result["reason"]) == ("failed", "downgrade_refused")

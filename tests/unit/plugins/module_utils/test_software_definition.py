@@ -60,6 +60,16 @@ def definition(*changes: Change) -> dict[str, t.Any]:
         (("health", "delay"), -0.5),
         (("health", "delay"), float("nan")),
         (("health", "timeout"), 0),
+        (("package_file",), {"url": "/a.deb", "sha256": "a" * 64, "version": "1.2"}),
+        (("archive",), None),
+        (("probe",), None),
+        (("dest",), None),
+        (("archive", "mirrors"), ["s3://bucket/key"]),
+        (("archive", "mirrors"), ["ftp://example.com/secret"]),
+        (("archive", "variants"), [{"architecture": "x86_64", "url": "s3://b/secret", "sha256": "a" * 64}]),
+        (("archive", "variants"), [{"architecture": "x86_64", "url": "/a", "sha256": "a"}]),
+        (("archive", "variants"), [{"url": "/a", "sha256": "a" * 64}]),
+        (("archive", "proxy"), "secret"),
         (("health",), {}),
         (("health",), {"command": ["true"], "port": 80}),
         (("health",), {"port": 0}),
@@ -82,6 +92,8 @@ def test_one_wrong_option_gives_one_problem_that_names_it(path: tuple[str, ...],
     keys = [key for key, dummy in problems]
     assert len(keys) == 1
     assert keys[0].startswith(".".join(path))
+    if path == ("package_file",):
+        assert problems[0][1].startswith("archive and package_file given; ")
     assert "secret" not in problems[0][1]
 
 
@@ -91,11 +103,35 @@ def test_a_good_definition_has_no_problem_with_or_without_defaults() -> None:
     assert check_definition("tool", dict(definition(), **filled)) == []
 
 
+def packaged(**changes: t.Any) -> dict[str, t.Any]:
+    source = {"url": "/a.deb", "sha256": "a" * 64, "version": "2:1.2-3~deb12u1", **changes}
+    return {"fixed_in": "2:1.2-3~deb12u1", "package_file": source}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({}, None),
+        ({"version": "1.3"}, "package_file.version"),  # no epoch: lower
+        ({"url": "/a.rpm", "version": "2:1.2-3"}, "package_file.version"),  # as rpm sees it, 3~ is before 3
+        ({"url": "/a.rpm", "version": "2:1.2-3~deb12u1"}, None),
+        ({"url": "/a", "version": "not a version"}, "package_file.version"),
+        ({"package": "a b"}, "package_file.package"),
+        ({"timeout": 0}, "package_file.timeout"),
+    ],
+)
+def test_versions_of_packages_compare_by_their_own_rules(changes: dict[str, t.Any], key: str | None) -> None:
+    found = [path for path, dummy in check_definition("tool", packaged(**changes))]
+    if changes.get("version") == "2:1.2-3":
+        found = [path for path, dummy in check_definition("tool", dict(packaged(**changes), fixed_in="2:1.2-3^git"))]
+    assert found == ([key] if key else [])
+
+
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "../a", "a b", "x" * 65, "a\n", None])
 def test_a_name_that_is_no_safe_file_name_is_refused(name: object) -> None:
     assert [key for key, dummy in check_definition(name, definition())] == ["name"]
 
 
-@pytest.mark.parametrize("empty", [{}, {"archive": None, "probe": 3, "fixed_in": 1.1, "dest": None, "keep": "one"}])
+@pytest.mark.parametrize("empty", [{"archive": {}}, {"archive": 7, "fixed_in": 1.1, "keep": "one"}])
 def test_what_the_argument_spec_says_is_left_to_it(empty: dict[str, t.Any]) -> None:
-    assert check_definition("tool", empty) == []
+    assert check_definition("tool", dict(empty, dest=3, probe=3)) == []

@@ -1,0 +1,170 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+"""The package_file kind of patch: one .deb or .rpm, and the package of the old version kept aside."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from . import fetch
+from .disk import Disk
+from .errors import PatchError
+from .package_tools import PackageTool
+from .platforms import Platform
+from .transaction import SWITCH, Kind, Undo
+
+Step = t.Tuple[str, t.Callable[[], None]]
+
+
+class PackageFile(Kind):
+    """Install a package file over the installed version of the same package.
+
+    The old version is kept as a package file: made again from what is installed (Debian), or the file that an earlier
+    patch installed. What was installed is kept below C(state_dir) for the next time.
+
+    Args:
+        name: the program.
+        definition: the module's options.
+        disk: how to write.
+        node: what this node is.
+        tool: the package database.
+        compare: how its versions compare.
+    """
+
+    kind = "package_file"
+
+    def __init__(
+        self,
+        name: str,
+        definition: t.Mapping[str, t.Any],
+        disk: Disk,
+        node: Platform,
+        tool: PackageTool,
+        compare: t.Callable[[str, str], int],
+    ) -> None:
+        self._options = definition["package_file"] or {}
+        self._package = self._options.get("package") or name
+        self._disk = disk
+        self._node = node
+        self._tool = tool
+        self.family = tool.family
+        self._compare = compare
+        self._folder = os.path.join(definition["state_dir"], name + ".packages")
+        self._files = set()  # type: t.Set[str]
+
+    @property
+    def sought(self) -> str:
+        """See Kind."""
+        return "package " + str(self._package)
+
+    def probe(self) -> t.Optional[str]:
+        """Return the version that the database says is installed."""
+        return self._tool.version(self._package)
+
+    def broken(self) -> bool:
+        """See Kind."""
+        return False
+
+    def check(self) -> None:
+        """See Kind."""
+        fetch.source_of(self._options, self._node)
+        if os.geteuid() != 0:
+            raise PatchError("not_writable", "packages need root; use become")
+        if self._tool.version(self._package) is not None and self._way_back(None) is None:
+            message = "the package of the installed version of {0} is not in {1}, and {2} cannot make it again"
+            raise PatchError("no_way_back", message.format(self._package, self._folder, self._tool.family))
+
+    def plan(self) -> Undo:
+        """See Kind."""
+        self._files = self._tool.files(self._package)
+        return {
+            "package": self._package,
+            "before": self._tool.version(self._package),
+            "folder": self._folder,
+            "new": os.path.join(self._folder, "new" + self._tool.suffix),
+            "old": os.path.join(self._folder, "old" + self._tool.suffix),
+        }
+
+    def _way_back(self, undo: t.Optional[Undo]) -> t.Optional[str]:
+        """Return the file to put the old version back from; without C(undo) only tell whether there will be one."""
+        kept = os.path.join(self._folder, "installed" + self._tool.suffix)
+        version = self._tool.version(self._package)
+        if os.path.exists(kept) and self._compare(self._tool.about(kept).version, version or "0") == 0:
+            return kept
+        if self._tool.family != "dpkg":
+            return None
+        return kept if undo is None else self._tool.keep_aside(undo["package"], undo["folder"], self._disk)
+
+    def steps(self, undo: Undo) -> t.List[Step]:
+        """See Kind."""
+
+        def download() -> None:
+            self._sweep(undo)
+            os.makedirs(undo["folder"], 0o700, exist_ok=True)
+            fetch.fetch(fetch.source_of(self._options, self._node), undo["new"], self._disk)
+
+        def stage() -> None:
+            about = self._tool.about(undo["new"])
+            if about.name != undo["package"] or self._compare(about.version, self._options["version"]) != 0:
+                message = "the file is {0} {1}, not {2} {3}; check the definition".format(
+                    *about, undo["package"], self._options["version"]
+                )
+                raise PatchError("wrong_package", message)
+            self._tool.trial(undo["new"])
+            strays = self._tool.strays(undo["package"], undo["new"])
+            undo["strays"] = sorted(path for path in strays if not os.path.lexists(path))
+            way_back = self._way_back(undo) if undo["before"] is not None else None
+            if way_back is not None:
+                self._disk.rename(way_back, undo["old"])
+                self._disk.sync_file(undo["old"])
+
+        def lock() -> None:
+            self._tool.lock(self._options["lock_timeout"])
+
+        return [("fetch", download), ("stage", stage), ("package_lock", lock)]
+
+    def switch(self, undo: Undo) -> None:
+        """See Kind."""
+        self._disk.step("install " + undo["new"])
+        self._tool.install(undo["new"])
+        self._disk.step("installed " + undo["new"])
+
+    def is_old(self, undo: Undo, path: str, deleted: bool) -> bool:
+        """See Kind."""
+        return deleted and path in self._files
+
+    def undo(self, undo: Undo, phase: str) -> None:
+        """See Kind."""
+        if phase == SWITCH:
+            self._tool.lock(self._options.get("lock_timeout", 300))
+            if undo["before"] is None:
+                self._tool.remove(undo["package"])
+            else:
+                kept = os.path.join(undo["folder"], "installed" + self._tool.suffix)
+                self._disk.step("install " + undo["old"])
+                self._tool.install(undo["old"] if os.path.exists(undo["old"]) else kept)
+                self._disk.step("installed " + undo["old"])
+            for stray in undo["strays"]:
+                self._disk.remove(stray)
+        self._tool.unlock()
+        if os.path.exists(undo["old"]):
+            self._disk.rename(undo["old"], os.path.join(undo["folder"], "installed" + self._tool.suffix))
+        self._sweep(undo)
+
+    def finish(self, undo: Undo) -> None:
+        """See Kind."""
+        self._tool.unlock()
+        if os.path.exists(undo["new"]):
+            self._disk.rename(undo["new"], os.path.join(undo["folder"], "installed" + self._tool.suffix))
+        self._sweep(undo)
+
+    def _sweep(self, undo: Undo) -> None:
+        for name in ("new", "old"):
+            self._disk.remove(undo[name])
+        self._disk.remove_tree(os.path.join(undo["folder"], "kept"))
+        self._disk.remove(os.path.join(undo["folder"], "kept" + self._tool.suffix))
+        self._disk.remove_empty(undo["folder"])

@@ -1,0 +1,295 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+"""The package databases of a node: Debian's dpkg and RPM, with the same questions and changes."""
+
+from __future__ import annotations
+
+import abc
+import fcntl
+import os
+import time
+import typing as t
+
+from .commands import Answer, Commands, found
+from .disk import Disk, copy_file, copy_owner
+from .errors import PatchError
+
+_QUERY_SECONDS = 60
+
+
+class About(t.NamedTuple):
+    """What a package says it is."""
+
+    name: str
+    version: str
+
+
+class PackageTool(abc.ABC):
+    """Ask and change one package database.
+
+    Args:
+        commands: how to run its programs.
+        timeout: seconds for one change.
+    """
+
+    #: Name of the version scheme, and of the family.
+    family = ""
+    #: Ending of its package files.
+    suffix = ""
+    #: Files whose POSIX locks keep others out, the outermost first.
+    locks = ()  # type: t.Tuple[str, ...]
+
+    def __init__(self, commands: Commands, timeout: float) -> None:
+        self._commands = commands
+        self._timeout = timeout
+        self._held = []  # type: t.List[int]
+
+    @abc.abstractmethod
+    def version(self, name: str) -> t.Optional[str]:
+        """Return the version of an installed package, or None."""
+
+    @abc.abstractmethod
+    def about(self, path: str) -> About:
+        """Read a package file; raise PatchError C(wrong_package) when it is none."""
+
+    @abc.abstractmethod
+    def install(self, path: str) -> None:
+        """Install, upgrade, repair or downgrade to a package file."""
+
+    @abc.abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a package with its configuration; it may be absent."""
+
+    @abc.abstractmethod
+    def files(self, name: str) -> t.Set[str]:
+        """Return the paths that a package put on the node."""
+
+    @abc.abstractmethod
+    def strays(self, name: str, path: str) -> t.Set[str]:
+        """Return the files that installing C(path) may leave even when the old version is put back."""
+
+    @abc.abstractmethod
+    def keep_aside(self, name: str, folder: str, disk: Disk) -> t.Optional[str]:
+        """Make a package file of the installed version in C(folder); return its path, or None where that cannot be."""
+
+    @abc.abstractmethod
+    def trial(self, path: str) -> None:
+        """Raise PatchError C(install_failed) when it is known before that a package file cannot be installed."""
+
+    def lock(self, timeout: float) -> None:
+        """Hold the database's lock in this process until unlock().
+
+        Raises:
+            PatchError: C(package_locked) when the time is up.
+        """
+        if self._held:  # to open a file again and close it would let go of its lock
+            return
+        deadline = time.monotonic() + timeout
+        for path in self.locks:
+            while not self._try(path):
+                if time.monotonic() >= deadline:
+                    self.unlock()
+                    message = "another program has held {0} for {1} s; run again when it has ended"
+                    raise PatchError("package_locked", message.format(path, timeout))
+                time.sleep(0.2)
+
+    def _try(self, path: str) -> bool:
+        if not os.path.isdir(os.path.dirname(path)):
+            return True
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            return False
+        self._held.append(handle)
+        return True
+
+    def unlock(self) -> None:
+        """Let go of what lock() holds."""
+        while self._held:
+            os.close(self._held.pop())
+
+    def change(self, argv: t.Sequence[str], environ: t.Optional[t.Mapping[str, str]] = None) -> None:
+        """Run a program that changes the node; raise PatchError C(install_failed)."""
+        answer = self._commands.run(argv, self._timeout, environ)
+        if answer.rc != 0 or answer.timed_out:
+            raise PatchError("install_failed", "{0} {1}".format(argv[0], answer.excuse()))
+
+    def ask(self, *argv: str) -> Answer:
+        """Run a program that only reads."""
+        return self._commands.run(argv, _QUERY_SECONDS)
+
+
+class Dpkg(PackageTool):
+    """Debian's database."""
+
+    family = "dpkg"
+    suffix = ".deb"
+    locks = ("/var/lib/dpkg/lock-frontend",)
+    _info = "/var/lib/dpkg/info/"
+    _environ: t.ClassVar[t.Dict[str, str]] = {
+        "DEBIAN_FRONTEND": "noninteractive",
+        "DPKG_FRONTEND_LOCKED": "1",
+        "NEEDRESTART_SUSPEND": "1",
+    }
+    _force = ("--force-confdef", "--force-confold", "--force-downgrade", "--force-remove-reinstreq")
+
+    def version(self, name: str) -> t.Optional[str]:
+        """See PackageTool. A package of which only configuration is left is not installed."""
+        answer = self.ask("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}\n", name)
+        state, dummy, version = answer.text.strip().partition("\n")[0].partition(" ")
+        return version if answer.rc == 0 and state not in ("", "not-installed", "config-files") else None
+
+    def about(self, path: str) -> About:
+        """See PackageTool."""
+        answer = self.ask("dpkg-deb", "-W", "--showformat=${Package} ${Version}\n", path)
+        words = answer.text.split()
+        if answer.rc != 0 or len(words) != 2:
+            raise PatchError("wrong_package", "the file is no Debian package: {0}".format(answer.excuse()))
+        return About(*words)
+
+    def install(self, path: str) -> None:
+        """See PackageTool."""
+        self.change(["dpkg", *self._force, "--install", path], self._environ)
+
+    def remove(self, name: str) -> None:
+        """See PackageTool."""
+        if self.version(name) is not None:
+            self.change(["dpkg", *self._force, "--purge", name], self._environ)
+
+    def files(self, name: str) -> t.Set[str]:
+        """See PackageTool."""
+        return {line for line in self.ask("dpkg-query", "-L", name).text.splitlines() if line.startswith("/")}
+
+    def strays(self, name: str, path: str) -> t.Set[str]:
+        """See PackageTool. Those are configuration files, and new ones beside those that were changed by hand."""
+        new = {line for line in self.ask("dpkg-deb", "-I", path, "conffiles").text.split("\n") if line.startswith("/")}
+        old = {line.split()[0] for line in self._conffiles(name)}
+        return new | {name + ending for name in new | old for ending in (".dpkg-dist", ".dpkg-new", ".dpkg-old")}
+
+    def _conffiles(self, name: str) -> t.List[str]:
+        text = self.ask("dpkg-query", "-W", "-f", "${Conffiles}\n", name).text
+        return [line for line in text.split("\n") if line.startswith(" /")]
+
+    def trial(self, path: str) -> None:
+        """See PackageTool."""
+        self.change(["dpkg", "--no-act", *self._force, "--install", path], self._environ)
+
+    def keep_aside(self, name: str, folder: str, disk: Disk) -> t.Optional[str]:
+        """See PackageTool. The package is made again from what is installed, with its maintainer scripts."""
+        tree, path = os.path.join(folder, "kept"), os.path.join(folder, "kept.deb")
+        disk.make_dir(tree)
+        for source in sorted(self.files(name)):
+            target = tree + source
+            if os.path.isdir(source) and not os.path.islink(source):
+                os.makedirs(target, exist_ok=True)
+                copy_owner(source, target)
+            elif os.path.lexists(source):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                copy_file(source, target)
+        control = os.path.join(tree, "DEBIAN")
+        disk.make_dir(control)
+        for source in os.listdir(self._info):
+            owner, dummy, part = source.rpartition(".")
+            if owner.partition(":")[0] == name and part not in ("list", "md5sums", "conffiles"):
+                copy_file(self._info + source, os.path.join(control, part))
+        conffiles = [line.split()[0] for line in self._conffiles(name)]
+        present = [line for line in conffiles if os.path.lexists(tree + line)]
+        if present:
+            with open(os.path.join(control, "conffiles"), "w", encoding="utf-8") as stream:
+                stream.write("\n".join(present) + "\n")
+        with open(os.path.join(control, "control"), "w", encoding="utf-8") as stream:
+            stream.write(self._control(name))
+        self.change(["dpkg-deb", "--build", "-Zgzip", "-z1", tree, path])
+        disk.remove_tree(tree)
+        return path
+
+    def _control(self, name: str) -> str:
+        """Return the control fields of an installed package, without those that only the database has."""
+        kept, skipping = [], False
+        for line in self.ask("dpkg-query", "-s", name).text.rstrip("\n").splitlines():
+            if not line.startswith(" "):
+                skipping = line.partition(":")[0] in ("Status", "Conffiles", "Config-Version")
+            if line and not skipping:
+                kept.append(line)
+        return "\n".join(kept) + "\n"
+
+
+class Rpm(PackageTool):
+    """RPM's database, of Red Hat's and SUSE's families."""
+
+    family = "rpm"
+    suffix = ".rpm"
+    _format = "%{NAME} %|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n"
+
+    def version(self, name: str) -> t.Optional[str]:
+        """See PackageTool. Of several that are installed together the last one counts."""
+        answer = self.ask("rpm", "-q", "--qf", self._format, name)
+        lines = [line.split() for line in answer.text.strip().splitlines()]
+        found_ones = [words[1] for words in lines if len(words) == 2 and words[0] == name]
+        return found_ones[-1] if answer.rc == 0 and found_ones else None
+
+    def about(self, path: str) -> About:
+        """See PackageTool."""
+        answer = self.ask("rpm", "-q", "--nosignature", "--qf", self._format, "-p", path)
+        words = answer.text.split()
+        if answer.rc != 0 or len(words) < 2:
+            raise PatchError("wrong_package", "the file is no RPM package: {0}".format(answer.excuse()))
+        return About(*words[:2])
+
+    def install(self, path: str) -> None:
+        """See PackageTool."""
+        self.change(["rpm", "-U", "--oldpackage", "--replacepkgs", "--nosignature", path])
+
+    def remove(self, name: str) -> None:
+        """See PackageTool."""
+        if self.version(name) is not None:
+            self.change(["rpm", "-e", name])
+
+    def files(self, name: str) -> t.Set[str]:
+        """See PackageTool."""
+        return {line for line in self.ask("rpm", "-ql", name).text.splitlines() if line.startswith("/")}
+
+    def strays(self, name: str, path: str) -> t.Set[str]:
+        """See PackageTool. Those are beside configuration files that were changed by hand."""
+        lines = self.ask("rpm", "-qc", name).text.split("\n")
+        kept = [line for line in lines if line.startswith("/")]
+        return {line + ending for line in kept for ending in (".rpmnew", ".rpmsave", ".rpmorig")}
+
+    def trial(self, path: str) -> None:
+        """See PackageTool."""
+        self.change(["rpm", "-U", "--test", "--oldpackage", "--replacepkgs", "--nosignature", path])
+
+    def keep_aside(self, name: str, folder: str, disk: Disk) -> t.Optional[str]:
+        """See PackageTool. RPM cannot make a package of what is installed."""
+        return None
+
+    def lock(self, timeout: float) -> None:
+        """See PackageTool. The lock is only waited for: rpm takes it itself."""
+        base = self.ask("rpm", "--eval", "%{_dbpath}").text.strip()
+        self.locks = (os.path.join(base, ".rpm.lock"),) if base.startswith("/") else ()
+        super().lock(timeout)
+        self.unlock()
+
+
+def tool_for(form: str, commands: Commands, timeout: float) -> PackageTool:
+    """Return the tool of a form of package on this node.
+
+    Args:
+        form: C(deb), C(rpm), or C(auto) for what this node uses for itself.
+        commands: how to run its programs.
+        timeout: seconds for one change.
+
+    Raises:
+        PatchError: C(unsupported_node), this node has no such database.
+    """
+    if form == "auto":
+        form = "deb" if os.path.exists("/var/lib/dpkg/status") else "rpm"
+    tool, program = (Dpkg, "dpkg") if form == "deb" else (Rpm, "rpm")  # type: t.Tuple[t.Type[PackageTool], str]
+    if not found(program):
+        raise PatchError("unsupported_node", "{0} is not on this node, so it takes no .{1}".format(program, form))
+    return tool(commands, timeout)

@@ -1,0 +1,189 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The package_file kind against dpkg and rpm themselves, with packages that the tests build."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from .conftest import Node
+
+CONTROL = """Package: pw-tool
+Version: {}
+Architecture: all
+Maintainer: t <t@example.com>
+Description: test
+ two
+"""
+HOLD = """import fcntl, time
+lock = open('/var/lib/dpkg/lock-frontend', 'w')
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print(flush=True)
+time.sleep(4)
+"""
+FOLDERS = ("/opt/pw-tool", "/etc/pw-tool", "/usr/lib/pw-tool")
+SPEC = """
+Name: pw-tool
+Version: {version}
+Release: 1
+Summary: test
+License: none
+BuildArch: noarch
+%description
+test
+%install
+mkdir -p %{{buildroot}}/opt/pw-tool
+echo {version} > %{{buildroot}}/opt/pw-tool/version
+%files
+/opt/pw-tool
+%pre -p <lua>
+{script}
+"""
+
+
+def deb(folder: Path, version: str, script: str = "exit 0") -> Path:
+    """Build a package with a program, a configuration file, a link, odd modes and maintainer scripts."""
+    tree = folder / f"tree-{version}"
+    for name in ("DEBIAN", "opt/pw-tool", "etc/pw-tool", "usr/lib/pw-tool"):
+        (tree / name).mkdir(parents=True)
+    (tree / "opt/pw-tool/tool").write_text(f"#!/bin/sh\necho {version}\n")
+    (tree / "opt/pw-tool/tool").chmod(0o4755)
+    (tree / "opt/pw-tool" / f"only-in-{version}").write_text(version)
+    (tree / "usr/lib/pw-tool/link").symlink_to("../../../opt/pw-tool/tool")
+    (tree / "etc/pw-tool/tool.conf").write_text(f"default of {version}\n")
+    (tree / f"etc/pw-tool/{version}.conf").write_text("only in this version\n")
+    (tree / "DEBIAN/conffiles").write_text(f"/etc/pw-tool/tool.conf\n/etc/pw-tool/{version}.conf\n")
+    (tree / "DEBIAN/control").write_text(CONTROL.format(version))
+    (tree / "DEBIAN/postinst").write_text(f"#!/bin/sh\necho configured >> /opt/pw-tool/log\n{script}\n")
+    (tree / "DEBIAN/postinst").chmod(0o755)
+    for path in tree.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+    made = folder / f"pw-tool_{version}.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, made], check=True, capture_output=True)
+    return made
+
+
+def rpm(folder: Path, version: str, script: str = "") -> Path:
+    spec = folder / f"{version}.spec"
+    spec.write_text(SPEC.format(version=version, script=script))
+    command = ["rpmbuild", "-bb", f"--define=_topdir {folder}/rpm", "--define=_rpmdir " + str(folder), spec]
+    subprocess.run([str(word) for word in command], check=True, capture_output=True)
+    return folder / "noarch" / f"pw-tool-{version}-1.noarch.rpm"
+
+
+def definition(package: Path, version: str, **changes: t.Any) -> dict[str, t.Any]:
+    sha256 = hashlib.sha256(package.read_bytes()).hexdigest()
+    source = {"url": str(package), "sha256": sha256, "version": version, "format": package.suffix[1:]}
+    return {"name": "pw-tool", "fixed_in": version, "package_file": source, **changes}
+
+
+def state(node: Node) -> str:
+    return node.tree(*FOLDERS) + node.run("dpkg-query", "-W", "-f", "${Status} ${Version}", "pw-tool")
+
+
+@pytest.fixture
+def packages(tmp_path: Path, node: Node) -> tuple[Path, Path]:
+    """Install version 1.9 in the node, with a configuration file that its administrator changed."""
+    old, new = deb(tmp_path, "1.9-1"), deb(tmp_path, "1.10-1~deb12u1")
+    node.run("dpkg", "--install", old)
+    node.sh("echo changed by hand > /etc/pw-tool/tool.conf; rm /opt/pw-tool/log")
+    return old, new
+
+
+def test_a_deb_is_installed_once(node: Node, packages: tuple[Path, Path]) -> None:
+    args = definition(packages[1], "1.10-1~deb12u1")
+    before = state(node)
+    promised = node.patch(args, check_mode=True)
+    assert state(node) == before
+    done = node.patch(args)
+    assert (done["outcome"], done["reason"]) == (promised["outcome"], promised["reason"]) == ("patched", "upgraded")
+    assert (done["version_before"], done["version_after"]) == ("1.9-1", "1.10-1~deb12u1")
+    assert node.run("/opt/pw-tool/tool") == "1.10-1~deb12u1\n"
+    assert node.run("cat", "/etc/pw-tool/tool.conf") == "changed by hand\n"
+    assert node.patch(args)["outcome"] == "current"
+    assert node.sh("ls /var/lib/patchwave/pw-tool.packages") == "installed.deb\n"
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo changed > /opt/pw-tool/tool"])
+def test_a_deb_that_fails_leaves_the_node_as_before(
+    node: Node, packages: tuple[Path, Path], tmp_path: Path, script: str
+) -> None:
+    before = state(node)
+    bad = deb(tmp_path, "1.11-1", script)
+    health = {"command": ["/opt/pw-tool/tool"], "retries": 0, "delay": 0.0}
+    result = node.patch(definition(bad, "1.11-1", health=health))
+    assert result["outcome"] == "rolled_back", result
+    assert result["reason"] == ("install_failed" if script == "exit 1" else "health_failed")
+    node.sh("rm -f /opt/pw-tool/log")  # maintainer scripts ran again
+    assert state(node) == before
+    assert node.patch(definition(packages[1], "1.10-1~deb12u1"))["outcome"] == "patched"
+
+
+def test_a_deb_of_another_name_or_version_is_not_installed(node: Node, packages: tuple[Path, Path]) -> None:
+    before = state(node)
+    assert node.patch(definition(packages[1], "1.12-1"))["reason"] == "wrong_package"
+    other = definition(packages[1], "1.10-1~deb12u1", name="dpkg-none", install_missing=True)
+    assert node.patch(other)["reason"] == "wrong_package"
+    assert state(node) == before
+
+
+def test_a_first_installation_that_fails_leaves_nothing(node: Node, tmp_path: Path) -> None:
+    bad = deb(tmp_path, "1.11-1", "exit 1")
+    assert node.patch(definition(bad, "1.11-1"))["reason"] == "not_installed"
+    result = node.patch(definition(bad, "1.11-1", install_missing=True))
+    assert (result["outcome"], result["reason"]) == ("rolled_back", "install_failed")
+    assert "pw-tool" not in node.run("dpkg-query", "-W")
+
+
+def test_another_package_manager_is_waited_for(node: Node, packages: tuple[Path, Path]) -> None:
+    args = definition(packages[1], "1.10-1~deb12u1")
+    args["package_file"]["lock_timeout"] = 1
+    before = state(node)
+    with node.start("python3", "-c", HOLD, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        result = node.patch(args)
+        assert (result["outcome"], result["reason"]) == ("failed", "package_locked")
+        assert state(node) == before
+    args["package_file"]["lock_timeout"] = 20
+    assert node.patch(args)["outcome"] == "patched"
+
+
+def test_killed_at_random_instants_the_next_run_ends_at_one_version(node: Node, tmp_path: Path) -> None:
+    old, new = deb(tmp_path, "1.9-1"), deb(tmp_path, "1.10-1", "sleep 0.2")
+    args = definition(new, "1.10-1", health={"command": ["/opt/pw-tool/tool"], "retries": 0, "delay": 0.0})
+    chance = random.Random(5)
+    for dummy in range(8):
+        node.sh("rm -rf /var/lib/patchwave; dpkg --purge pw-tool; rm -rf /opt/pw-tool; dpkg --install $1", old)
+        node.killed(args, chance.uniform(0.25, 1.6))
+        assert node.patch(args)["outcome"] in ("patched", "current")
+        assert node.run("/opt/pw-tool/tool") == "1.10-1\n"
+        assert node.run("dpkg", "--audit") == ""
+        assert set(node.sh("ls /var/lib/patchwave").split()) == {"lock", "pw-tool.packages", "software_patch.log"}
+
+
+def test_an_rpm_needs_and_keeps_a_way_back(node: Node, tmp_path: Path) -> None:
+    if not shutil.which("rpmbuild"):
+        pytest.skip("needs rpmbuild (apt install rpm, or make system)")
+    first, second, bad = rpm(tmp_path, "1.9"), rpm(tmp_path, "1.10"), rpm(tmp_path, "1.11", 'error("no")')
+    node.sh("rm -rf /var/lib/rpm; rpm --initdb")
+    result = node.patch(definition(first, "1.9-1", install_missing=True))
+    assert (result["outcome"], result["version_after"]) == ("patched", "1.9-1"), result
+    result = node.patch(definition(second, "1.10"))
+    assert (result["outcome"], result["version_before"]) == ("patched", "1.9-1"), result
+    before = node.tree("/opt/pw-tool")
+    result = node.patch(definition(bad, "1.11"))
+    assert (result["outcome"], result["reason"]) == ("rolled_back", "install_failed"), result
+    assert node.tree("/opt/pw-tool") == before
+    node.sh("rm -rf /var/lib/patchwave")
+    assert node.patch(definition(bad, "1.11"))["reason"] == "no_way_back"
