@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from patchwave_lab.errors import LabError
 from patchwave_lab.labdir import LabDir, LabState, NodeEntry
-from patchwave_lab.nodes import namespaces
+from patchwave_lab.nodes.boot import Machine
 
 
 def find(state: LabState, wanted: str) -> NodeEntry:
@@ -50,7 +50,8 @@ def run_everywhere(lab: LabDir, state: LabState, command: Sequence[str]) -> int:
 
 
 def _prepare(lab: LabDir, node: NodeEntry, command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    environment = namespaces.environment(node.node_id, node.region)
+    machine = Machine(lab.node(node.node_id), node.node_id, node.name, node.region)
+    environment = machine.environment
     if "TERM" in os.environ:
         environment["TERM"] = os.environ["TERM"]
-    return namespaces.argv(lab.node(node.node_id), node.name, "/root", command), environment
+    return machine.argv(command), environment

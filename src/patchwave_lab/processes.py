@@ -43,12 +43,17 @@ def inside(nodes: Path) -> list[int]:
     """
     own = os.readlink("/proc/self/ns/mnt")
     mark = f"upperdir={nodes}/"
+    # A node that has not got its mounts yet.
+    starting = f"/enter.sh\0{nodes}".encode()
     verdicts: dict[str, bool] = {own: False}
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
+            if starting in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+                continue
             namespace = os.readlink(entry / "ns/mnt")
             if namespace not in verdicts:
                 verdicts[namespace] = mark in (entry / "mountinfo").read_text()

@@ -17,6 +17,7 @@ from moto.ssm.models import ssm_backends
 from patchwave_lab import processes
 from patchwave_lab.clock import Clock, Timeline
 from patchwave_lab.nodes.agent import Agent, RealAgent
+from patchwave_lab.nodes.boot import Machine
 from patchwave_lab.nodes.virtual import VirtualAgent
 from patchwave_lab.scenario import NodeSpec, Platform, Scenario
 
@@ -160,7 +161,7 @@ class World:
         if identity not in self._agents:
             home = self._nodes_dir / identity
             self._agents[identity] = (
-                RealAgent(identity, spec.name, spec.region, home, dict(spec.files), self._pool)
+                RealAgent(Machine(home, identity, spec.name, spec.region), dict(spec.files), self._pool)
                 if spec.model is None
                 else VirtualAgent(identity, spec.model, self.timeline)
             )

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Protocol
 
 from patchwave_lab import processes
-from patchwave_lab.nodes import namespaces
+from patchwave_lab.nodes import boot, namespaces
+from patchwave_lab.nodes.boot import Machine
 
 log = logging.getLogger(__name__)
 #: Commands that an agent runs at once; others queue (CommandWorkersLimit, amazon-ssm-agent constants.go).
@@ -64,6 +65,12 @@ class Agent(Protocol):
     def cancel(self, command_id: str) -> None:
         """Stop a task that is queued or running; `done` is called all the same."""
 
+    def power_off(self) -> None:
+        """The node goes down: forget all tasks without a reply."""
+
+    def power_on(self) -> None:
+        """The node comes back."""
+
     def reset(self) -> None:
         """Make the node as new: forget its files and its tasks."""
 
@@ -71,20 +78,20 @@ class Agent(Protocol):
 class RealAgent:
     """Runs tasks inside a node's namespaces on this machine."""
 
-    def __init__(self, node_id: str, name: str, region: str, home: Path, files: dict[str, str], pool: Executor) -> None:
-        self._node_id, self._name, self._region = node_id, name, region
-        self._home, self._files, self._pool = home, files, pool
+    def __init__(self, machine: Machine, files: dict[str, str], pool: Executor) -> None:
+        self._machine, self._files, self._pool = machine, files, pool
         self._lock = threading.Lock()
-        self._queue: deque[tuple[Task, Started, Done]] = deque()
+        self._queue: deque[_Job] = deque()
         self._busy = 0
-        self._running: dict[str, subprocess.Popen[bytes] | None] = {}
-        self._cancelled: set[str] = set()
-        namespaces.create(home, files)
+        self._running: dict[str, _Job] = {}
+        #: Called when the node went down by its own doing, such as `reboot`. Set by the world.
+        self.went_down: Callable[[], None] = lambda: None
+        self._create()
 
     def deliver(self, task: Task, started: Started, done: Done) -> None:
         """Queue a task; at most five run at once."""
         with self._lock:
-            self._queue.append((task, started, done))
+            self._queue.append(_Job(task, started, done))
             if self._busy < WORKERS_PER_NODE:
                 self._busy += 1
                 self._pool.submit(self._work)
@@ -92,18 +99,32 @@ class RealAgent:
     def cancel(self, command_id: str) -> None:
         """Kill the task's processes, or let it end before it starts."""
         with self._lock:
-            self._cancelled.add(command_id)
-            process = self._running.get(command_id)
-        if process is not None:
-            _kill(process)
+            for job in [*self._queue, *self._running.values()]:
+                if job.task.command_id == command_id:
+                    job.cancelled = True
+                    _kill(job.process)
+
+    def power_off(self) -> None:
+        """The node goes down: what runs ends without a reply, what is queued is forgotten."""
+        with self._lock:
+            for job in [*self._queue, *self._running.values()]:
+                job.lost = True
+            self._queue.clear()
+        self._machine.kill()
+
+    def power_on(self) -> None:
+        """The node comes back; its enabled services start."""
+        self._pool.submit(self._machine.boot)
 
     def reset(self) -> None:
         """Make the node's directory again. What ran in it was killed before."""
-        with self._lock:
-            self._queue.clear()
-            self._cancelled.update(self._running)
-        processes.remove_tree(self._home)
-        namespaces.create(self._home, self._files)
+        self.power_off()
+        processes.remove_tree(self._machine.home)
+        self._create()
+
+    def _create(self) -> None:
+        namespaces.create(self._machine.home, self._files)
+        boot.install_programs(self._machine.home)
 
     def _work(self) -> None:
         while True:
@@ -111,37 +132,41 @@ class RealAgent:
                 if not self._queue:
                     self._busy -= 1
                     return
-                task, started, done = self._queue.popleft()
-                self._running[task.command_id] = None
-            started()
+                job = self._queue.popleft()
+                self._running[job.task.command_id] = job
+            job.started()
             try:
-                reply = self._run(task)
+                reply = self._run(job)
             except Exception as error:
-                log.exception("%s could not run a task", self._name)
+                log.exception("%s could not run a task", self._machine.name)
                 reply = Reply(1, stderr=str(error).encode())
             with self._lock:
-                self._running.pop(task.command_id, None)
-                self._cancelled.discard(task.command_id)
-            done(reply)
+                self._running.pop(job.task.command_id, None)
+            if not job.lost:
+                job.done(reply)
 
-    def _run(self, task: Task) -> Reply:
-        if task.command_id in self._cancelled:
+    def _run(self, job: "_Job") -> Reply:
+        if job.cancelled:
             return Reply(KILLED, ending="cancel")
+        task, home = job.task, self._machine.home
         inner = Path("/run/patchwave-lab", task.command_id, "awsrunShellScript/0.awsrunShellScript")
-        folder = namespaces.upper_path(self._home, inner)
+        # Started before files are put into its /run, which is empty after a start.
+        holder = self._machine.boot()
+        folder = namespaces.upper_path(home, inner)
         folder.mkdir(parents=True, exist_ok=True)
         script = folder / "_script.sh"
         script.write_text(task.script)
         script.chmod(0o700)
-        outputs = self._home / "output" / task.command_id
+        outputs = home / "output" / task.command_id
         outputs.mkdir(parents=True, exist_ok=True)
         # `sh -c PATH`, as the agent does it: a first line such as #!/bin/bash counts.
-        command = namespaces.argv(
-            self._home, self._name, task.working_directory, ["sh", "-c", str(inner / "_script.sh")]
-        )
+        command = namespaces.enter(holder, task.working_directory, ["sh", "-c", str(inner / "_script.sh")])
         try:
             with open(outputs / "stdout", "w+b") as stdout, open(outputs / "stderr", "w+b") as stderr:
-                code, ending = self._wait(task, command, stdout.fileno(), stderr.fileno())
+                code, ending = self._wait(job, command, stdout.fileno(), stderr.fileno())
+                if self._machine.holder() != holder and not job.lost:
+                    job.lost = True
+                    self.went_down()
                 stdout.seek(0)
                 stderr.seek(0)
                 return Reply(code, stdout.read(OUTPUT_LIMIT), stderr.read(OUTPUT_LIMIT), ending)
@@ -149,34 +174,43 @@ class RealAgent:
             shutil.rmtree(outputs, ignore_errors=True)
             shutil.rmtree(folder.parents[1], ignore_errors=True)
 
-    def _wait(self, task: Task, command: list[str], stdout: int, stderr: int) -> tuple[int, str]:
+    def _wait(self, job: "_Job", command: list[str], stdout: int, stderr: int) -> tuple[int, str]:
         process = subprocess.Popen(
             command,
-            env=namespaces.environment(self._node_id, self._region),
+            env=self._machine.environment,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
         )
         with self._lock:
-            self._running[task.command_id] = process
-            cancelled = task.command_id in self._cancelled
-        if cancelled:
-            _kill(process)
+            job.process = process
+            if job.cancelled or job.lost:
+                _kill(process)
         try:
-            code = process.wait(task.timeout)
+            code = process.wait(job.task.timeout)
         except subprocess.TimeoutExpired:
             _kill(process)
             process.wait()
             return KILLED, "timeout"
-        with self._lock:
-            cancelled = task.command_id in self._cancelled
-        if cancelled:
+        if job.cancelled:
             return KILLED, "cancel"
         return (128 - code if code < 0 else code), ""
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a task: unshare takes the node's process 1 with it, and the kernel everything below that."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+@dataclass(eq=False)
+class _Job:
+    task: Task
+    started: Started
+    done: Done
+    process: "subprocess.Popen[bytes] | None" = None
+    cancelled: bool = False
+    #: The node went down meanwhile: nobody replies.
+    lost: bool = False
+
+
+def _kill(process: "subprocess.Popen[bytes] | None") -> None:
+    """Kill a task's process group, as the agent does; what left the group lives on."""
+    if process is not None and process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

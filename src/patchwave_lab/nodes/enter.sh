@@ -14,9 +14,9 @@ for dir in etc opt usr var root home srv; do
     fi
 done
 hostname "$name" || fail "hostname"
+# The id of this boot; without a proc that can be covered, this machine's.
+[ -e "$node/boot_id" ] && mount --bind "$node/boot_id" /proc/sys/kernel/random/boot_id 2>/dev/null
 mount --bind "$node/run" /run || fail "/run"
 mount --bind "$node/tmp" /tmp || fail "/tmp"
 cd "$cwd" || exit 1
-# Not exec: a process 1 ignores the signals it has no handler for, and nobody would reap orphans.
-"$@"
-exit $?
+exec "$@"

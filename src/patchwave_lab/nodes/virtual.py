@@ -47,11 +47,21 @@ class VirtualAgent:
         if job is not None and not job.over:
             self._end(job, Reply(KILLED, ending="cancel"))
 
-    def reset(self) -> None:
-        """Forget all tasks; the timeline has forgotten them too."""
+    def power_off(self) -> None:
+        """Forget all tasks without a reply."""
+        for job in [*self._queue, *self._jobs.values()]:
+            job.over = True
         self._jobs.clear()
         self._queue.clear()
-        self._taken = self._busy = 0
+        self._busy = 0
+
+    def power_on(self) -> None:
+        """Nothing to do."""
+
+    def reset(self) -> None:
+        """Forget all tasks; the timeline has forgotten them too."""
+        self.power_off()
+        self._taken = 0
 
     def _arrive(self, job: _Job) -> None:
         if job.over:
