@@ -58,7 +58,7 @@ options:
   archive:
     description:
       - The archive that holds the fixed version, unpacked into a folder of its own below O(dest).
-      - A definition has exactly one of O(archive) and O(package_file).
+      - A definition has exactly one of O(archive), O(package_file) and O(package).
     type: dict
     suboptions:
       url:
@@ -189,6 +189,53 @@ options:
         default: 300
       timeout:
         description: Seconds the package manager may take for one change.
+        type: int
+        default: 900
+  package:
+    description:
+      - A pinned version of a package from a repository, by apt or dnf (or yum), whichever the node has.
+      - It is downloaded first and then treated as a O(package_file). A version that needs other packages changed is
+        refused before the node is touched.
+    type: dict
+    suboptions:
+      package:
+        description: Name of the package, where it is not O(name).
+        type: str
+      version:
+        description: The version in full, as the repository lists it. It must be O(fixed_in) or higher.
+        type: str
+        required: true
+      repository:
+        description:
+          - The vendor's repository, used for this download alone. Without it, the repositories of the node are used.
+        type: dict
+        suboptions:
+          url:
+            description: Its URL; for dnf that of the folder with C(repodata). It may hold a password and is a secret.
+            type: str
+            required: true
+          suite:
+            description: Suite of a Debian repository.
+            type: str
+            default: stable
+          components:
+            description: Components of a Debian repository.
+            type: list
+            elements: str
+            default: [main]
+          key:
+            description: The public OpenPGP key in ASCII that must have signed the repository (apt) or package (dnf).
+            type: str
+            required: true
+      proxy:
+        description: URL of the HTTP proxy to download through. Otherwise that of the node's settings is used.
+        type: str
+      lock_timeout:
+        description: Seconds to wait for another program that changes packages.
+        type: int
+        default: 300
+      timeout:
+        description: Seconds the package manager may take for one change or download.
         type: int
         default: 900
   dest:
@@ -430,7 +477,7 @@ reason:
     - "With V(failed) and nothing touched: V(bad_definition), V(locked), V(journal_invalid), V(probe_failed),
       V(downgrade_refused), V(service_missing), V(dest_conflict), V(health_missing), V(not_writable), V(no_space),
       V(io_error), V(wrong_package), V(package_locked), V(no_way_back), V(install_failed), V(download_failed),
-      V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
+      V(bad_signature), V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
     - "With V(skipped): V(too_late), V(unsafe_process). With V(unsupported): V(unsupported_node)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),
       V(old_process), or a file system error as above."

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A node to patch for real: namespaces over this machine whose /etc, /opt, /usr and /var are copies in memory."""
+"""A real node to patch: namespaces over this machine, whose /etc, /opt, /root, /usr and /var are copies in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENTER = """
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs /mnt
-for dir in etc opt usr var; do
+for dir in etc opt root usr var; do
     mkdir /mnt/$dir /mnt/$dir.work
     mount -t overlay overlay -o lowerdir=/$dir,upperdir=/mnt/$dir,workdir=/mnt/$dir.work /$dir
 done
@@ -98,6 +98,14 @@ class Node:
             'find "$@" -printf "%U:%G %m %y %p %l\\n" | sort; find "$@" -type f -print0 | sort -z | xargs -0r sha256sum'
         )
         return self.sh(script, *folders)
+
+
+def to_rpm(node: Node) -> None:
+    """Make a node one of the RPM family: an empty RPM database where that family has it, and none of Debian's."""
+    node.sh(
+        "mkdir -p /etc/rpm; echo '%_dbpath /var/lib/rpm' > /etc/rpm/macros; rm -rf /var/lib/rpm; rpm --initdb;"
+        "mv /var/lib/dpkg/status /var/lib/dpkg/elsewhere"
+    )
 
 
 @pytest.fixture

@@ -58,6 +58,25 @@ KINDS = {
             "timeout": {"type": "int", "default": 900},
         },
     },
+    "package": {
+        "type": "dict",
+        "options": {
+            "package": {"type": "str"},
+            "version": {"type": "str", "required": True},
+            "repository": {
+                "type": "dict",
+                "options": {
+                    "url": {"type": "str", "required": True, "no_log": True},
+                    "suite": {"type": "str", "default": "stable"},
+                    "components": {"type": "list", "elements": "str", "default": ["main"]},
+                    "key": {"type": "str", "required": True, "no_log": False},
+                },
+            },
+            "proxy": {"type": "str", "no_log": True},
+            "lock_timeout": {"type": "int", "default": 300},
+            "timeout": {"type": "int", "default": 900},
+        },
+    },
 }  # type: t.Dict[str, t.Dict[str, t.Any]]
 
 #: Argument spec of one definition: every option of the module but its name.
@@ -139,6 +158,7 @@ REASONS = {
     "not_writable": "dest or state_dir cannot be written",
     "unsupported_node": "this kind of patch does not fit this node; nothing was touched",
     "wrong_package": "the package is not of the name, version or architecture that the definition says",
+    "bad_signature": "the file or repository is not signed by the key of the definition",
     "package_locked": "another program held the lock of the package manager for all of the kind's lock_timeout",
     "no_way_back": "the old version could not be kept aside, so the node was not touched",
     "install_failed": "the program that installs ended with an error or too late",

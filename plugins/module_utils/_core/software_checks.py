@@ -33,6 +33,8 @@ _MINIMUMS = {
     ("archive", "strip"): 0,
     ("package_file", "lock_timeout"): 0,
     ("package_file", "timeout"): 1,
+    ("package", "lock_timeout"): 0,
+    ("package", "timeout"): 1,
     ("probe", "timeout"): 1,
     ("health", "timeout"): 1,
     ("health", "retries"): 0,
@@ -54,6 +56,7 @@ def problems(definition: Definition, kinds: t.Sequence[str]) -> t.Iterator[Probl
     for kind in given:
         yield from _source_problems(definition, kind)
         yield from _version_problems(definition, kind)
+        yield from _repository_problems(_get(definition, kind, "repository"), kind + ".repository")
     yield from _needed_problems(definition, given)
     yield from _path_problems(definition)
     yield from _command_problems(definition)
@@ -110,6 +113,18 @@ def _source_problems(definition: Definition, kind: str) -> t.Iterator[Problem]:
     name = source.get("package")
     if isinstance(name, str) and not _PACKAGE.match(name):
         yield kind + ".package", "must be the name of a package"
+
+
+def _repository_problems(repository: t.Any, where: str) -> t.Iterator[Problem]:
+    """Judge a repository; its parts become lines of a package manager's own files."""
+    url, key = _get(repository, "url"), _get(repository, "key")
+    if isinstance(url, str) and not re.match(r"(https?|file)://[^\s\[\]]+\Z", url):
+        yield where + ".url", "must begin with https://, http:// or file:// and hold no space or bracket"
+    if isinstance(key, str) and "-----BEGIN PGP PUBLIC KEY BLOCK-----" not in key:
+        yield where + ".key", "must be a public key in ASCII, as gpg --armor --export prints it"
+    words = [_get(repository, "suite"), *_list(repository or {}, "components")]
+    if any(isinstance(word, str) and not re.match(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z", word) for word in words):
+        yield where, "suite and components must be words of letters, digits and ._/-"
 
 
 def _url_problems(source: t.Mapping[str, t.Any], where: str, s3: bool) -> t.Iterator[Problem]:

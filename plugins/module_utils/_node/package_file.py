@@ -14,7 +14,7 @@ from . import fetch
 from .disk import Disk
 from .errors import PatchError
 from .package_tools import PackageTool
-from .platforms import Platform
+from .platforms import this_node
 from .transaction import SWITCH, Kind, Undo
 
 Step = t.Tuple[str, t.Callable[[], None]]
@@ -30,7 +30,6 @@ class PackageFile(Kind):
         name: the program.
         definition: the module's options.
         disk: how to write.
-        node: what this node is.
         tool: the package database.
         compare: how its versions compare.
     """
@@ -42,14 +41,12 @@ class PackageFile(Kind):
         name: str,
         definition: t.Mapping[str, t.Any],
         disk: Disk,
-        node: Platform,
         tool: PackageTool,
         compare: t.Callable[[str, str], int],
     ) -> None:
-        self._options = definition["package_file"] or {}
+        self._options = definition[self.kind] or {}
         self._package = self._options.get("package") or name
         self._disk = disk
-        self._node = node
         self._tool = tool
         self.family = tool.family
         self._compare = compare
@@ -71,12 +68,20 @@ class PackageFile(Kind):
 
     def check(self) -> None:
         """See Kind."""
-        fetch.source_of(self._options, self._node)
+        self.check_source()
         if os.geteuid() != 0:
             raise PatchError("not_writable", "packages need root; use become")
         if self._tool.version(self._package) is not None and self._way_back(None) is None:
             message = "the package of the installed version of {0} is not in {1}, and {2} cannot make it again"
             raise PatchError("no_way_back", message.format(self._package, self._folder, self._tool.family))
+
+    def check_source(self) -> None:
+        """Raise PatchError when the package cannot be had here; change nothing."""
+        fetch.source_of(self._options, this_node())
+
+    def fetch_to(self, path: str) -> None:
+        """Put the package file of the new version, checked, at C(path)."""
+        fetch.fetch(fetch.source_of(self._options, this_node()), path, self._disk)
 
     def plan(self) -> Undo:
         """See Kind."""
@@ -105,7 +110,7 @@ class PackageFile(Kind):
         def download() -> None:
             self._sweep(undo)
             os.makedirs(undo["folder"], 0o700, exist_ok=True)
-            fetch.fetch(fetch.source_of(self._options, self._node), undo["new"], self._disk)
+            self.fetch_to(undo["new"])
 
         def stage() -> None:
             about = self._tool.about(undo["new"])
@@ -165,6 +170,7 @@ class PackageFile(Kind):
     def _sweep(self, undo: Undo) -> None:
         for name in ("new", "old"):
             self._disk.remove(undo[name])
-        self._disk.remove_tree(os.path.join(undo["folder"], "kept"))
+        for name in ("kept", "download"):
+            self._disk.remove_tree(os.path.join(undo["folder"], name))
         self._disk.remove(os.path.join(undo["folder"], "kept" + self._tool.suffix))
         self._disk.remove_empty(undo["folder"])

@@ -21,8 +21,9 @@ from .disk import Disk
 from .errors import PatchError
 from .journal import Journal
 from .log import Log
+from .package import Package
 from .package_file import PackageFile
-from .package_tools import tool_for
+from .package_tools import PackageTool, tool_for
 from .platforms import this_node
 from .preconditions import Preconditions
 from .proof import Proof
@@ -75,12 +76,23 @@ def _kinds(
     """Return what makes each kind. One that a definition does not ask for can only recover."""
     name, node = params["name"], this_node()
 
-    def package_file() -> Kind:
-        options = params["package_file"] or {}
-        tool = tool_for(options.get("format", "auto"), commands, options.get("timeout", 900))
-        return PackageFile(name, params, disk, node, tool, SCHEMES[tool.family].compare)
+    def tool(kind: str) -> PackageTool:
+        options = params[kind] or {}
+        return tool_for(options.get("format", "auto"), commands, options.get("timeout", 900))
 
-    return {"archive": lambda: Release(name, params, disk, node, limits), "package_file": package_file}
+    def package_file() -> Kind:
+        database = tool("package_file")
+        return PackageFile(name, params, disk, database, SCHEMES[database.family].compare)
+
+    def package() -> Kind:
+        database = tool("package")
+        return Package(name, params, disk, database, SCHEMES[database.family].compare, commands)
+
+    return {
+        "archive": lambda: Release(name, params, disk, node, limits),
+        "package_file": package_file,
+        "package": package,
+    }
 
 
 def _scheme(params: t.Mapping[str, t.Any], kind: Kind) -> Scheme:

@@ -127,6 +127,26 @@ def test_versions_of_packages_compare_by_their_own_rules(changes: dict[str, t.An
     assert found == ([key] if key else [])
 
 
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({}, None),
+        ({"url": "ftp://example.com"}, "package.repository.url"),
+        ({"url": "https://example.com/ [trusted=yes]"}, "package.repository.url"),
+        ({"key": "none"}, "package.repository.key"),
+        ({"suite": "a b"}, "package.repository"),
+        ({"components": ["main", "[x]"]}, "package.repository"),
+    ],
+)
+def test_a_repository_cannot_say_more_than_where_it_is(changes: dict[str, t.Any], key: str | None) -> None:
+    repository = {"url": "https://example.com/debian", "suite": "stable", "key": KEY, **changes}
+    package = {"fixed_in": "1:2-3", "package": {"version": "1:2-3", "repository": repository}}
+    assert [path for path, dummy in check_definition("tool", package)] == ([key] if key else [])
+
+
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "../a", "a b", "x" * 65, "a\n", None])
 def test_a_name_that_is_no_safe_file_name_is_refused(name: object) -> None:
     assert [key for key, dummy in check_definition(name, definition())] == ["name"]

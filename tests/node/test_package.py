@@ -1,0 +1,158 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The package kind against apt and dnf, with signed repositories that nginx serves on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from .conftest import Node, to_rpm
+from .test_package_file import deb, rpm, state
+
+NGINX = """
+daemon off; error_log stderr; pid {folder}/nginx.pid; user root;
+events {{}}
+http {{ access_log off; server {{ listen 127.0.0.1:{port}; root {folder}/www; }} }}
+"""
+NEEDED = ("nginx", "gpg", "apt-ftparchive", "createrepo_c", "rpmsign", "dnf")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    missing = [program for program in NEEDED if not shutil.which(program)]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"needs root and {', '.join(missing) or 'no more'} (make system)")
+    return tmp_path_factory.mktemp("repository")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> t.Iterator[str]:
+    (folder / "www").mkdir()
+    folder.chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port))
+    with subprocess.Popen(["nginx", "-c", folder / "nginx.conf"], stderr=subprocess.DEVNULL) as nginx:
+        for dummy in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+        nginx.terminate()
+
+
+class Keys:
+    """A key ring with one key to sign with."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir(mode=0o700)
+        self.home = home
+        self.gpg("--quick-gen-key", "Vendor <vendor@example.com>", "rsa2048", "sign", "never")
+        self.public = self.gpg("--armor", "--export")
+
+    def gpg(self, *options: object) -> str:
+        command = ["gpg", "--homedir", self.home, "--batch", "--passphrase", "", *options]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True)
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def keys(folder: Path) -> t.Iterator[tuple[Keys, Keys]]:
+    made = Keys(folder / "keys"), Keys(folder / "other")
+    yield made
+    for ring in made:
+        subprocess.run(["gpgconf", "--homedir", ring.home, "--kill", "all"], check=False)
+
+
+@pytest.fixture(scope="module")
+def apt(folder: Path, server: str, keys: tuple[Keys, Keys]) -> str:
+    """Serve versions 1.9-1 to 1.11-1 for apt; return the URL."""
+    root = folder / "www" / "deb"
+    binary = root / "dists/stable/main/binary-amd64"
+    binary.mkdir(parents=True)
+    for version, script in (("1.9-1", ""), ("1.10-1", ""), ("1.11-1", "exit 1")):
+        shutil.copy(deb(folder, version, script or "exit 0"), root)
+    packages = subprocess.run(["apt-ftparchive", "packages", "."], cwd=root, capture_output=True, check=True).stdout
+    (binary / "Packages").write_bytes(packages)
+    command = ["apt-ftparchive", "-o", "APT::FTPArchive::Release::Suite=stable"]
+    command += [
+        "-o",
+        "APT::FTPArchive::Release::Components=main",
+        "-o",
+        "APT::FTPArchive::Release::Architectures=amd64",
+    ]
+    dists = root / "dists/stable"
+    release = subprocess.run([*command, "release", "."], cwd=dists, capture_output=True, check=True).stdout
+    (dists / "Release").write_bytes(release)
+    keys[0].gpg("--clearsign", "--output", dists / "InRelease", dists / "Release")
+    return f"{server}/deb"
+
+
+@pytest.fixture(scope="module")
+def dnf(folder: Path, server: str, keys: tuple[Keys, Keys]) -> str:
+    """Serve versions 1.9 and 1.10 for dnf; return the URL."""
+    root = folder / "www" / "rpm"
+    root.mkdir()
+    for version in ("1.9", "1.10"):
+        made = shutil.copy(rpm(folder, version), root)
+        macros = ("_gpg_name Vendor", f"_gpg_path {keys[0].home}", f"__gpg {shutil.which('gpg')}")
+        sign = ["rpmsign", *(f"--define={macro}" for macro in macros), "--addsign", made]
+        subprocess.run(sign, check=True, capture_output=True)
+    subprocess.run(["createrepo_c", "-q", root], check=True)
+    return f"{server}/rpm"
+
+
+def definition(url: str, version: str, keys: Keys, **changes: t.Any) -> dict[str, t.Any]:
+    package = {"version": version, "repository": {"url": url, "key": keys.public}}
+    return {"name": "pw-tool", "fixed_in": version, "package": package, **changes}
+
+
+def test_apt_installs_the_pinned_version_of_a_signed_repository(
+    node: Node, folder: Path, apt: str, keys: tuple[Keys, Keys]
+) -> None:
+    node.run("dpkg", "--install", folder / "pw-tool_1.9-1.deb")
+    node.sh("rm /opt/pw-tool/log")
+    before, sources = state(node), node.tree("/etc/apt", "/var/lib/apt")
+    refused = node.patch(definition(apt, "1.10-1", keys[1]))
+    assert (refused["outcome"], refused["reason"]) == ("failed", "bad_signature"), refused
+    missing = node.patch(definition(apt, "1.12-1", keys[0]))
+    assert (missing["outcome"], missing["reason"]) == ("failed", "download_failed"), missing
+    assert state(node) == before
+    failed = node.patch(definition(apt, "1.11-1", keys[0]))
+    assert (failed["outcome"], failed["reason"]) == ("rolled_back", "install_failed"), failed
+    node.sh("rm -f /opt/pw-tool/log")
+    assert state(node) == before
+    args = definition(apt, "1.10-1", keys[0])
+    promised = node.patch(args, check_mode=True)
+    done = node.patch(args)
+    assert (done["outcome"], done["version_after"]) == ("patched", "1.10-1"), done
+    assert promised["outcome"] == done["outcome"]
+    assert node.patch(args)["outcome"] == "current"
+    assert node.tree("/etc/apt", "/var/lib/apt") == sources
+
+
+def test_dnf_installs_the_pinned_version_of_a_signed_repository(
+    node: Node, folder: Path, dnf: str, keys: tuple[Keys, Keys]
+) -> None:
+    to_rpm(node)
+    assert node.patch(definition(dnf, "1.9-1", keys[0]))["reason"] == "not_installed"
+    first = node.patch(definition(dnf, "1.9-1", keys[0], install_missing=True))
+    assert (first["outcome"], first["version_after"]) == ("patched", "1.9-1"), first
+    before = node.tree("/opt/pw-tool")
+    refused = node.patch(definition(dnf, "1.10-1", keys[1]))
+    assert (refused["outcome"], refused["reason"]) == ("failed", "bad_signature"), refused
+    assert node.tree("/opt/pw-tool") == before
+    done = node.patch(definition(dnf, "1.10-1", keys[0]))
+    assert (done["outcome"], done["version_before"], done["version_after"]) == ("patched", "1.9-1", "1.10-1"), done
+    assert node.run("cat", "/opt/pw-tool/version") == "1.10\n"
