@@ -94,11 +94,11 @@ def _family(definition: Definition) -> str:
 
 
 def _source_problems(definition: Definition, kind: str) -> t.Iterator[Problem]:
-    """Judge URLs and checksums; only the first URL may be s3, for that is the one the controller presigns."""
+    """Judge URLs and checksums; only that of an archive may be s3, for that is the one the controller presigns."""
     source = definition[kind]
     if not isinstance(source, dict):
         return
-    yield from _url_problems(source, kind, True)
+    yield from _url_problems(source, kind, kind == "archive")
     for index, mirror in enumerate(_list(source, "mirrors")):
         yield from _url_problems({"url": mirror}, "{0}.mirrors[{1}]".format(kind, index), False)
     for index, variant in enumerate(_list(source, "variants")):
@@ -133,7 +133,7 @@ def _url_problems(source: t.Mapping[str, t.Any], where: str, s3: bool) -> t.Iter
     if isinstance(url, str) and not _is_url(url):
         yield key, "must be s3://BUCKET/KEY, https://, http:// or file:/// or an absolute path"
     elif isinstance(url, str) and url.startswith("s3://") and not s3:
-        yield key, "must not be s3://, which only the first URL of a source may be"
+        yield key, "must not be s3://, which only archive.url may be"
     if isinstance(sha256, str) and not _SHA256.match(sha256):
         yield where + ".sha256", "must be 64 hexadecimal digits"
 

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
+from pathlib import Path
 
 import pytest
-from ansible_collections.patchwave.aws.plugins.module_utils._core import software
+import yaml
+from ansible_collections.patchwave.aws.plugins.module_utils._core import software, spec
 from ansible_collections.patchwave.aws.plugins.module_utils._core.software import check_definition
 
 Change = tuple[tuple[str, ...], t.Any]
@@ -117,6 +120,7 @@ def packaged(**changes: t.Any) -> dict[str, t.Any]:
         ({"url": "/a.rpm", "version": "2:1.2-3~deb12u1"}, None),
         ({"url": "/a", "version": "not a version"}, "package_file.version"),
         ({"package": "a b"}, "package_file.package"),
+        ({"url": "s3://bucket/a.deb"}, "package_file.url"),
         ({"timeout": 0}, "package_file.timeout"),
     ],
 )
@@ -155,3 +159,15 @@ def test_a_name_that_is_no_safe_file_name_is_refused(name: object) -> None:
 @pytest.mark.parametrize("empty", [{"archive": {}}, {"archive": 7, "fixed_in": 1.1, "keep": "one"}])
 def test_what_the_argument_spec_says_is_left_to_it(empty: dict[str, t.Any]) -> None:
     assert check_definition("tool", dict(empty, dest=3, probe=3)) == []
+
+
+def test_every_example_of_the_page_is_a_good_definition() -> None:
+    page = (Path(__file__).resolve().parents[4] / "docs" / "software.md").read_text()
+    kinds = []
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        for name, example in yaml.safe_load(block).items():
+            if name != "services":
+                assert spec.problems(software.DEFINITION, example, name) == []
+                assert check_definition(name, example) == []
+                kinds.append(software.kind_of(example))
+    assert kinds == list(software.KINDS)
