@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _run_module
+from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalError
 
 ARGUMENT_SPEC = {
     "module": {"type": "str", "required": True},
@@ -19,9 +20,12 @@ ARGUMENT_SPEC = {
     "prefix": {"type": "str", "default": "patchwave/"},
     "delivery_timeout": {"type": "int", "default": 600},
     "execution_timeout": {"type": "int", "default": 3600},
-    "max_concurrency": {"type": "str", "default": "50"},
+    "max_in_flight": {"type": "int", "default": 0},
     "max_errors": {"type": "str", "default": "0"},
+    "idempotent": {"type": "bool", "default": False},
+    "token": {"type": "str"},
     "journal": {"type": "path"},
+    "stop_file": {"type": "path"},
 }
 
 
@@ -45,7 +49,7 @@ class ActionModule(ActionBase):
             try:
                 sessions = Sessions({name: options.get(name) for name in auth})
                 results.update(_run_module.ship(sessions, payload, nodes, settings))
-            except AwsError as error:
+            except (AwsError, JournalError, ValueError) as error:
                 raise AnsibleActionFail(f"{error}; nothing was sent to any node") from error
         return {"changed": any(result.get("changed") for result in results.values()), "results": results}
 

@@ -61,16 +61,38 @@ options:
     description: Seconds in which the module must end on the node.
     type: int
     default: 3600
-  max_concurrency:
-    description: C(MaxConcurrency) of each command, a number or a percentage of its at most 50 nodes.
-    type: str
-    default: "50"
+  max_in_flight:
+    description:
+      - At most so many nodes at once over all accounts and regions, refilled as each ends. V(0) sends to all at once.
+    type: int
+    default: 0
   max_errors:
-    description: C(MaxErrors) of each command. So many failures are allowed before the rest of its nodes is not started.
+    description:
+      - So many nodes of the batch may fail, a number or a percentage that is rounded down, over all accounts and
+        regions. When more have failed, nothing more is sent, what no agent has begun is cancelled, and the rest is
+        waited for.
     type: str
     default: "0"
+  idempotent:
+    description:
+      - Whether the module may run twice. Then a node whose command ended C(Undeliverable) or C(DeliveryTimedOut), which
+        proves nothing, is asked once more, and ends as that second run says.
+    type: bool
+    default: false
+  token:
+    description:
+      - Names the work, at most 70 characters. While O(journal) holds sendings of this very work, the next run takes
+        them up. It finds their commands again, reads their results, and sends the work to no node twice.
+    type: str
   journal:
-    description: A file on the controller to which each sending and each node's end are appended as JSON lines.
+    description:
+      - A file on the controller to which each intent, each sending and each node's end are appended as JSON lines,
+        before anything is sent. Remove it once the results have been taken, and keep it after a crash.
+    type: path
+  stop_file:
+    description:
+      - While this file is there on the controller, nothing more is sent, what no agent has begun is cancelled, and what
+        runs is waited for.
     type: path
 seealso:
   - module: patchwave.aws.node_result

@@ -9,24 +9,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import pathlib
+import os
 import re
-import time
 import typing as t
+import uuid
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core.budget import allowed
 from ansible_collections.patchwave.aws.plugins.module_utils._service import payload as payload_service
 from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
 
 from . import _wire
+from ._journal import Journal
 
 #: Ids of managed nodes, EC2 and hybrid (botocore's model, ssm 2014-11-06).
 NODE_ID = re.compile(r"(i-(\w{8}|\w{17})|mi-\w{17})")
 
 #: Room between the end of the delivery time and the end of the payload's URL, in seconds.
 _URL_MARGIN = 300
+#: Seconds that the launcher has beyond the module's own time.
+_NODE_MARGIN = 60
+#: SendCommand's comment takes 100 characters (botocore's model, ssm 2014-11-06); the rest tells sendings apart.
+_TOKEN_LENGTH = 80
 
 #: How Ansible is told of an outcome that is not success.
 _FLAGS = {outcomes.UNREACHABLE: "unreachable"}
@@ -39,9 +45,12 @@ class Settings(t.NamedTuple):
     prefix: str
     delivery_timeout: int
     execution_timeout: int
-    max_concurrency: str
+    max_in_flight: int
     max_errors: str
+    idempotent: bool
+    token: str | None
     journal: str | None
+    stop_file: str | None
 
 
 def targets(
@@ -80,24 +89,45 @@ def ship(
 
     Raises:
         AwsError: the payload could not be stored; nothing was sent.
+        JournalError: the journal cannot be had; nothing was sent.
+        ValueError: max_errors is no budget.
     """
+    token = f"patchwave {settings.token or uuid.uuid4().hex}"[:_TOKEN_LENGTH]
     digest = hashlib.sha256(payload).hexdigest()
     key, seconds = f"{settings.prefix}{digest}", settings.delivery_timeout + _URL_MARGIN
-    with payload_service.stored(sessions, settings.bucket, key, payload, seconds) as url:
-        command = run_command.Command(
-            document="AWS-RunShellScript",
-            parameters={
-                "commands": _wire.script(url, digest, settings.execution_timeout).splitlines(),
-                "executionTimeout": [str(settings.execution_timeout + 60)],
-            },
-            comment=f"patchwave {digest[:16]}",
-            delivery_timeout=settings.delivery_timeout,
-            execution_timeout=settings.execution_timeout + 60,
-            max_concurrency=settings.max_concurrency,
-            max_errors=settings.max_errors,
-        )
-        replies = run_command.fan_out(sessions, nodes, command, _journal(settings.journal))
+    control = Control(settings.max_in_flight, allowed(settings.max_errors, len(nodes)), _asked(settings.stop_file))
+    journal = Journal(settings.journal, token)
+    try:
+        journal.write("started", {"token": token, "bucket": settings.bucket, "key": key})
+        with payload_service.stored(sessions, settings.bucket, key, payload, seconds) as url:
+            command = run_command.Command(
+                document="AWS-RunShellScript",
+                parameters={
+                    "commands": _wire.script(url, digest, settings.execution_timeout).splitlines(),
+                    "executionTimeout": [str(settings.execution_timeout + _NODE_MARGIN)],
+                },
+                token=token,
+                delivery_timeout=settings.delivery_timeout,
+                execution_timeout=settings.execution_timeout + _NODE_MARGIN,
+                charged=_charged,
+                idempotent=settings.idempotent,
+            )
+            replies = run_command.fan_out(sessions, nodes, command, control, journal.write, journal.earlier)
+        payload_service.delete(sessions, journal.leftovers)
+        journal.write("finished", {})
+    finally:
+        journal.close()
     return {host: result(reply) for host, reply in replies.items()}
+
+
+def _asked(stop_file: str | None) -> t.Callable[[], bool]:
+    return lambda: bool(stop_file) and os.path.exists(str(stop_file))
+
+
+def _charged(reply: run_command.Reply) -> bool:
+    """Say whether a node's end uses up the error budget; any module that fails does."""
+    found = result(reply)
+    return found["outcome"] in outcomes.CHARGED if "outcome" in found else bool(found.get("failed"))
 
 
 def result(reply: run_command.Reply) -> dict[str, t.Any]:
@@ -110,14 +140,3 @@ def result(reply: run_command.Reply) -> dict[str, t.Any]:
 
 def _ended(outcome: str, reason: str, msg: str) -> dict[str, t.Any]:
     return {_FLAGS.get(outcome, "failed"): True, "outcome": outcome, "reason": reason, "msg": msg}
-
-
-def _journal(path: str | None) -> run_command.Listener:
-    """Return a listener that appends each event to a file, a JSON object a line, whole lines at a time."""
-
-    def write(kind: str, event: dict[str, t.Any]) -> None:
-        if path:
-            with pathlib.Path(path).open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps({"event": kind, "time": time.time(), **event}) + "\n")
-
-    return write

@@ -44,16 +44,18 @@ class Journal:
 
 
 def read_journal(path: Path) -> Journal:
-    """Read a journal of `patchwave.aws.run_module`; a file that is not there says nothing."""
+    """Read the last run in a journal of `patchwave.aws.run_module`; a file that is not there says nothing."""
     journal = Journal()
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             event = json.loads(line)
         except ValueError:
             continue  # half a line, whole at the next look
-        if event["event"] == "sent":
+        if event["event"] == "started":
+            journal = Journal()
+        elif event["event"] == "sent":
             journal.sent.update(event["nodes"])
-        else:
+        elif event["event"] == "ended":
             journal.ended.add(event["node"])
     return journal
 
@@ -67,6 +69,8 @@ class Screen:
             self._console.width = 120
         self._outcomes: Counter[str] = Counter()
         self._ended: set[str] = set()
+        self.stopping = False
+        self._said_stopping = False
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -124,6 +128,11 @@ class Screen:
                 self._refresh(progress, task, journal)
 
     def _refresh(self, progress: Progress, task: TaskID, journal: Path) -> None:
+        if self.stopping and not self._said_stopping:
+            self._said_stopping = True
+            progress.console.print(
+                "Stopping: nothing more is sent, what runs is waited for. Once more to leave it alone."
+            )
         counts = "  ".join(f"[{STYLES[name]}]{name} {count}[/]" for name, count in sorted(self._outcomes.items()))
         progress.update(task, completed=len(self._ended | read_journal(journal).ended), counts=counts)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,8 +61,8 @@ def _run(wanted: RolloutFile, plan: Plan, folder: Path, cache: Path, screen: Scr
     """Run a plan, write its report, and return the exit code."""
     ledger = Ledger(folder / f"ledger-{plan_hash(plan)[:12]}.jsonl")
     try:
-        with _interruptible() as interrupted:
-            stopped = _Rollout(wanted, plan, ledger, folder, cache, screen, interrupted).run()
+        with _interruptible(folder / "stop", screen) as interrupts:
+            stopped = _Rollout(wanted, plan, ledger, folder, cache, screen, interrupts).run()
         content = report.content(plan, plan_hash(plan), ledger, stopped)
         report.write(content, folder)
         screen.table(content, folder)
@@ -91,17 +90,32 @@ def _plan(wanted: RolloutFile, inventory: runner.Inventory) -> Plan:
     return Plan(wanted.name, wanted.software, wanted.definition, wanted.transport, budgets[0], budgets[1], waves)
 
 
+class _Interrupts:
+    """Counts SIGINT and SIGTERM: the first asks the running wave to stop, the second leaves it."""
+
+    def __init__(self, stop_file: Path, screen: Screen) -> None:
+        self.count = 0
+        self._stop_file, self._screen = stop_file, screen
+
+    def handle(self, *dummy: object) -> None:
+        """Be a signal handler."""
+        self.count += 1
+        self._screen.stopping = True
+        self._stop_file.touch()
+
+
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set, so that what was done until then is still written down."""
-    event = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *dummy: event.set()) for number in numbers}
+def _interruptible(stop_file: Path, screen: Screen) -> Iterator[_Interrupts]:
+    """Handle signals so that what was done until then is still written down."""
+    interrupts = _Interrupts(stop_file, screen)
+    stop_file.unlink(missing_ok=True)
+    before = {number: signal.signal(number, interrupts.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield event
+        yield interrupts
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        stop_file.unlink(missing_ok=True)
 
 
 class _Rollout:
@@ -115,10 +129,10 @@ class _Rollout:
         folder: Path,
         cache: Path,
         screen: Screen,
-        interrupted: threading.Event,
+        interrupts: _Interrupts,
     ) -> None:
         self._wanted, self._plan, self._ledger, self._folder, self._screen = wanted, plan, ledger, folder, screen
-        self._cache, self._interrupted = cache, interrupted
+        self._cache, self._interrupts = cache, interrupts
         self._budget = budget.Budget(plan.error_budget, plan.unreachable_budget)
 
     def run(self) -> str | None:
@@ -144,7 +158,7 @@ class _Rollout:
         return stopped
 
     def _must_stop(self) -> str | None:
-        return INTERRUPTED if self._interrupted.is_set() else self._budget.exceeded()
+        return INTERRUPTED if self._interrupts.count else self._budget.exceeded()
 
     def _nodes(self) -> int:
         return sum(len(wave.nodes) for wave in self._plan.waves)
@@ -168,27 +182,37 @@ class _Rollout:
                 failures.append(str(result.get("msg", "")))
 
         journal = self._folder / f"{wave.name}.journal"
-        journal.unlink(missing_ok=True)
         with self._screen.wave(wave.name, len(nodes), journal):
-            variables = self._variables(journal)
+            variables = self._variables(wave, journal)
             log = self._folder / f"{wave.name}.log"
-            cancelled = self._interrupted.is_set
             source = self._wanted.inventory
-            runner.play(PLAYBOOK, source, self._cache, sorted(waiting), variables, log, on_result, cancelled)
+            runner.play(PLAYBOOK, source, self._cache, sorted(waiting), variables, log, on_result, self._left_alone)
             sent = progress.read_journal(journal).sent
-            why = INTERRUPTED if cancelled() else next(iter(failures), f"Ansible gave no result; see {log.name}")
+            why = (
+                INTERRUPTED
+                if self._interrupts.count
+                else next(iter(failures), f"Ansible gave no result; see {log.name}")
+            )
             for host in sorted(waiting):
                 self._record(host, _missing(host in sent, why))
         self._ledger.write("wave_ended", wave=wave.name)
+        if not waiting:
+            journal.unlink(missing_ok=True)  # every result is in the ledger; without them the next run takes it up
 
-    def _variables(self, journal: Path) -> dict[str, Any]:
+    def _left_alone(self) -> bool:
+        return self._interrupts.count > 1
+
+    def _variables(self, wave: Wave, journal: Path) -> dict[str, Any]:
         own = {
             "patchwave_hosts": "all",
             "patchwave_transport": self._plan.transport,
             "patch_software_name": self._plan.software,
             "patch_software_catalog": {self._plan.software: self._plan.definition},
             "patch_software_max_errors": str(self._budget.errors_left()),
+            "patch_software_max_in_flight": self._wanted.max_in_flight,
             "patch_software_journal": str(journal.resolve()),
+            "patch_software_stop_file": str((self._folder / "stop").resolve()),
+            "patch_software_token": f"{plan_hash(self._plan)[:16]} {wave.name}",
         }
         if self._wanted.bucket:
             own["patch_software_bucket"] = self._wanted.bucket

@@ -21,6 +21,7 @@ ROLLOUT: dict[str, dict[str, Any]] = {
     "waves": {"type": "list", "elements": "str", "required": True},
     "transport": {"type": "str", "choices": ["run_command", "connection"]},
     "bucket": {"type": "str"},
+    "max_in_flight": {"type": "int"},
     "error_budget": {"type": "raw"},
     "unreachable_budget": {"type": "raw"},
     "vars": {"type": "dict"},
@@ -39,6 +40,7 @@ class RolloutFile:
     waves: list[str]
     transport: str
     bucket: str | None
+    max_in_flight: int
     error_budget: int | str
     unreachable_budget: int | str
     vars: dict[str, Any]
@@ -69,6 +71,7 @@ def read_rollout(path: Path) -> RolloutFile:
         waves=data["waves"],
         transport=data.get("transport", "run_command"),
         bucket=data.get("bucket"),
+        max_in_flight=data.get("max_in_flight", 0),
         error_budget=data.get("error_budget", 0),
         unreachable_budget=data.get("unreachable_budget", "100%"),
         vars=data.get("vars", {}),

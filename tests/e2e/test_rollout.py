@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import BIN
 
 FIRST_WAVE = ("web-01", "app-01", "db-01", "batch-01")
@@ -82,15 +84,16 @@ def test_another_plan_begins_another_ledger(
     assert len(list((rollout().parent / "out").glob("ledger-*.jsonl"))) == 2
 
 
-def test_an_interrupted_rollout_says_what_is_not_known_and_the_next_run_finds_out(
-    lab: Any, install: Callable[..., None], rollout: Callable[..., Path], software: dict[str, Any]
-) -> None:
-    install(*FIRST_WAVE)
-    slow = {**software, "health": {"command": ["sleep", "8"], "timeout": 20}}
-    path = rollout(catalog={"tool": slow}, waves=["wave_1", "wave_2"])
+def begin(lab: Any, path: Path) -> subprocess.Popen[str]:
+    """Start a rollout of something slow in a session of its own; return when every node of the first wave has it."""
     command = [BIN / "patchwave", "apply", path, "--output", path.parent / "out"]
     process = subprocess.Popen(
-        command, env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=lab.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     journal = path.parent / "out" / "wave_1.journal"
     deadline = time.monotonic() + 60
@@ -98,15 +101,60 @@ def test_an_interrupted_rollout_says_what_is_not_known_and_the_next_run_finds_ou
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    return process
+
+
+@pytest.fixture
+def slow(install: Callable[..., None], rollout: Callable[..., Path], software: dict[str, Any]) -> Path:
+    install(*FIRST_WAVE)
+    definition = {**software, "health": {"command": ["sleep", "8"], "timeout": 20}}
+    return rollout(catalog={"tool": definition}, waves=["wave_1", "wave_2"])
+
+
+def sends(lab: Any) -> int:
+    return sum(count for (_, _, operation), count in lab.calls().items() if operation == "SendCommand")
+
+
+def test_an_interrupted_rollout_waits_for_what_runs_and_begins_nothing_more(lab: Any, slow: Path) -> None:
+    process = begin(lab, slow)
+    before = sends(lab)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in output
-    report = json.loads((path.parent / "out" / "report.json").read_text())
+    assert "Stopping: nothing more is sent" in output
+    report = json.loads((slow.parent / "out" / "report.json").read_text())
     words = outcomes(report)
-    assert [words[name] for name in FIRST_WAVE] == ["unknown"] * 4
+    assert [words[name] for name in FIRST_WAVE] == ["patched"] * 4
     assert report["totals"]["skipped"] == 8
+    assert sends(lab) == before
 
-    code, report, output = apply(lab, rollout(catalog={"tool": slow}, waves=["wave_1", "wave_2"]))
+
+def test_a_second_interrupt_leaves_the_nodes_alone_and_the_next_run_finds_out(lab: Any, slow: Path) -> None:
+    process = begin(lab, slow)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    words = outcomes(json.loads((slow.parent / "out" / "report.json").read_text()))
+    assert [words[name] for name in FIRST_WAVE] == ["unknown"] * 4
+
+    before = sends(lab)
+    code, report, output = apply(lab, slow)
     assert code == 0, output
-    assert [outcomes(report)[name] for name in FIRST_WAVE] == ["current"] * 4
+    assert [outcomes(report)[name] for name in FIRST_WAVE] == ["patched"] * 4
+    assert sends(lab) == before + 4  # of the second wave
+
+
+def test_a_killed_controller_is_taken_up_and_no_node_is_sent_the_work_twice(lab: Any, slow: Path) -> None:
+    process = begin(lab, slow)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = sends(lab)
+    code, report, output = apply(lab, slow)
+    assert code == 0, output
+    assert [outcomes(report)[name] for name in FIRST_WAVE] == ["patched"] * 4
+    assert sends(lab) == before + 4  # of the second wave
+    script = "import boto3; print(boto3.client('s3').list_objects_v2(Bucket='patchwave-lab')['Contents'])"
+    assert "patchwave/" not in lab.run("python", "-c", script).stdout

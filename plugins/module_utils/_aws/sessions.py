@@ -76,14 +76,16 @@ class Sessions:
         self._sessions: dict[Account, t.Any] = {}
         self._lock = threading.Lock()
 
-    def client(self, service: str, account: Account = OWN_ACCOUNT, region: str | None = None) -> t.Any:
+    def client(
+        self, service: str, account: Account = OWN_ACCOUNT, region: str | None = None, retries: bool = True
+    ) -> t.Any:
         """Return a boto3 client; without a region, of the region that the options or the environment name.
 
         Raises:
             AwsError: no region, or no such profile. Bad credentials show at the first call.
         """
         with self._lock:
-            return self._client(service, account, region or self.region)
+            return self._client(service, account, region or self.region, _MAX_ATTEMPTS if retries else 1)
 
     @handled("connect to AWS")
     def known_regions(self) -> set[str]:
@@ -94,9 +96,9 @@ class Sessions:
             return {name for one in partitions for name in session.get_available_regions("ec2", partition_name=one)}
 
     @handled("connect to AWS")
-    def _client(self, service: str, account: Account, region: str | None) -> t.Any:
+    def _client(self, service: str, account: Account, region: str | None, attempts: int) -> t.Any:
         config = Config(
-            retries={"mode": "standard", "max_attempts": _MAX_ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=5,
             read_timeout=60,
             user_agent_extra="patchwave",

@@ -44,6 +44,12 @@ def send_command(ssm: t.Any, **request: t.Any) -> str:
     return str(ssm.send_command(**request)["Command"]["CommandId"])
 
 
+@handled("cancel a command")
+def cancel_command(ssm: t.Any, command_id: str, nodes: list[str]) -> None:
+    """Ask that the command not begin on these at most 50 nodes; AWS promises nothing."""
+    ssm.cancel_command(CommandId=command_id, InstanceIds=nodes)
+
+
 @handled("list commands")
 def list_commands(ssm: t.Any, invoked_after: str) -> list[dict[str, t.Any]]:
     """Return the commands sent after an ISO 8601 time, with their live counts (50 a page)."""

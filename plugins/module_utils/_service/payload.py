@@ -12,6 +12,7 @@ import contextlib
 import typing as t
 
 from .._aws import s3 as s3_api
+from .._aws.errors import AwsError
 from .._aws.sessions import Sessions
 
 
@@ -20,16 +21,23 @@ def presigned_url(sessions: Sessions, bucket: str, key: str, seconds: int) -> st
     return str(s3_api.presigned_get(sessions.client("s3"), bucket, key, seconds))
 
 
+def delete(sessions: Sessions, objects: list[tuple[str, str]]) -> None:
+    """Delete objects, each a bucket and a key. One that stays is not worth the results of a whole batch."""
+    for bucket, key in objects:
+        with contextlib.suppress(AwsError):
+            s3_api.delete_object(sessions.client("s3"), bucket, key)
+
+
 @contextlib.contextmanager
 def stored(sessions: Sessions, bucket: str, key: str, payload: bytes, seconds: int) -> t.Iterator[str]:
     """Store a payload, yield a URL that anybody can read it by for so many seconds (a secret), and delete it.
 
     Raises:
-        AwsError: it could not be stored or deleted.
+        AwsError: it could not be stored.
     """
     s3 = sessions.client("s3")
     s3_api.put_object(s3, bucket, key, payload)
     try:
         yield s3_api.presigned_get(s3, bucket, key, seconds)
     finally:
-        s3_api.delete_object(s3, bucket, key)
+        delete(sessions, [(bucket, key)])

@@ -1,0 +1,55 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+
+"""What all accounts and regions of one fan-out share: places in flight, the error budget, and the word to stop."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+
+class Control:
+    """Hands out places in flight and says when to stop. Safe to share between threads."""
+
+    def __init__(self, max_in_flight: int, max_errors: int, asked_to_stop: t.Callable[[], bool]) -> None:
+        """Take the places over all accounts and regions (0: no limit), the failures allowed, and who may say stop."""
+        self._free = max_in_flight if max_in_flight > 0 else None
+        self._max_errors = max_errors
+        self._errors = 0
+        self._asked_to_stop = asked_to_stop
+        self._lock = threading.Lock()
+
+    def take(self, wanted: int) -> int:
+        """Take up to so many places; return how many there were."""
+        with self._lock:
+            if self._free is None:
+                return wanted
+            taken = min(wanted, self._free)
+            self._free -= taken
+            return taken
+
+    def give(self, places: int) -> None:
+        """Give places back."""
+        with self._lock:
+            if self._free is not None:
+                self._free += places
+
+    def charge(self) -> None:
+        """Count one node that failed."""
+        with self._lock:
+            self._errors += 1
+
+    def errors_left(self) -> int:
+        """Return how many more nodes may fail."""
+        return max(0, self._max_errors - self._errors)
+
+    def stop_reason(self) -> str:
+        """Return why nothing more may be sent: `asked_to_stop`, `max_errors_reached`, or the empty string."""
+        if self._asked_to_stop():
+            return "asked_to_stop"
+        return "max_errors_reached" if self._errors > self._max_errors else ""

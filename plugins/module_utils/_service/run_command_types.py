@@ -1,0 +1,63 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+
+"""The values that Run Command's rooms hand to each other."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._aws.sessions import Account
+
+
+class Target(t.NamedTuple):
+    """A node to reach: its inventory name, node id, account (12 digits), how to get in there, and region."""
+
+    host: str
+    id: str
+    account: str
+    access: Account
+    region: str
+
+
+class Reply(t.NamedTuple):
+    """How one node ended. `outcome` is None when it answered, and then `output` is what it printed."""
+
+    outcome: t.Optional[str]
+    reason: str
+    msg: str
+    command_id: str = ""
+    output: str = ""
+
+
+class Command(t.NamedTuple):
+    """What to send.
+
+    `parameters` are the document's; timeouts in seconds. `token` marks the work in the comment of every command, by
+    which a sending whose answer was lost is found again. `charged` says whether a reply uses up the error budget.
+    `idempotent` allows a second sending to nodes whose first one ended without an answer.
+    """
+
+    document: str
+    parameters: t.Dict[str, t.List[str]]
+    token: str
+    delivery_timeout: int
+    execution_timeout: int
+    charged: t.Callable[[Reply], bool]
+    idempotent: bool
+
+
+class Sent(t.NamedTuple):
+    """A sending as a journal knows it: the comment it carries, its hosts, and when (seconds since the epoch)."""
+
+    comment: str
+    hosts: t.Tuple[str, ...]
+    time: float
+
+
+#: Called from several threads, one call at a time: the kind of event and what belongs to it.
+Listener = t.Callable[[str, t.Dict[str, t.Any]], None]

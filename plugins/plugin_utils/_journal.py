@@ -1,0 +1,98 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection. It can change at any time.
+
+
+"""The journal of a batch on the controller: what was about to be sent, what was, and who ended, a JSON object a line.
+
+It is written before each sending, so that a run whose results never arrived can be taken up: its commands are found
+again by the comments they carry. Who has the results removes the file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+import typing as t
+
+from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command import Sent
+
+#: Seconds to wait for another process to let the journal go, such as what is left of a controller that was killed.
+_PATIENCE = 60
+
+
+class JournalError(Exception):
+    """The journal cannot be had; one line."""
+
+
+class Journal:
+    """An append-only file, or nothing where there is no path. Held alone for as long as the batch runs."""
+
+    def __init__(self, path: str | None, token: str) -> None:
+        """Open the journal for the work called token.
+
+        Raises:
+            JournalError: it cannot be written, or another process holds it.
+        """
+        #: Sendings of earlier runs of this very work.
+        self.earlier: list[Sent] = []
+        #: Payloads that they left behind, as (bucket, key).
+        self.leftovers: list[tuple[str, str]] = []
+        self._file: t.TextIO | None = None
+        if path:
+            try:
+                self._file = os.fdopen(
+                    os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "a+", encoding="utf-8"
+                )
+            except OSError as error:
+                raise JournalError(f"journal: {path}: cannot be written: {error.strerror}") from error
+            self._lock(path)
+            self._read(token)
+
+    def _lock(self, path: str) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while self._file:
+            try:
+                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    self._file.close()
+                    raise JournalError(f"journal: {path}: another process runs this batch; wait for it") from error
+                time.sleep(0.5)
+
+    def _read(self, token: str) -> None:
+        if not self._file:
+            return
+        self._file.seek(0)
+        lines = self._file.read().split("\n")
+        if lines[-1]:
+            self._file.write("\n")  # a crash cut the last line; what comes now is not a part of it
+        mine = False
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # cut: nothing was sent yet, since a line is on the disk before that
+            if event["event"] == "started":
+                mine = event["token"] == token
+                self.leftovers.append((event["bucket"], event["key"]))
+            elif event["event"] == "intent" and mine:
+                self.earlier.append(Sent(event["comment"], tuple(event["nodes"]), event["time"]))
+            elif event["event"] == "finished":
+                self.leftovers.clear()
+
+    def write(self, kind: str, event: dict[str, t.Any]) -> None:
+        """Append an event; it is on the disk when this returns."""
+        if self._file:
+            self._file.write(json.dumps({"event": kind, "time": time.time(), **event}) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file:
+            self._file.close()

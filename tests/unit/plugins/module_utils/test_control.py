@@ -1,0 +1,28 @@
+from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
+
+
+def test_places_are_shared_and_come_back() -> None:
+    control = Control(5, 0, lambda: False)
+    assert [control.take(3), control.take(3), control.take(3)] == [3, 2, 0]
+    control.give(2)
+    assert control.take(9) == 2
+
+
+def test_without_a_limit_there_are_always_places() -> None:
+    assert Control(0, 0, lambda: False).take(10_000) == 10_000
+
+
+def test_a_budget_of_one_stops_at_the_second_failure() -> None:
+    control = Control(0, 1, lambda: False)
+    control.charge()
+    assert (control.stop_reason(), control.errors_left()) == ("", 0)
+    control.charge()
+    assert (control.stop_reason(), control.errors_left()) == ("max_errors_reached", 0)
+
+
+def test_who_asks_to_stop_is_heard_at_once() -> None:
+    asked: list[int] = []
+    control = Control(0, 9, lambda: bool(asked))
+    assert control.stop_reason() == ""
+    asked.append(1)
+    assert control.stop_reason() == "asked_to_stop"

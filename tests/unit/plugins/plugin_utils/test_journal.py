@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.patchwave.aws.plugins.plugin_utils import _journal
+
+
+def write(path: Path, *events: dict[str, object]) -> None:
+    path.write_text("".join(json.dumps({"time": 1.0, **event}) + "\n" for event in events))
+
+
+STARTED = {"event": "started", "token": "t", "bucket": "b", "key": "k"}
+INTENT = {"event": "intent", "comment": "t 1", "where": "", "nodes": ["a", "b"]}
+
+
+def test_sendings_of_the_same_work_are_taken_up(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    write(path, STARTED, INTENT, {"event": "sent", "nodes": ["a", "b"]}, {"event": "ended", "node": "a"})
+    journal = _journal.Journal(str(path), "t")
+    assert [(sent.comment, sent.hosts) for sent in journal.earlier] == [("t 1", ("a", "b"))]
+    assert journal.leftovers == [("b", "k")]
+    journal.close()
+
+
+def test_sendings_of_other_work_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    write(path, {**STARTED, "token": "other"}, INTENT)
+    journal = _journal.Journal(str(path), "t")
+    # The intent belongs to the other work; only its payload is left to tidy up.
+    assert journal.earlier == []
+    assert journal.leftovers == [("b", "k")]
+    journal.close()
+
+
+def test_a_line_that_a_crash_cut_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    write(path, STARTED, INTENT)
+    with path.open("a") as handle:
+        handle.write('{"event": "sent", "no')
+    journal = _journal.Journal(str(path), "t")
+    journal.write("ended", {"node": "a"})
+    journal.close()
+    again = _journal.Journal(str(path), "t")
+    again.close()
+    assert len(again.earlier) == 1
+    assert json.loads(path.read_text().splitlines()[-1])["event"] == "ended"
+
+
+def test_two_at_once_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_journal, "_PATIENCE", 0)
+    first = _journal.Journal(str(tmp_path / "journal"), "t")
+    with pytest.raises(_journal.JournalError, match="another process runs this batch"):
+        _journal.Journal(str(tmp_path / "journal"), "t")
+    first.close()
+    _journal.Journal(str(tmp_path / "journal"), "t").close()
+
+
+def test_a_journal_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(_journal.JournalError, match="nowhere/journal: cannot be written: No such file or directory"):
+        _journal.Journal(str(tmp_path / "nowhere" / "journal"), "t")
+
+
+def test_without_a_path_there_is_nothing() -> None:
+    journal = _journal.Journal(None, "t")
+    journal.write("intent", INTENT)
+    journal.close()
