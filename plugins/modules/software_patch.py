@@ -58,7 +58,7 @@ options:
   archive:
     description:
       - The archive that holds the fixed version, unpacked into a folder of its own below O(dest).
-      - A definition has exactly one of O(archive), O(package_file) and O(package).
+      - A definition has exactly one of O(archive), O(package_file), O(package) and O(files).
     type: dict
     suboptions:
       url:
@@ -238,6 +238,92 @@ options:
         description: Seconds the package manager may take for one change or download.
         type: int
         default: 900
+  files:
+    description:
+      - Copies of one file, wherever they are, also inside jar, war, ear and zip files and those inside them.
+      - All with a checksum in O(files.vulnerable) are replaced in place; names and all else stay as they are.
+      - The version of the node is the lowest among the copies with a known checksum. Without any it is not installed.
+    type: dict
+    suboptions:
+      url:
+        description:
+          - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
+          - An s3 URL is refused here, for nodes have no AWS rights.
+            The role P(patchwave.aws.patch_software#role) presigns it.
+          - It may be a presigned URL and is a secret. It is in no result, log or journal.
+        type: str
+        required: true
+      mirrors:
+        description: Where else to read it, tried in turn when O(files.url) gives no file with the checksum.
+        type: list
+        elements: str
+        default: []
+      sha256:
+        description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
+        type: str
+        required: true
+      version:
+        description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
+        type: str
+        required: true
+      variants:
+        description: Other files for some nodes. The first that fits the node takes the place of O(files.url).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          architecture:
+            description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
+            type: str
+          platform:
+            description:
+              - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
+              - For example V(debian), V(rhel) or V(ubuntu-24.04).
+            type: str
+          url:
+            description: As O(files.url).
+            type: str
+            required: true
+          sha256:
+            description: As O(files.sha256).
+            type: str
+            required: true
+      proxy:
+        description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
+        type: str
+      ca_path:
+        description: File on the node with the certificates that sign those of the server.
+        type: path
+      paths:
+        description:
+          - Absolute paths of the folders to search, which may be globs.
+          - C(/proc), C(/sys), C(/dev) and C(/run) are never searched, and no link to a folder is followed.
+        type: list
+        elements: path
+        required: true
+      exclude:
+        description: Absolute paths of folders that are not searched.
+        type: list
+        elements: path
+        default: []
+      name:
+        description: Glob that names of files must match to be looked at, such as V(log4j-core-*.jar).
+        type: str
+        required: true
+      vulnerable:
+        description: The files to replace.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          sha256:
+            description: Checksum in 64 hexadecimal digits.
+            type: str
+            required: true
+          version:
+            description: Its version, lower than O(fixed_in).
+            type: str
+            required: true
   dest:
     description:
       - Absolute path of the folder of all versions, such as C(/opt/just). It belongs to this program alone.
@@ -247,7 +333,7 @@ options:
   probe:
     description:
       - How to learn the version on the node.
-      - Required, but for packages, where the package database is asked. There it must print the package's version.
+      - Required with O(archive). Packages are asked of their database and files are searched; leave it out there.
     type: dict
     suboptions:
       command:

@@ -77,6 +77,24 @@ KINDS = {
             "timeout": {"type": "int", "default": 900},
         },
     },
+    "files": {
+        "type": "dict",
+        "options": {
+            **SOURCE,
+            "paths": {"type": "list", "elements": "path", "required": True},
+            "exclude": {"type": "list", "elements": "path", "default": []},
+            "name": {"type": "str", "required": True},
+            "vulnerable": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "sha256": {"type": "str", "required": True},
+                    "version": {"type": "str", "required": True},
+                },
+            },
+        },
+    },
 }  # type: t.Dict[str, t.Dict[str, t.Any]]
 
 #: Argument spec of one definition: every option of the module but its name.

@@ -22,7 +22,7 @@ Problem = t.Tuple[str, str]
 Definition = t.Mapping[str, t.Any]
 
 #: Kinds that know their version without a probe.
-_SELF_PROBING = ("package_file", "package")
+_SELF_PROBING = ("package_file", "package", "files")
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}\Z")
 _URL = re.compile(r"(s3://[^/\s]+/.|https?://[^/\s]|file:///|/)")
 _SERVICE = re.compile(r"[A-Za-z0-9@_][A-Za-z0-9@_.:\\-]{0,127}\Z")
@@ -58,6 +58,7 @@ def problems(definition: Definition, kinds: t.Sequence[str]) -> t.Iterator[Probl
         yield from _version_problems(definition, kind)
         yield from _repository_problems(_get(definition, kind, "repository"), kind + ".repository")
     yield from _needed_problems(definition, given)
+    yield from _vulnerable_problems(definition)
     yield from _path_problems(definition)
     yield from _command_problems(definition)
     yield from _health_problems(definition)
@@ -113,6 +114,28 @@ def _source_problems(definition: Definition, kind: str) -> t.Iterator[Problem]:
     name = source.get("package")
     if isinstance(name, str) and not _PACKAGE.match(name):
         yield kind + ".package", "must be the name of a package"
+
+
+def _vulnerable_problems(definition: Definition) -> t.Iterator[Problem]:
+    files = _get(definition, "files") or {}
+    scheme, fixed = scheme_of(definition) or SCHEMES["dotted"], _get(definition, "fixed_in")
+    for index, entry in enumerate(_list(files, "vulnerable")):
+        where = "files.vulnerable[{0}]".format(index)
+        sha256, version = _get(entry, "sha256"), _get(entry, "version")
+        if isinstance(sha256, str) and not _SHA256.match(sha256):
+            yield where + ".sha256", "must be 64 hexadecimal digits"
+        if isinstance(version, str) and not scheme.is_version(version):
+            yield where + ".version", "must be a version of at most 64 characters, such as 1.36.0"
+        elif isinstance(version, str) and scheme.is_version(fixed) and scheme.compare(version, fixed) >= 0:
+            yield where + ".version", "{0} is not vulnerable: fixed_in is {1}".format(version, fixed)
+    for key in ("paths", "exclude"):
+        for index, path in enumerate(_list(files, key)):
+            if isinstance(path, str) and (not path.startswith("/") or ".." in path.split("/")):
+                yield "files.{0}[{1}]".format(key, index), "must be an absolute path without '..'"
+    if isinstance(files.get("name"), str) and ("/" in files["name"] or not files["name"]):
+        yield "files.name", "must be the glob of a file name, such as log4j-core-*.jar"
+    if files and definition.get("install_missing"):
+        yield "install_missing", "does not fit files, which are only replaced"
 
 
 def _repository_problems(repository: t.Any, where: str) -> t.Iterator[Problem]:

@@ -19,6 +19,7 @@ from .archive import Limits
 from .commands import Commands, RunCommand
 from .disk import Disk
 from .errors import PatchError
+from .files import Files
 from .journal import Journal
 from .log import Log
 from .package import Package
@@ -92,6 +93,7 @@ def _kinds(
         "archive": lambda: Release(name, params, disk, node, limits),
         "package_file": package_file,
         "package": package,
+        "files": lambda: Files(name, params, disk, (scheme_of(params) or SCHEMES["dotted"]).compare),
     }
 
 

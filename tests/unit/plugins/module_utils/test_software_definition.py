@@ -161,6 +161,27 @@ def test_what_the_argument_spec_says_is_left_to_it(empty: dict[str, t.Any]) -> N
     assert check_definition("tool", dict(empty, dest=3, probe=3)) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({}, None),
+        ({"name": "lib/*.jar"}, "files.name"),
+        ({"paths": ["opt"]}, "files.paths[0]"),
+        ({"paths": ["/opt", "/opt/../etc"]}, "files.paths[1]"),
+        ({"vulnerable": [{"sha256": "x", "version": "2.14.1"}]}, "files.vulnerable[0].sha256"),
+        ({"vulnerable": [{"sha256": "a" * 64, "version": "2.17.1"}]}, "files.vulnerable[0].version"),
+        ({"vulnerable": [{"sha256": "a" * 64, "version": "none"}]}, "files.vulnerable[0].version"),
+    ],
+)
+def test_files_are_searched_by_sane_rules(changes: dict[str, t.Any], key: str | None) -> None:
+    files = {"url": "/new.jar", "sha256": "a" * 64, "version": "2.17.1", "paths": ["/opt"], "name": "l*.jar", **changes}
+    assert [path for path, dummy in check_definition("l", {"fixed_in": "2.17.1", "files": files})] == (
+        [key] if key else []
+    )
+    installing = {"fixed_in": "2.17.1", "files": dict(files, **changes), "install_missing": True}
+    assert "install_missing" in [path for path, dummy in check_definition("l", installing)]
+
+
 def test_every_example_of_the_page_is_a_good_definition() -> None:
     page = (Path(__file__).resolve().parents[4] / "docs" / "software.md").read_text()
     kinds = []
