@@ -24,6 +24,7 @@ class Entry:
     service: str
     operation: str
     access_key: str
+    principal: str
     status: int
     error: str
     duration_ms: int

@@ -134,6 +134,88 @@ def reset(name: Name = DEFAULT_NAME) -> None:
 
 
 @app.command()
+def fault(
+    kind: Annotated[str, typer.Argument(metavar="FAULT", help="Which one; --kinds lists them.")] = "",
+    nodes: Annotated[list[str] | None, typer.Argument(help="Ids or names; none: all.")] = None,
+    name: Name = DEFAULT_NAME,
+    account: Annotated[str, typer.Option(help="Only there.")] = "",
+    region: Annotated[str, typer.Option(help="Only there.")] = "",
+    lasts: Annotated[float | None, typer.Option("--for", help="Seconds by the lab's clock.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="How often.")] = None,
+    numbers: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=NUMBER", help="Such as rate=1.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Say which are on.")] = False,
+    kinds: Annotated[bool, typer.Option("--kinds", help="Say which there are.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="End it; without FAULT, all.")] = False,
+) -> None:
+    """Make something go wrong."""
+    from patchwave_lab import control, faults
+
+    if kinds:
+        for key, each in faults.KINDS.items():
+            print(f"{key:<20}{each.text}" + "".join(f" [{name}={number:g}]" for name, number in each.numbers.items()))
+        return
+    try:
+        _, state = labdir.require_running(name)
+        request: dict[str, object] = {"name": kind, "nodes": nodes or [], "account": account, "region": region}
+        request |= {"for": lasts, "count": count, **_numbers(numbers or [])}
+        if not (kind or listed or clear):
+            raise LabError("which fault? See: patchwave lab fault --kinds")
+        body: dict[str, object] = {"clear": kind} if clear else {} if listed else {"add": request}
+        for each in control.ask(state, "fault", **body)["faults"]:
+            where = " ".join([*each["nodes"], each["account"], each["region"]]).split()
+            print(f"{each['name']:<20}{' '.join(where) or 'everywhere'}")
+    except LabError as error:
+        fail(error)
+
+
+def _numbers(pairs: list[str]) -> dict[str, float]:
+    try:
+        return {key: float(number) for key, number in (pair.split("=", 1) for pair in pairs)}
+    except ValueError:
+        raise LabError("--set takes KEY=NUMBER") from None
+
+
+@app.command()
+def clock(
+    name: Name = DEFAULT_NAME,
+    advance: Annotated[float, typer.Option(min=0, help="Seconds to move it on.")] = 0,
+) -> None:
+    """Say what time it is in the lab, and move its clock on: timeouts need no waiting."""
+    from datetime import UTC, datetime
+
+    from patchwave_lab import control
+
+    try:
+        _, state = labdir.require_running(name)
+        now = control.ask(state, "advance", seconds=advance)["now"]
+    except LabError as error:
+        fail(error)
+    print(datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
+
+
+@app.command()
+def switch(
+    name: Name = DEFAULT_NAME,
+    read_only: Annotated[
+        bool | None, typer.Option("--read-only/--read-write", help="Refuse every call that changes something.")
+    ] = None,
+    iam: Annotated[
+        bool | None, typer.Option("--iam/--no-iam", help="Refuse what the caller's policies do not allow.")
+    ] = None,
+) -> None:
+    """Turn refusals on and off, and say which are on."""
+    from patchwave_lab import control
+
+    try:
+        _, state = labdir.require_running(name)
+        wanted = {key: value for key, value in (("read_only", read_only), ("iam", iam)) if value is not None}
+        found = control.ask(state, "switch", **wanted)
+    except LabError as error:
+        fail(error)
+    print(f"read-only: {'on' if found['read_only'] else 'off'}; IAM: {'on' if found['iam'] else 'off'}")
+
+
+@app.command()
 def down(name: Name = DEFAULT_NAME) -> None:
     """Stop a lab and all that runs in it, and remove its files."""
     from patchwave_lab import control

@@ -4,11 +4,13 @@ import contextlib
 import fcntl
 import http.client
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from patchwave_lab import labdir, processes
@@ -62,23 +64,26 @@ def down(name: str) -> str:
 def reset(name: str) -> LabState:
     """Make a running lab as new."""
     _, state = labdir.require_running(name)
-    _ask(state, "reset")
+    ask(state, "reset")
     return state
 
 
-def _ask(state: LabState, verb: str) -> None:
+def ask(state: LabState, verb: str, **body: Any) -> dict[str, Any]:
+    """Tell a running lab something, and what it answers."""
     where = urlsplit(state.endpoint)
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=RESET_PATIENCE)
     try:
-        connection.request("POST", f"/_lab/{verb}", body="{}", headers={"X-Patchwave-Lab-Token": state.control_token})
+        headers = {"X-Patchwave-Lab-Token": state.control_token}
+        connection.request("POST", f"/_lab/{verb}", body=json.dumps(body), headers=headers)
         answer = connection.getresponse()
-        answer.read()
-    except OSError as error:
+        found = json.loads(answer.read() or b"{}")
+    except (OSError, ValueError) as error:
         raise LabError(f"the lab's server does not answer: {error}") from None
     finally:
         connection.close()
     if answer.status != 200:
-        raise LabError(f"the lab's server refused to {verb}: {answer.status}; see its server.log")
+        raise LabError(found.get("error") or f"the server refused to {verb}: {answer.status}; see its server.log")
+    return dict(found)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -11,11 +12,15 @@ import moto.ec2.urls
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
+from patchwave_lab.world import ManagedNode, World
+
 IMAGE = "ami-0123456789abcdef0"
 
 
 class LabEC2Backend(EC2Backend):
-    """One account and region of EC2."""
+    """One account and region of EC2. `world` is set once, before the first is made."""
+
+    world: World
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
@@ -74,6 +79,34 @@ class LabEC2Backend(EC2Backend):
         self.tags[identity].update(tags)
         return instance
 
+    def stop_instances(self, instance_ids: list[str]) -> Any:
+        """As moto; what runs in the nodes ends."""
+        found = super().stop_instances(instance_ids)
+        self._each(instance_ids, self.world.power.off)
+        return found
+
+    def start_instances(self, instance_ids: list[str]) -> Any:
+        """As moto; the nodes boot."""
+        found = super().start_instances(instance_ids)
+        self._each(instance_ids, self.world.power.on)
+        return found
+
+    def terminate_instances(self, instance_ids: list[str]) -> Any:
+        """As moto; what runs in the nodes ends."""
+        self._each(instance_ids, self.world.power.off)
+        return super().terminate_instances(instance_ids)
+
+    def reboot_instances(self, instance_ids: list[str]) -> Any:
+        """As moto; the nodes reboot."""
+        self._each(instance_ids, self.world.power.reboot)
+        return super().reboot_instances(instance_ids)
+
+    def _each(self, instance_ids: list[str], action: Callable[[ManagedNode], None]) -> None:
+        for identity in instance_ids:
+            node = self.world.node(self.account_id, self.region_name, identity)
+            if node is not None:
+                action(node)
+
     def _copy_volumes(self, instance: Any, draw: random.Random) -> None:
         mapping = copy.copy(self._pattern.block_device_mapping)
         for device, block in list(mapping.items()):
@@ -87,6 +120,7 @@ class LabEC2Backend(EC2Backend):
         instance.block_device_mapping = mapping
 
 
-def install() -> None:
+def install(world: World) -> None:
     """Put the lab's EC2 in the place of moto's. Before the first backend is made."""
+    LabEC2Backend.world = world
     ec2_backends.backend = LabEC2Backend

@@ -12,7 +12,9 @@ from typing import Any
 
 from werkzeug.datastructures import EnvironHeaders
 
-from patchwave_lab import apilog, credentials, signatures
+from patchwave_lab import access, apilog, credentials, remote, signatures
+from patchwave_lab.errors import LabError
+from patchwave_lab.faults import Place
 from patchwave_lab.world import World
 
 log = logging.getLogger(__name__)
@@ -47,13 +49,17 @@ class Gate:
         began, moment = time.monotonic(), datetime.now(UTC)
         who = credentials.caller(headers, environ.get("QUERY_STRING", ""))
         service = who.service or ("s3" if not headers.get("X-Amz-Target") else "?")
+        # A copy: the router may read the body.
+        operation = apilog.operation(service, headers, body, {**environ, "wsgi.input": io.BytesIO(body)})
+        self._delay(who)
         with self._world.lock:
             verdict = credentials.judge(who, moment, _signed(environ, headers, body))
             account, _ = credentials.key_of(who.access_key)
+            request = access.Request(who, account, service, operation)
+            arn = access.principal(request)
+            refused = self._judge(verdict, request, arn, json_body=_json(headers))
             status, reply_headers, content = (
-                self._ask_moto(environ, service, account)
-                if verdict == "ok"
-                else self._refuse(credentials.refusal(verdict, service, json_body=_json(headers)), service, headers)
+                self._refuse(refused, service, headers) if refused else self._ask_moto(environ, service, account)
             )
         self._api_log.add(
             apilog.Entry(
@@ -61,8 +67,9 @@ class Gate:
                 account=account,
                 region=who.region,
                 service=service,
-                operation=apilog.operation(service, headers, body, environ),
+                operation=operation,
                 access_key=who.access_key,
+                principal=arn,
                 status=int(status.split()[0]),
                 error=apilog.error_code(reply_headers, content) if int(status.split()[0]) >= 400 else "",
                 duration_ms=round((time.monotonic() - began) * 1000),
@@ -70,6 +77,21 @@ class Gate:
         )
         start_response(status, reply_headers)
         return [content]
+
+    def _delay(self, who: credentials.Caller) -> None:
+        """Wait, without the lock, where a region is slow."""
+        with self._world.lock:
+            account, _ = credentials.key_of(who.access_key)
+            slow = self._world.faults.hit("region-slow", Place(account, who.region))
+        if slow:
+            time.sleep(slow.numbers["seconds"])
+
+    def _judge(self, verdict: str, request: access.Request, arn: str, *, json_body: bool) -> credentials.Refusal | None:
+        if verdict == "ok" and access.expired(self._world, request):
+            verdict = "expired"
+        if verdict != "ok":
+            return credentials.refusal(verdict, request.service, json_body=json_body)
+        return access.refusal(self._world, request, arn)
 
     def _ask_moto(self, environ: Environ, service: str, account: str) -> tuple[str, list[tuple[str, str]], bytes]:
         # moto does not look up the account of a presigned URL; and a client may not choose one by header.
@@ -113,16 +135,19 @@ class Gate:
         if not hmac.compare_digest(headers.get(TOKEN_HEADER, ""), self._token):
             start_response("403 Forbidden", [("Content-Length", "0")])
             return [b""]
-        if verb == "reset":
-            self._world.reset()
-            self._api_log.clear()
-        elif verb == "advance":
-            self._world.timeline.advance(float(json.loads(body)["seconds"]))
-        elif verb != "ping":
+        known = remote.VERBS.get(verb)
+        if known is None:
             start_response("404 Not Found", [("Content-Length", "0")])
             return [b""]
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
-        return [b"{}"]
+        try:
+            status, answer = "200 OK", known(self._world, json.loads(body or b"{}"))
+        except (LabError, ValueError, TypeError) as error:
+            status, answer = "400 Bad Request", {"error": str(error)}
+        if verb == "reset":
+            self._api_log.clear()
+        content = json.dumps(answer).encode()
+        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
+        return [content]
 
 
 def _json(headers: EnvironHeaders) -> bool:

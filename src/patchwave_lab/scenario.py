@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
+from patchwave_lab.clock import Clock
 from patchwave_lab.errors import LabError
+from patchwave_lab.faults import Faults
 from patchwave_lab.labdir import OVERLAID
 from patchwave_lab.nodes import model_file
 from patchwave_lab.nodes.latency import Model
@@ -55,6 +57,12 @@ class Settings:
     undeliverable_seconds: float | None = 4.0
     #: How long ago an agent that is off was last heard of.
     silence_seconds: float = 1800.0
+    #: PingStatus turns to ConnectionLost this long after the agent was last there; AWS does not say.
+    connection_lost_seconds: float = 300.0
+    #: A script's exit code 194 reboots the node after this long (shutdown -r +1 of the agent).
+    reboot_grace_seconds: float = 60.0
+    #: How long a reboot takes.
+    reboot_seconds: float = 5.0
     #: Lifetime of assumed-role credentials; null: as asked for.
     role_session_seconds: float | None = None
     #: At most this many commands run at once on this machine, over all nodes.
@@ -87,6 +95,7 @@ class Scenario:
     buckets: tuple[str, ...]
     nodes: tuple[NodeSpec, ...]
     settings: Settings
+    faults: tuple[Mapping[str, Any], ...] = ()
 
 
 def builtin_names() -> list[str]:
@@ -115,7 +124,7 @@ def parse(source: str, text: str) -> Scenario:
     except yaml.YAMLError as error:
         raise LabError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
     top = mapping(source, "the file", raw)
-    known(source, "", top, {"accounts", "regions", "buckets", "nodes", "settings"})
+    known(source, "", top, {"accounts", "regions", "buckets", "nodes", "settings", "faults"})
     accounts = strings(source, "accounts", top.get("accounts"), re.compile(r"\d{12}"), "12 digits, quoted")
     regions = strings(source, "regions", top.get("regions"), REGION_NAME, "a region such as eu-central-1")
     buckets = strings(source, "buckets", top.get("buckets", []), BUCKET_NAME, "a bucket name", empty=True)
@@ -125,7 +134,19 @@ def parse(source: str, text: str) -> Scenario:
     nodes = [spec for place, entry in enumerate(entries) for spec in _node(source, place, entry, accounts, regions)]
     _unique(source, nodes)
     settings = _settings(source, mapping(source, "settings", top.get("settings", {})))
-    return Scenario(source, accounts, regions, buckets, tuple(nodes), settings)
+    return Scenario(source, accounts, regions, buckets, tuple(nodes), settings, _faults(source, top.get("faults", [])))
+
+
+def _faults(source: str, value: Any) -> tuple[Mapping[str, Any], ...]:
+    if not isinstance(value, list):
+        raise LabError(f"{source}: faults: must be a list")
+    found = tuple(mapping(source, f"faults[{place}]", each) for place, each in enumerate(value))
+    for place, each in enumerate(found):
+        try:
+            Faults(Clock()).add(each)
+        except (LabError, TypeError, ValueError) as error:
+            raise LabError(f"{source}: faults[{place}]: {error}") from None
+    return found
 
 
 def _node(source: str, place: int, entry: Any, accounts: tuple[str, ...], regions: tuple[str, ...]) -> list[NodeSpec]:

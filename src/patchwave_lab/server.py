@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
     plan = scenario.parse(source, lab.scenario_file.read_text())
     access_key, secret_key, token = _new_access_key(), secrets.token_urlsafe(30), secrets.token_urlsafe(30)
     world = World(plan, lab.nodes, access_key, secret_key)
-    ec2.install()
+    ec2.install(world)
     sts.install(world)
     install(world)
     world.build()

@@ -3,9 +3,10 @@
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from moto.ssm.models import ssm_backends
 
 from patchwave_lab import processes
 from patchwave_lab.clock import Clock, Timeline
+from patchwave_lab.errors import LabError
+from patchwave_lab.faults import Faults, Place
 from patchwave_lab.nodes.agent import Agent, RealAgent
 from patchwave_lab.nodes.boot import Machine
 from patchwave_lab.nodes.virtual import VirtualAgent
+from patchwave_lab.power import Power
 from patchwave_lab.scenario import NodeSpec, Platform, Scenario
 
 log = logging.getLogger(__name__)
@@ -39,6 +43,9 @@ class ManagedNode:
     agent_on: bool
     registered: float
     agent: Agent
+    #: When it went down; None while it is up.
+    away_since: float | None = None
+    rebooting: bool = False
     #: Nothing can run in it: its agent answers from a model.
     virtual: bool = False
     #: moto's EC2 instance behind the node; None for a hybrid node.
@@ -55,9 +62,9 @@ class ManagedNode:
         return "running" if self.instance is None else str(self.instance.state)
 
     @property
-    def connected(self) -> bool:
-        """Does the agent answer now?"""
-        return self.agent_on and self.state == "running"
+    def place(self) -> Place:
+        """Where it is, for faults."""
+        return Place(self.account, self.region, self.node_id)
 
 
 def node_id(spec: NodeSpec) -> str:
@@ -77,6 +84,12 @@ class World:
         self.clock = Clock()
         self.timeline = Timeline(self.clock, self.lock)
         self.access_key, self.secret_key = access_key, secret_key
+        self.faults = Faults(self.clock)
+        self.power = Power(self)
+        #: Refuse every call that changes something.
+        self.read_only = False
+        #: Refuse what the caller's IAM policies do not allow. The lab's own user may do everything.
+        self.enforce_iam = False
         self._nodes_dir = nodes_dir
         self._pool = ThreadPoolExecutor(scenario.settings.workers, "agent")
         self._nodes: dict[tuple[str, str], dict[str, ManagedNode]] = {}
@@ -92,6 +105,50 @@ class World:
                 s3_backends[self.scenario.accounts[0]]["aws"].create_bucket(bucket, self.scenario.regions[0])
             for spec in self.scenario.nodes:
                 self._create_node(spec)
+            for fault in self.scenario.faults:
+                self.begin_fault(fault)
+
+    def connected(self, node: ManagedNode) -> bool:
+        """Does the node's agent answer now?"""
+        return self.silent_since(node) is None
+
+    def silent_since(self, node: ManagedNode) -> float | None:
+        """When the node's agent was last there (seconds since the epoch); None while it is."""
+        if not node.agent_on:
+            return node.registered - self.settings.silence_seconds
+        if node.away_since is not None:
+            return node.away_since
+        if node.state != "running":
+            return self.clock.now() - self.settings.silence_seconds
+        fault = self.faults.find("agent-off", node.place)
+        return fault.since if fault else None
+
+    def begin_fault(self, request: Mapping[str, Any]) -> None:
+        """Begin a fault; nodes may be given by id or name."""
+        names = request.get("nodes") or []
+        found = [node for node in self.all_nodes() if node.node_id in names or node.name in names]
+        missing = set(names) - {node.node_id for node in found} - {node.name for node in found}
+        if missing:
+            raise LabError(f"no node {', '.join(sorted(missing))}")
+        made = self.faults.add({**request, "nodes": [node.node_id for node in found]})
+        self.apply_faults()
+        if made.until is not None:
+            self.timeline.after(made.until - self.clock.now(), self.apply_faults)
+
+    def end_faults(self, name: str = "") -> None:
+        """End all faults, or those of a name. A node whose reboot hung comes back."""
+        hung = [node for node in self.all_nodes() if node.rebooting and node.away_since is not None]
+        self.faults.clear(name)
+        self.apply_faults()
+        if name in ("", "reboot-hangs"):
+            for node in hung:
+                self.power.on(node)
+
+    def apply_faults(self) -> None:
+        """Bring those faults about that are a state of a node rather than of an answer."""
+        for node in self.all_nodes():
+            if isinstance(node.agent, RealAgent):
+                node.agent.fill_disk(full=self.faults.find("disk-full", node.place) is not None)
 
     def nodes(self, account: str, region: str) -> dict[str, ManagedNode]:
         """Managed nodes of one account and region by id; terminated instances are none."""
@@ -120,6 +177,8 @@ class World:
 
         with self.lock:
             self.timeline.clear()
+            self.faults.clear()
+            self.read_only = self.enforce_iam = False
             for forget in self.on_reset:
                 forget()
             processes.kill_inside(self._nodes_dir)
@@ -153,9 +212,16 @@ class World:
             instance=None if spec.hybrid else self._run_instance(spec, identity),
         )
         self._nodes.setdefault((spec.account, spec.region), {})[identity] = node
+        if isinstance(node.agent, RealAgent):
+            node.agent.went_down = partial(self._went_down, node)
         if spec.hybrid:
             backend = ssm_backends[spec.account][spec.region]
             backend.add_tags_to_resource("ManagedInstance", identity, dict(spec.tags))
+
+    def _went_down(self, node: ManagedNode) -> None:
+        """A real node was rebooted by what runs in it."""
+        with self.lock:
+            self.power.reboot(node)
 
     def _agent(self, spec: NodeSpec, identity: str) -> Agent:
         if identity not in self._agents:

@@ -118,7 +118,9 @@ def test_a_changed_unit_counts_from_the_next_start(node):
 
 def test_a_reboot_ends_all_processes_and_gives_a_new_boot_id_and_uptime(node):
     look = "cat /proc/sys/kernel/random/boot_id; cut -d. -f1 /proc/uptime"
-    before, age = sh(node, "touch /tmp/gone /run/gone /var/tmp/kept; setsid sleep 1002 >/dev/null 2>&1 & " + look)[0].split()
+    before, age = sh(node, "touch /tmp/gone /run/gone /var/tmp/kept; setsid sleep 1002 >/dev/null 2>&1 & " + look)[
+        0
+    ].split()
     assert int(age) > 800_000
     assert sh(node, "reboot; sleep 5")[1] != 0
     after, age = sh(node, look)[0].split()

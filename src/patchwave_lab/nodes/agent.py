@@ -84,6 +84,7 @@ class RealAgent:
         self._queue: deque[_Job] = deque()
         self._busy = 0
         self._running: dict[str, _Job] = {}
+        self._full = False
         #: Called when the node went down by its own doing, such as `reboot`. Set by the world.
         self.went_down: Callable[[], None] = lambda: None
         self._create()
@@ -114,13 +115,25 @@ class RealAgent:
 
     def power_on(self) -> None:
         """The node comes back; its enabled services start."""
-        self._pool.submit(self._machine.boot)
+        self._pool.submit(self._boot)
+
+    def fill_disk(self, *, full: bool) -> None:
+        """Let the node's disk be full, or not any more; it is brought about in a thread of the pool."""
+        if full != self._full:
+            self._full = full
+            self._pool.submit(self._machine.fill_disk, full=full)
 
     def reset(self) -> None:
         """Make the node's directory again. What ran in it was killed before."""
         self.power_off()
+        self._full = False
         processes.remove_tree(self._machine.home)
         self._create()
+
+    def _boot(self) -> None:
+        self._machine.boot()
+        if self._full:
+            self._machine.fill_disk(full=True)
 
     def _create(self) -> None:
         namespaces.create(self._machine.home, self._files)
@@ -164,7 +177,7 @@ class RealAgent:
         try:
             with open(outputs / "stdout", "w+b") as stdout, open(outputs / "stderr", "w+b") as stderr:
                 code, ending = self._wait(job, command, stdout.fileno(), stderr.fileno())
-                if self._machine.holder() != holder and not job.lost:
+                if code == KILLED and not ending and not job.lost and self._machine.fell(holder):
                     job.lost = True
                     self.went_down()
                 stdout.seek(0)

@@ -18,6 +18,16 @@ INSIDE = Path(__file__).with_name("inside")
 PROGRAMS = ("systemctl", "service", "reboot", "shutdown")
 #: A node that was never started again has been up for this long, in seconds.
 FIRST_UPTIME = 10 * 86_400
+#: Stacks an overlay whose upper directory is a file system with no byte left.
+FILL = """
+full=/run/patchwave-lab/full
+mkdir -p $full && mount -t tmpfs -o size=64k tmpfs $full
+for name in opt var; do mkdir $full/$name $full/$name.wk; done
+for name in opt var; do
+    mount -t overlay overlay -o lowerdir=/$name,upperdir=$full/$name,workdir=$full/$name.wk /$name
+done
+dd if=/dev/zero of=$full/ballast bs=4k 2>/dev/null || :
+"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,13 @@ class Machine:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return self.holder() or self._start()
 
+    def fell(self, holder: int, patience: float = 0.5) -> bool:
+        """Did the node go down? What ran in it is killed a moment before its holder ends."""
+        deadline = time.monotonic() + patience
+        while self.holder() == holder and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.holder() != holder
+
     def kill(self) -> None:
         """The plug is pulled: everything that runs in the node ends at once, and memory is lost."""
         holder = self.holder()
@@ -54,6 +71,17 @@ class Machine:
             # Its child, process 1, goes with it (unshare --kill-child), and the kernel ends all others.
             processes.stop(holder, processes.start_time(holder) or 0, 0)
         processes.kill_inside(self.home)
+
+    def fill_disk(self, *, full: bool) -> None:
+        """Cover /opt and /var with a layer that has no room, or take it away with what little was written there."""
+        script = FILL if full else "umount -l /opt /var /run/patchwave-lab/full"
+        subprocess.run(
+            self.argv(["sh", "-ec", script], "/"),
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
 
     def argv(self, command: Sequence[str], working_directory: str = "/root") -> list[str]:
         """The command line that runs `command` in the node, as its root; the node is started if it is down."""

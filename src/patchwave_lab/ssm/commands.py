@@ -37,6 +37,10 @@ class Invocation:
     details: str = "Pending"
     sent: bool = False
     delivered: bool = False
+    #: How often its agent has resumed it after a reboot.
+    resumes: int = 0
+    #: Its agent will not report any more.
+    deaf: bool = False
     started: float = 0.0
     ended: float = 0.0
     response_code: int = -1

@@ -4,17 +4,22 @@ Everything here runs with the world's lock held.
 """
 
 import logging
+from dataclasses import replace
 from functools import partial
 
 from moto.s3.models import s3_backends
 
 from patchwave_lab.nodes.agent import Reply
 from patchwave_lab.ssm.commands import ERRORS, Command, Invocation
-from patchwave_lab.world import World
+from patchwave_lab.world import ManagedNode, World
 
 log = logging.getLogger(__name__)
 #: How much of a stream is kept for the API, in characters: enough to tell that it was cut.
 KEPT = 24_001
+#: Exit codes with a meaning (amazon-ssm-agent runpluginutil.go).
+REBOOT, SKIP_AS_SUCCESS, SKIP_AS_FAILURE = 194, 168, 169
+#: How often, and until how old, an agent resumes a command (amazon-ssm-agent constants.go, processor.go).
+RESUME_LIMIT, RESUME_SECONDS = 15, 48 * 3600
 
 
 class Engine:
@@ -23,7 +28,10 @@ class Engine:
     def __init__(self, world: World) -> None:
         self.world = world
         self._commands: dict[tuple[str, str], dict[str, Command]] = {}
-        world.on_reset.append(self._commands.clear)
+        #: Delivered and not ended, by node.
+        self._active: dict[str, list[tuple[Command, Invocation]]] = {}
+        world.on_reset += [self._commands.clear, self._active.clear]
+        world.power.on_boot.append(self._resume)
 
     def commands(self, account: str, region: str) -> dict[str, Command]:
         """Commands of one account and region by id, in the order they were sent."""
@@ -46,7 +54,10 @@ class Engine:
                 continue
             if invocation.delivered:
                 invocation.details = "Cancelling"
-                invocation.node.agent.cancel(command.command_id)
+                if self.world.faults.hit("cancel-ignored", invocation.node.place):
+                    self.world.timeline.after(0, partial(self._end, command, invocation, "Cancelled"))
+                else:
+                    invocation.node.agent.cancel(command.command_id)
             else:
                 self._end(command, invocation, "Cancelled")
 
@@ -74,35 +85,72 @@ class Engine:
         node, timeline = invocation.node, self.world.timeline
         if node.platform.type not in command.document.platforms:
             timeline.after(0, partial(self._end, command, invocation, "InvalidPlatform"))
-        elif node.connected:
+        elif self.world.connected(node):
             invocation.delivered = True
-            task = command.document.task(command.command_id, command.values)
-            node.agent.deliver(task, partial(self._started, invocation), partial(self._replied, command, invocation))
+            self._active.setdefault(node.node_id, []).append((command, invocation))
+            self._deliver(command, invocation)
         elif self.world.settings.undeliverable_seconds is not None:
             patience = self.world.settings.undeliverable_seconds
             timeline.after(patience, partial(self._end, command, invocation, "Undeliverable"))
 
-    def _started(self, invocation: Invocation) -> None:
+    def _deliver(self, command: Command, invocation: Invocation) -> None:
+        """Hand the script to the agent; twice if that fault is on."""
+        agent, task = invocation.node.agent, command.document.task(command.command_id, command.values)
+        started, done = partial(self._started, command, invocation), partial(self._replied, command, invocation)
+        agent.deliver(task, started, done)
+        if self.world.faults.hit("duplicate-delivery", invocation.node.place):
+            agent.deliver(replace(task, command_id=f"{task.command_id}-again"), lambda: None, lambda _: None)
+
+    def _resume(self, node: ManagedNode) -> None:
+        """A node is back: its agent runs again what it was running, up to a limit, from the start."""
+        for command, invocation in self._active.get(node.node_id, []):
+            if invocation.over or invocation.deaf:
+                continue
+            too_old = self.world.clock.now() - command.requested > RESUME_SECONDS
+            if invocation.resumes >= RESUME_LIMIT or too_old:
+                invocation.deaf = True
+                continue
+            invocation.resumes += 1
+            self._deliver(command, invocation)
+
+    def _started(self, command: Command, invocation: Invocation) -> None:
         with self.world.lock:
-            invocation.started = self.world.clock.now()
+            invocation.started = invocation.started or self.world.clock.now()
+            fault = self.world.faults.hit("agent-restart", invocation.node.place)
+            if fault:
+                invocation.deaf = True
+                self.world.timeline.after(
+                    fault.numbers["seconds"], partial(self._end, command, invocation, "Undeliverable")
+                )
 
     def _replied(self, command: Command, invocation: Invocation, reply: Reply) -> None:
         """Take an agent's reply. One that comes too late is dropped, as AWS drops it."""
         with self.world.lock:
             if invocation.over or self.commands(command.account, command.region).get(command.command_id) is not command:
                 return
+            if invocation.deaf or self.world.faults.hit("lost-reply", invocation.node.place):
+                invocation.deaf = True
+                return
+            if reply.exit_code == REBOOT and not reply.ending:
+                self.world.power.reboot(invocation.node, self.world.settings.reboot_grace_seconds)
+                return
+            reply = _skipping(reply)
             invocation.response_code = reply.exit_code
             invocation.stdout = reply.stdout.decode(errors="replace")[:KEPT]
             invocation.stderr = reply.stderr.decode(errors="replace")[:KEPT]
             self._upload(command, invocation, reply)
             words = {"timeout": "ExecutionTimedOut", "cancel": "Cancelled"}
-            self._end(command, invocation, words.get(reply.ending) or ("Failed" if reply.exit_code else "Success"))
+            good = reply.exit_code in (0, SKIP_AS_SUCCESS)
+            self._end(command, invocation, words.get(reply.ending) or ("Success" if good else "Failed"))
 
     def _end(self, command: Command, invocation: Invocation, details: str) -> None:
         """Put an invocation into a terminal state; stop the rest when there are too many errors."""
         if invocation.over:
             return
         invocation.details, invocation.ended = details, self.world.clock.now()
+        if invocation.delivered:
+            active = self._active[invocation.node.node_id]
+            active[:] = [pair for pair in active if pair[1] is not invocation]
         command.flying -= invocation.sent
         command.errors += details in ERRORS
         if not command.stopped and command.errors > command.allowed_errors:
@@ -140,3 +188,12 @@ class Engine:
         for stream, content in (("stdout", reply.stdout), ("stderr", reply.stderr)):
             if content:
                 s3_backends[account][partition].put_object(bucket, f"{folder}/{stream}", content)
+
+
+def _skipping(reply: Reply) -> Reply:
+    """What the agent adds to the output of a step that ends the document early."""
+    verdict = {SKIP_AS_SUCCESS: "succeeded", SKIP_AS_FAILURE: "failed"}.get(reply.exit_code)
+    if verdict is None or reply.ending:
+        return reply
+    text = f"Step exited with code {reply.exit_code}. Therefore, marking step as {verdict}. "
+    return replace(reply, stdout=reply.stdout + f"{text}Further document steps will be skipped.".encode())

@@ -16,9 +16,13 @@ HEARTBEAT = 300
 
 def describe(call: Call, node: ManagedNode) -> dict[str, Any]:
     """The members that both operations share."""
-    now, settings = call.world.clock.now(), call.world.settings
-    healthy = node.connected
-    heard = now - (now - node.registered) % HEARTBEAT if healthy else node.registered - settings.silence_seconds
+    world, now = call.world, call.world.clock.now()
+    since = world.silent_since(node)
+    heard = now if since is None else since
+    if heard > node.registered:
+        heard -= (heard - node.registered) % HEARTBEAT
+    healthy = since is None or now - since < world.settings.connection_lost_seconds
+    healthy = healthy or world.faults.find("stale-ping", node.place) is not None
     return {
         "InstanceId": node.node_id,
         "PingStatus": "Online" if healthy else "ConnectionLost",

@@ -9,5 +9,5 @@ from patchwave_lab.ssm.operations._call import Call, operation
 def get_connection_status(call: Call) -> dict[str, Any]:
     """`connected` or `notconnected`; a target that does not exist is not connected."""
     target = call.params["Target"]
-    node = call.nodes.get(target)
-    return {"Target": target, "Status": "connected" if node and node.connected else "notconnected"}
+    node = call.world.node(call.account, call.region, target)
+    return {"Target": target, "Status": "connected" if node and call.world.connected(node) else "notconnected"}

@@ -1,0 +1,136 @@
+"""Faults by name: what can be made to go wrong, where, for how long and how often."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from patchwave_lab.clock import Clock
+from patchwave_lab.errors import LabError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of fault: what happens, whether it hits nodes or API calls, and its numbers with their defaults."""
+
+    text: str
+    of_nodes: bool = True
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+KINDS = {
+    "throttle": Kind("calls beyond a token bucket per operation family are refused", False, {"rate": 2, "burst": 4}),
+    "region-down": Kind("every call is answered 503", False),
+    "region-slow": Kind("every call waits first", False, {"seconds": 3}),
+    "token-expired": Kind("every session token has expired", False),
+    "clock-skew": Kind("the caller's clock seems wrong: every signature is out of its time", False, {"seconds": 900}),
+    "agent-off": Kind("the agent does not answer; PingStatus finds out later"),
+    "agent-restart": Kind("mid-command: ends Undeliverable although it runs", numbers={"seconds": 35}),
+    "lost-reply": Kind("a command runs, its reply never arrives: DeliveryTimedOut in the end"),
+    "duplicate-delivery": Kind("a command runs twice"),
+    "cancel-ignored": Kind("a cancelled command ends Cancelled and runs on"),
+    "stale-ping": Kind("PingStatus stays Online whatever happens; GetConnectionStatus does not"),
+    "reboot-hangs": Kind("a node that reboots does not come back"),
+    "disk-full": Kind("/opt and /var of a real node take no more data"),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something happens; empty for unknown."""
+
+    account: str = ""
+    region: str = ""
+    node_id: str = ""
+
+
+@dataclass
+class Fault:
+    """One fault. Empty `nodes`, `account` and `region` mean all; `until` is in seconds since the epoch."""
+
+    name: str
+    since: float
+    nodes: list[str] = field(default_factory=list)
+    account: str = ""
+    region: str = ""
+    until: float | None = None
+    left: int | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    def covers(self, name: str, place: Place, now: float) -> bool:
+        """Does it apply there and now?"""
+        return (
+            self.name == name
+            and (self.until is None or now < self.until)
+            and self.left != 0
+            and self.account in ("", place.account)
+            and self.region in ("", place.region)
+            and (not self.nodes or place.node_id in self.nodes)
+        )
+
+
+class Faults:
+    """The faults of a lab. Whoever uses it holds the lab's lock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._faults: list[Fault] = []
+        #: Tokens left and when that was, by fault, account, region and operation family.
+        self._buckets: dict[tuple[int, str, str, str], tuple[float, float]] = {}
+
+    def add(self, request: Mapping[str, Any]) -> Fault:
+        """Begin a fault: {name, nodes: [ids], account, region, for, count, and its numbers}."""
+        name = str(request.get("name"))
+        kind = KINDS.get(name)
+        if kind is None:
+            raise LabError(f"no fault {name!r}; there are: {', '.join(KINDS)}")
+        own = {"name", "nodes", "account", "region", "for", "count"}
+        if unknown := set(request) - own - set(kind.numbers):
+            raise LabError(f"fault {name} knows no {', '.join(sorted(unknown))}")
+        if request.get("nodes") and not kind.of_nodes:
+            raise LabError(f"fault {name} hits calls, not nodes; use an account or a region")
+        lasts, now = request.get("for"), self._clock.now()
+        numbers = {key: float(request.get(key, default)) for key, default in kind.numbers.items()}
+        made = Fault(
+            name=name,
+            since=now,
+            nodes=list(request.get("nodes") or []),
+            account=str(request.get("account") or ""),
+            region=str(request.get("region") or ""),
+            until=None if lasts is None else now + float(lasts),
+            left=request.get("count"),
+            numbers=numbers,
+        )
+        self._faults.append(made)
+        return made
+
+    def find(self, name: str, place: Place) -> Fault | None:
+        """The fault that applies, without using it up."""
+        now = self._clock.now()
+        return next((each for each in self._faults if each.covers(name, place, now)), None)
+
+    def hit(self, name: str, place: Place) -> Fault | None:
+        """The fault that applies; one of its times is used up."""
+        found = self.find(name, place)
+        if found and found.left is not None:
+            found.left -= 1
+        return found
+
+    def throttled(self, place: Place, family: str) -> bool:
+        """Take a token; True when there is none."""
+        fault = self.find("throttle", place)
+        if fault is None:
+            return False
+        key, now = (id(fault), place.account, place.region, family), self._clock.now()
+        tokens, before = self._buckets.get(key, (fault.numbers["burst"], now))
+        tokens = min(fault.numbers["burst"], tokens + (now - before) * fault.numbers["rate"])
+        self._buckets[key] = (tokens - (tokens >= 1), now)
+        return tokens < 1
+
+    def clear(self, name: str = "") -> None:
+        """End all faults, or those of a name."""
+        self._faults = [each for each in self._faults if name and each.name != name]
+
+    def list(self) -> list[dict[str, Any]]:
+        """Faults that are not over."""
+        now = self._clock.now()
+        return [asdict(each) for each in self._faults if each.left != 0 and (each.until is None or now < each.until)]
