@@ -22,7 +22,7 @@ class Control:
         self._max_errors = max_errors
         self._errors = 0
         self._asked_to_stop = asked_to_stop
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     def take(self, wanted: int) -> int:
         """Take up to so many places; return how many there were."""
@@ -38,6 +38,12 @@ class Control:
         with self._lock:
             if self._free is not None:
                 self._free += places
+                self._lock.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long for a free place; return whether there is one."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._free != 0, max(0.0, seconds))
 
     def charge(self) -> None:
         """Count one node that failed."""

@@ -156,10 +156,9 @@ class RegionRun:
     def _work(self) -> None:
         """Send, look and read until every node has ended."""
         pause, failed = _FIRST_PAUSE, 0
-        deadline = 0.0
-        while self._refill() or any(self._running.values()) or self._waiting:
-            time.sleep(pause * random.uniform(0.8, 1.2))
-            limit = self._command.delivery_timeout + self._command.execution_timeout + 60
+        limit = self._command.delivery_timeout + self._command.execution_timeout + 60
+        deadline = time.monotonic() + limit
+        while self._send_and_wait(pause * random.uniform(0.8, 1.2)):
             try:
                 moved, failed = self._look(), 0
             except AwsError as error:
@@ -167,11 +166,27 @@ class RegionRun:
                 if failed == _FAILED_LOOKS:
                     return self._give_up("api_error", f"the answer could not be read: {error}")
             now = time.monotonic()
-            deadline = now + limit if moved or not deadline else deadline
+            # Without a command of its own the region waits for places that others hold, and no time runs out.
+            deadline = now + limit if moved or not any(self._running.values()) else deadline
             pause = _FIRST_PAUSE if moved else min(_LONGEST_PAUSE, pause * _GROWTH)
             if now > deadline:
                 return self._give_up("no_answer", "no answer in time")
         return None
+
+    def _send_and_wait(self, seconds: float) -> bool:
+        """Send as places come free, until it is time for the next look; return False when every node has ended."""
+        until = time.monotonic() + seconds
+        while True:
+            throttled = not self._refill()
+            if not self._waiting and not any(self._running.values()):
+                return False
+            left = until - time.monotonic()
+            if left <= 0:
+                return True
+            if self._waiting and not throttled:
+                self._control.wait(min(left, _FIRST_PAUSE))  # the word to stop is to be heard soon
+            else:
+                time.sleep(min(left, _FIRST_PAUSE))
 
     def _give_up(self, reason: str, msg: str) -> None:
         self._end_all(set().union(*self._running.values()), outcomes.UNKNOWN, reason, msg)
@@ -179,21 +194,24 @@ class RegionRun:
         self._waiting = []
 
     def _refill(self) -> bool:
-        """Send to as many waiting nodes as there are places; on the word to stop, end what has not begun."""
+        """Send to as many waiting nodes as there are places; on the word to stop, end what has not begun.
+
+        Returns:
+            False when AWS throttles and it is time for a rest.
+        """
         reason = self._control.stop_reason()
         if reason:
             self._end_all([*self._waiting], outcomes.SKIPPED, reason, _STOPPED[reason])
             self._waiting = []
             self._cancel()
-            return False
         while self._waiting:
             places = self._control.take(min(IDS_PER_COMMAND, len(self._waiting)))
             if not places:
                 break
             nodes, self._waiting = self._waiting[:places], self._waiting[places:]
             if not self._send(nodes, f"{self._command.token} {uuid.uuid4().hex[:12]}"):
-                break
-        return False
+                return False
+        return True
 
     def _send(self, nodes: list[str], comment: str, again: bool = True) -> bool:
         """Send to these nodes, for which places are taken; return whether to go on sending."""
