@@ -58,7 +58,8 @@ options:
   archive:
     description:
       - The archive that holds the fixed version, unpacked into a folder of its own below O(dest).
-      - A definition has exactly one of O(archive), O(package_file), O(package) and O(files).
+      - A definition has exactly one of O(archive), O(package_file), O(package), O(files),
+        O(installer) and O(command).
     type: dict
     suboptions:
       url:
@@ -324,6 +325,104 @@ options:
             description: Its version, lower than O(fixed_in).
             type: str
             required: true
+  installer:
+    description:
+      - A vendor's own script or binary that installs the fixed version.
+      - The word C({installer}) in its arguments and in O(installer.undo) stands for its path.
+    type: dict
+    suboptions:
+      url:
+        description:
+          - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
+          - An s3 URL is refused here, for nodes have no AWS rights.
+            The role P(patchwave.aws.patch_software#role) presigns it.
+          - It may be a presigned URL and is a secret. It is in no result, log or journal.
+        type: str
+        required: true
+      mirrors:
+        description: Where else to read it, tried in turn when O(installer.url) gives no file with the checksum.
+        type: list
+        elements: str
+        default: []
+      sha256:
+        description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
+        type: str
+        required: true
+      version:
+        description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
+        type: str
+        required: true
+      variants:
+        description: Other files for some nodes. The first that fits the node takes the place of O(installer.url).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          architecture:
+            description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
+            type: str
+          platform:
+            description:
+              - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
+              - For example V(debian), V(rhel) or V(ubuntu-24.04).
+            type: str
+          url:
+            description: As O(installer.url).
+            type: str
+            required: true
+          sha256:
+            description: As O(installer.sha256).
+            type: str
+            required: true
+      proxy:
+        description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
+        type: str
+      ca_path:
+        description: File on the node with the certificates that sign those of the server.
+        type: path
+      interpreter:
+        description: Program and arguments before the path of the installer, such as V(sh). Without it, it is executed.
+        type: list
+        elements: str
+        default: []
+      arguments:
+        description: Arguments after it. No secrets, for they are in the journal.
+        type: list
+        elements: str
+        default: []
+      undo:
+        description:
+          - Program and arguments that put the old version back.
+          - It must bear to be run twice, and to be run when the installer did not come far.
+        type: list
+        elements: str
+        required: true
+      timeout:
+        description: Seconds each of the two may take; then it is killed with all that it started.
+        type: int
+        default: 900
+  command:
+    description: Any command that brings the fixed version, where no other kind fits.
+    type: dict
+    suboptions:
+      command:
+        description: Program and arguments; no shell is involved. No secrets, for they are in the journal.
+        type: list
+        elements: str
+        required: true
+      version:
+        description: The version it brings, which must be O(fixed_in) or higher and is what the probe must report.
+        type: str
+        required: true
+      undo:
+        description: As O(installer.undo).
+        type: list
+        elements: str
+        required: true
+      timeout:
+        description: Seconds each of the two may take; then it is killed with all that it started.
+        type: int
+        default: 900
   dest:
     description:
       - Absolute path of the folder of all versions, such as C(/opt/just). It belongs to this program alone.
@@ -333,7 +432,8 @@ options:
   probe:
     description:
       - How to learn the version on the node.
-      - Required with O(archive). Packages are asked of their database and files are searched; leave it out there.
+      - Required with O(archive), O(installer) and O(command).
+      - Packages are asked of their database and files are searched; leave it out there.
     type: dict
     suboptions:
       command:
@@ -561,8 +661,8 @@ reason:
     - "With V(patched): V(upgraded), V(downgraded), or V(recovered) when an interrupted run had only to be finished."
     - "With V(current): V(already_fixed), V(not_installed)."
     - "With V(failed) and nothing touched: V(bad_definition), V(locked), V(journal_invalid), V(probe_failed),
-      V(downgrade_refused), V(service_missing), V(dest_conflict), V(health_missing), V(not_writable), V(no_space),
-      V(io_error), V(wrong_package), V(package_locked), V(no_way_back), V(install_failed), V(download_failed),
+      V(downgrade_refused), V(service_missing), V(dest_conflict), V(command_missing), V(health_missing),
+      V(not_writable), V(no_space), V(io_error), V(wrong_package), V(package_locked), V(no_way_back), V(install_failed), V(download_failed),
       V(bad_signature), V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
     - "With V(skipped): V(too_late), V(unsafe_process). With V(unsupported): V(unsupported_node)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),

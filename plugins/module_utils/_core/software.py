@@ -95,6 +95,25 @@ KINDS = {
             },
         },
     },
+    "installer": {
+        "type": "dict",
+        "options": {
+            **SOURCE,
+            "interpreter": {"type": "list", "elements": "str", "default": []},
+            "arguments": {"type": "list", "elements": "str", "default": []},
+            "undo": {"type": "list", "elements": "str", "required": True},
+            "timeout": {"type": "int", "default": 900},
+        },
+    },
+    "command": {
+        "type": "dict",
+        "options": {
+            "command": {"type": "list", "elements": "str", "required": True},
+            "version": {"type": "str", "required": True},
+            "undo": {"type": "list", "elements": "str", "required": True},
+            "timeout": {"type": "int", "default": 900},
+        },
+    },
 }  # type: t.Dict[str, t.Dict[str, t.Any]]
 
 #: Argument spec of one definition: every option of the module but its name.
@@ -172,6 +191,7 @@ REASONS = {
     "probe_failed": "the probe ran and gave no version, or too late",
     "downgrade_refused": "the archive's version is lower than the node's",
     "dest_conflict": "something else stands where the link or the version folder belongs",
+    "command_missing": "a program that the kind runs to install or to undo is not on this node",
     "health_missing": "the health command is neither on the node nor in the archive",
     "not_writable": "dest or state_dir cannot be written",
     "unsupported_node": "this kind of patch does not fit this node; nothing was touched",

@@ -33,6 +33,8 @@ _MINIMUMS = {
     ("archive", "strip"): 0,
     ("package_file", "lock_timeout"): 0,
     ("package_file", "timeout"): 1,
+    ("installer", "timeout"): 1,
+    ("command", "timeout"): 1,
     ("package", "lock_timeout"): 0,
     ("package", "timeout"): 1,
     ("probe", "timeout"): 1,
@@ -41,6 +43,13 @@ _MINIMUMS = {
     ("health", "delay"): 0,
     ("health", "port"): 1,
 }
+_COMMANDS = (
+    ("probe", "command"),
+    ("health", "command"),
+    ("installer", "undo"),
+    ("command", "command"),
+    ("command", "undo"),
+)
 _MAX_PATH = 200
 
 
@@ -217,12 +226,12 @@ def _path_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
 
 
 def _command_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
-    for key in ("probe", "health"):
-        command = _get(definition, key, "command")
+    for path in _COMMANDS:
+        command = _get(definition, *path)
         if isinstance(command, list) and not (command and command[0]):
-            yield key + ".command", "must name a program"
+            yield ".".join(path), "must name a program"
         elif isinstance(command, list) and any("\0" in str(part) for part in command):
-            yield key + ".command", "must not hold a NUL character"
+            yield ".".join(path), "must not hold a NUL character"
     pattern = _get(definition, "probe", "pattern")
     if isinstance(pattern, str):
         try:

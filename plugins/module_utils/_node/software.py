@@ -20,6 +20,7 @@ from .commands import Commands, RunCommand
 from .disk import Disk
 from .errors import PatchError
 from .files import Files
+from .installer import Command, Installer
 from .journal import Journal
 from .log import Log
 from .package import Package
@@ -93,6 +94,8 @@ def _kinds(
         "archive": lambda: Release(name, params, disk, node, limits),
         "package_file": package_file,
         "package": package,
+        "installer": lambda: Installer(name, params, disk, commands),
+        "command": lambda: Command(name, params, disk, commands),
         "files": lambda: Files(name, params, disk, (scheme_of(params) or SCHEMES["dotted"]).compare),
     }
 

@@ -1,0 +1,117 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+"""The kinds that run a program which installs: one that is there (command), or one that is downloaded (installer)."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from . import fetch
+from .commands import Commands, found
+from .disk import Disk
+from .errors import PatchError
+from .platforms import this_node
+from .transaction import SWITCH, Kind, Undo
+
+Step = t.Tuple[str, t.Callable[[], None]]
+
+#: Word of a command that stands for the path of the downloaded installer.
+INSTALLER = "{installer}"
+
+
+class Command(Kind):
+    """Run a command for the switch, and the definition's own undo to go back.
+
+    Args:
+        name: the program.
+        definition: the module's options.
+        disk: how to write.
+        commands: how to run the commands.
+    """
+
+    kind = "command"
+
+    def __init__(self, name: str, definition: t.Mapping[str, t.Any], disk: Disk, commands: Commands) -> None:
+        self._options = definition[self.kind] or {}
+        self._disk = disk
+        self._commands = commands
+        self._folder = os.path.join(definition["state_dir"], name + "." + self.kind)
+
+    def _argv(self) -> t.List[str]:
+        return list(self._options["command"])
+
+    def broken(self) -> bool:
+        """See Kind."""
+        return False
+
+    def check(self) -> None:
+        """See Kind."""
+        for argv in (self._argv(), self._options["undo"]):
+            if argv[0] != INSTALLER and not found(argv[0]):
+                raise PatchError("command_missing", "{0} is not on this node; check {1}".format(argv[0], self.kind))
+
+    def plan(self) -> Undo:
+        """See Kind."""
+        path = os.path.join(self._folder, "installer")
+        argv, undo = (
+            [path if word == INSTALLER else word for word in argv] for argv in (self._argv(), self._options["undo"])
+        )
+        return {"folder": self._folder, "command": argv, "undo": undo, "timeout": self._options["timeout"]}
+
+    def steps(self, undo: Undo) -> t.List[Step]:
+        """See Kind."""
+        return []
+
+    def switch(self, undo: Undo) -> None:
+        """See Kind."""
+        self._run(undo["command"], undo["timeout"], "install_failed")
+
+    def _run(self, argv: t.Sequence[str], timeout: float, reason: str) -> None:
+        self._disk.step("run " + argv[0])
+        answer = self._commands.run(argv, timeout)
+        if answer.rc != 0 or answer.timed_out:
+            raise PatchError(reason, "{0} {1}".format(argv[0], answer.excuse()))
+        self._disk.step("ran " + argv[0])
+
+    def undo(self, undo: Undo, phase: str) -> None:
+        """See Kind. The definition's undo must bear to run again, and when the command did not come far."""
+        done = os.path.join(undo["folder"], "undone")
+        if phase == SWITCH and not os.path.exists(done):
+            self._run(undo["undo"], undo["timeout"], "rollback_failed")
+            os.makedirs(undo["folder"], 0o700, exist_ok=True)
+            self._disk.write_json(done, {})  # an undo that uses the installer cannot run once that is removed
+        self.finish(undo)
+
+    def finish(self, undo: Undo) -> None:
+        """See Kind."""
+        self._disk.remove_tree(undo["folder"])
+
+
+class Installer(Command):
+    """Download a vendor's installer and run it."""
+
+    kind = "installer"
+
+    def _argv(self) -> t.List[str]:
+        return [*self._options["interpreter"], INSTALLER, *self._options["arguments"]]
+
+    def check(self) -> None:
+        """See Kind."""
+        fetch.source_of(self._options, this_node())
+        super().check()
+
+    def steps(self, undo: Undo) -> t.List[Step]:
+        """See Kind."""
+        path = os.path.join(undo["folder"], "installer")
+
+        def download() -> None:
+            self._disk.remove_tree(undo["folder"])
+            self._disk.make_dir(undo["folder"], 0o700)
+            fetch.fetch(fetch.source_of(self._options, this_node()), path, self._disk)
+            os.chmod(path, 0o700)
+
+        return [("fetch", download)]
