@@ -662,8 +662,9 @@ reason:
     - "With V(current): V(already_fixed), V(not_installed)."
     - "With V(failed) and nothing touched: V(bad_definition), V(locked), V(journal_invalid), V(probe_failed),
       V(downgrade_refused), V(service_missing), V(dest_conflict), V(command_missing), V(health_missing),
-      V(not_writable), V(no_space), V(io_error), V(wrong_package), V(package_locked), V(no_way_back), V(install_failed), V(download_failed),
-      V(bad_signature), V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
+      V(not_writable), V(no_space), V(io_error), V(wrong_package), V(package_locked), V(no_way_back),
+      V(install_failed), V(download_failed), V(bad_signature), V(checksum_mismatch), V(bad_archive),
+      V(unsafe_archive)."
     - "With V(skipped): V(too_late), V(unsafe_process). With V(unsupported): V(unsupported_node)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),
       V(old_process), or a file system error as above."

@@ -25,7 +25,7 @@ for dir in etc opt root usr var; do
     mount -t overlay overlay -o lowerdir=/$dir,upperdir=/mnt/$dir,workdir=/mnt/$dir.work /$dir
 done
 echo ready
-exec sleep infinity
+sleep infinity & wait  # not exec: somebody has to reap orphans
 """
 
 
