@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Plan, plan_hash
+from ansible_collections.patchwave.aws.plugins.module_utils._core.software import target_version
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -79,7 +80,7 @@ class Screen:
     def plan(self, plan: Plan, done: set[str]) -> None:
         """Show what is about to happen, and what an earlier run has already done."""
         nodes = sum(len(wave.nodes) for wave in plan.waves)
-        self.say(f"Rollout {plan.rollout}: {plan.software} to {plan.definition['archive']['version']} on {nodes} nodes")
+        self.say(f"Rollout {plan.rollout}: {plan.software} to {target_version(plan.definition)} on {nodes} nodes")
         self.say(f"Plan {plan_hash(plan)[:12]}, transport {plan.transport}")
         for wave in plan.waves:
             groups = Counter(node.patch_group for node in wave.nodes)

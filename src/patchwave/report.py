@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Plan
+from ansible_collections.patchwave.aws.plugins.module_utils._core.software import target_version
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from patchwave.ledger import Ledger
@@ -31,7 +32,7 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
         "name": plan.rollout,
         "plan": digest,
         "software": plan.software,
-        "version": plan.definition["archive"]["version"],
+        "version": target_version(plan.definition),
         "fixed_in": plan.definition["fixed_in"],
         "transport": plan.transport,
         "started": starts[0],

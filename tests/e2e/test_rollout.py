@@ -84,6 +84,27 @@ def test_another_plan_begins_another_ledger(
     assert len(list((rollout().parent / "out").glob("ledger-*.jsonl"))) == 2
 
 
+def test_another_kind_of_software_goes_the_same_way(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path]
+) -> None:
+    install(*FIRST_WAVE)
+    sed = ["sed", "-i"]
+    program = "/opt/tool/1.0.0/tool"
+    definition = {
+        "fixed_in": "2.0.0",
+        "command": {
+            "command": [*sed, "s/tool 1.0.0/tool 2.0.0/", program],
+            "undo": [*sed, "s/tool 2.0.0/tool 1.0.0/", program],
+            "version": "2.0.0",
+        },
+        "probe": {"command": [program]},
+    }
+    code, report, output = apply(lab, rollout(catalog={"tool": definition}))
+    assert code == 0, output
+    assert outcomes(report) == dict.fromkeys(FIRST_WAVE, "patched")
+    assert "tool to 2.0.0 on 4 nodes" in output
+
+
 def begin(lab: Any, path: Path) -> subprocess.Popen[str]:
     """Start a rollout of something slow in a session of its own; return when every node of the first wave has it."""
     command = [BIN / "patchwave", "apply", path, "--output", path.parent / "out"]
