@@ -63,10 +63,28 @@ class Settings:
     reboot_grace_seconds: float = 60.0
     #: How long a reboot takes.
     reboot_seconds: float = 5.0
+    #: How percentages of MaxConcurrency and MaxErrors are rounded; AWS does not say.
+    percent_rounding: str = "down"
+    #: The coarse Status of invocations that end Terminated or InvalidPlatform; AWS does not say.
+    terminated_status: str = "Cancelled"
+    invalid_platform_status: str = "Failed"
+    #: Is a stopped instance that is named by id `accepted` or `refused`? AWS lists it as valid.
+    stopped_nodes: str = "accepted"
+    #: Pending invocations of an account and region beyond which a command ends RateExceeded; null: no limit.
+    pending_quota: float | None = None
     #: Lifetime of assumed-role credentials; null: as asked for.
     role_session_seconds: float | None = None
     #: At most this many commands run at once on this machine, over all nodes.
     workers: int = 16
+
+
+#: Settings that are words, and which; the first is the default.
+WORDS = {
+    "percent_rounding": ("down", "up"),
+    "terminated_status": ("Cancelled", "Failed"),
+    "invalid_platform_status": ("Failed", "Cancelled"),
+    "stopped_nodes": ("accepted", "refused"),
+}
 
 
 @dataclass(frozen=True)
@@ -211,7 +229,11 @@ def _files(source: str, where: str, value: Any) -> dict[str, str]:
 def _settings(source: str, raw: Mapping[Any, Any]) -> Settings:
     keys = {each.name: each for each in fields(Settings)}
     known(source, "settings.", raw, set(keys))
+    for key, allowed in WORDS.items():
+        one_of(source, f"settings.{key}", raw.get(key, allowed[0]), allowed)
     for key, value in raw.items():
+        if key in WORDS:
+            continue
         if value is None and keys[key].default is not None and "None" not in str(keys[key].type):
             raise LabError(f"{source}: settings.{key}: must be a number")
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):

@@ -94,6 +94,7 @@ class World:
         self._pool = ThreadPoolExecutor(scenario.settings.workers, "agent")
         self._nodes: dict[tuple[str, str], dict[str, ManagedNode]] = {}
         self._agents: dict[str, Agent] = {}
+        self._stores: dict[tuple[str, str, str], dict[str, Any]] = {}
         #: Called on `reset`, after the timeline was emptied and before AWS is made anew.
         self.on_reset: list[Callable[[], None]] = []
 
@@ -160,6 +161,15 @@ class World:
         found = self._nodes.get((account, region), {}).get(node_id)
         return found if found and found.state in VALID_INSTANCE_STATES else None
 
+    def deregister(self, account: str, region: str, node_id: str) -> None:
+        """Forget a hybrid node; EC2 instances cannot be deregistered."""
+        if self._nodes[account, region][node_id].hybrid:
+            self._nodes[account, region].pop(node_id)
+
+    def store(self, kind: str, account: str, region: str) -> dict[str, Any]:
+        """What operations keep of a kind, by id; empty again after a reset."""
+        return self._stores.setdefault((kind, account, region), {})
+
     def all_nodes(self) -> Iterator[ManagedNode]:
         """Every node of the scenario."""
         for nodes in self._nodes.values():
@@ -185,6 +195,7 @@ class World:
             for agent in self._agents.values():
                 agent.reset()
             self._nodes.clear()
+            self._stores.clear()
             BackendDict.reset()
             self.build()
 

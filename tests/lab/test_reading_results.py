@@ -96,4 +96,4 @@ def test_a_command_is_known_in_its_own_region_only(lab):
 
 def test_an_operation_that_the_lab_lacks_says_so(ssm):
     with pytest.raises(ClientError, match="the lab has no such operation"):
-        ssm.list_nodes()
+        ssm.describe_sessions(State="Active")

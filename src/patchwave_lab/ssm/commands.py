@@ -7,7 +7,7 @@ from typing import Any
 
 from patchwave_lab.clock import Clock
 from patchwave_lab.ssm import output
-from patchwave_lab.ssm.documents import Document
+from patchwave_lab.ssm.documents import Document, Step
 from patchwave_lab.world import ManagedNode
 
 #: StatusDetails of an invocation that will not change any more, and the coarse Status of each.
@@ -29,11 +29,29 @@ NEVER_RAN = {"Undeliverable", "InvalidPlatform"}
 
 
 @dataclass
+class Result:
+    """One step on one node. Times are in seconds since the epoch, 0 for not yet."""
+
+    step: Step
+    #: Empty while it has not ended.
+    details: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+    response_code: int = -1
+    stdout: str = ""
+    stderr: str = ""
+    urls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class Invocation:
     """One command on one node. Times are in seconds since the epoch, 0 for not yet."""
 
     node: ManagedNode
     instance_name: str
+    results: list[Result]
+    #: StatusDetails of the end and the coarse Status of each.
+    coarse: Mapping[str, str] = field(default_factory=lambda: TERMINAL)
     details: str = "Pending"
     sent: bool = False
     delivered: bool = False
@@ -41,12 +59,7 @@ class Invocation:
     resumes: int = 0
     #: Its agent will not report any more.
     deaf: bool = False
-    started: float = 0.0
     ended: float = 0.0
-    response_code: int = -1
-    stdout: str = ""
-    stderr: str = ""
-    urls: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
@@ -56,7 +69,16 @@ class Invocation:
     @property
     def status(self) -> str:
         """The coarse status."""
-        return TERMINAL.get(self.details, self.details)
+        return self.coarse.get(self.details, self.details)
+
+    @property
+    def current(self) -> Result | None:
+        """The first step that has not ended."""
+        return next((each for each in self.results if not each.details), None)
+
+    def urls(self) -> Mapping[str, str]:
+        """Where the output is, if there is exactly one step."""
+        return self.results[0].urls if len(self.results) == 1 else {}
 
 
 @dataclass
@@ -82,10 +104,15 @@ class Command:
     errors: int = 0
     stopped: bool = False
     cancelling: bool = False
+    #: More nodes than the account may have pending: none of them was sent to.
+    rate_exceeded: bool = False
+    #: Invocations that have not ended.
+    open: int = 0
     waiting: deque[Invocation] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self.waiting.extend(self.invocations.values())
+        self.open = len(self.invocations)
 
     @property
     def timeout(self) -> float:
@@ -95,15 +122,17 @@ class Command:
     @property
     def expires(self) -> float:
         """When the total timeout ends: TimeoutSeconds plus executionTimeout after the request."""
-        return self.requested + self.timeout + int("".join(self.values["executionTimeout"]))
+        return self.requested + self.timeout + self.document.execution_timeout(self.values)
 
     @property
     def over(self) -> bool:
         """Every invocation is in a terminal state."""
-        return all(each.over for each in self.invocations.values())
+        return self.open == 0
 
     def status(self) -> tuple[str, str]:
         """The command's Status and StatusDetails, rolled up from its invocations."""
+        if self.rate_exceeded:
+            return "Failed", "RateExceeded"
         if not self.invocations:
             return "Success", "NoInstancesInTag"
         if not self.over:
@@ -171,27 +200,28 @@ class Command:
             "RequestedDateTime": Clock.moment(self.requested),
             "Status": invocation.status,
             "StatusDetails": invocation.details,
-            "StandardOutputUrl": invocation.urls.get("stdout", ""),
-            "StandardErrorUrl": invocation.urls.get("stderr", ""),
-            "CommandPlugins": [self._describe_plugin(invocation)] if details else [],
+            "StandardOutputUrl": invocation.urls().get("stdout", ""),
+            "StandardErrorUrl": invocation.urls().get("stderr", ""),
+            "CommandPlugins": [self._describe_plugin(invocation, each) for each in invocation.results if details],
             "ServiceRole": request.get("ServiceRoleArn", ""),
         }
 
-    def _describe_plugin(self, invocation: Invocation) -> dict[str, Any]:
-        # A plugin has neither Delayed nor Cancelling (CommandPluginStatus).
-        status = invocation.status if invocation.status != "Cancelling" else "InProgress"
-        times = {"ResponseStartDateTime": invocation.started, "ResponseFinishDateTime": invocation.ended}
+    def _describe_plugin(self, invocation: Invocation, result: Result) -> dict[str, Any]:
+        # A step that never began fares like its invocation. A plugin has neither Delayed nor Cancelling.
+        details = result.details or invocation.details
+        status = invocation.coarse.get(details, details)
+        times = {"ResponseStartDateTime": result.started, "ResponseFinishDateTime": result.ended or invocation.ended}
         return {
-            "Name": self.document.action,
-            "Status": status,
-            "StatusDetails": invocation.details if invocation.details != "Cancelling" else "InProgress",
-            "ResponseCode": invocation.response_code,
+            "Name": result.step.name,
+            "Status": status if status != "Cancelling" else "InProgress",
+            "StatusDetails": details if details != "Cancelling" else "InProgress",
+            "ResponseCode": result.response_code,
             **{key: Clock.moment(at) for key, at in times.items() if at},
             "Output": output.combine(
-                output.cut(invocation.stdout, output.STDOUT_LIMIT), output.cut(invocation.stderr, output.STDERR_LIMIT)
+                output.cut(result.stdout, output.STDOUT_LIMIT), output.cut(result.stderr, output.STDERR_LIMIT)
             ),
-            "StandardOutputUrl": invocation.urls.get("stdout", ""),
-            "StandardErrorUrl": invocation.urls.get("stderr", ""),
+            "StandardOutputUrl": result.urls.get("stdout", ""),
+            "StandardErrorUrl": result.urls.get("stderr", ""),
             "OutputS3Region": self.region if self.request.get("OutputS3BucketName") else "",
             "OutputS3BucketName": self.request.get("OutputS3BucketName", ""),
             "OutputS3KeyPrefix": self.request.get("OutputS3KeyPrefix", ""),

@@ -10,7 +10,8 @@ from functools import partial
 from moto.s3.models import s3_backends
 
 from patchwave_lab.nodes.agent import Reply
-from patchwave_lab.ssm.commands import ERRORS, Command, Invocation
+from patchwave_lab.ssm import events
+from patchwave_lab.ssm.commands import ERRORS, Command, Invocation, Result
 from patchwave_lab.world import ManagedNode, World
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,10 @@ class Engine:
     def commands(self, account: str, region: str) -> dict[str, Command]:
         """Commands of one account and region by id, in the order they were sent."""
         return self._commands.setdefault((account, region), {})
+
+    def pending(self, account: str, region: str) -> int:
+        """Invocations that have not ended."""
+        return sum(each.open for each in self.commands(account, region).values())
 
     def submit(self, command: Command) -> None:
         """Take on a new command."""
@@ -82,6 +87,9 @@ class Engine:
     def _send(self, command: Command, invocation: Invocation) -> None:
         invocation.sent, invocation.details = True, "InProgress"
         command.sent, command.flying = command.sent + 1, command.flying + 1
+        if command.sent == 1:
+            events.announce(command, None, self.world.clock.now())
+        events.announce(command, invocation, self.world.clock.now())
         node, timeline = invocation.node, self.world.timeline
         if node.platform.type not in command.document.platforms:
             timeline.after(0, partial(self._end, command, invocation, "InvalidPlatform"))
@@ -94,10 +102,15 @@ class Engine:
             timeline.after(patience, partial(self._end, command, invocation, "Undeliverable"))
 
     def _deliver(self, command: Command, invocation: Invocation) -> None:
-        """Hand the script to the agent; twice if that fault is on."""
-        agent, task = invocation.node.agent, command.document.task(command.command_id, command.values)
-        started, done = partial(self._started, command, invocation), partial(self._replied, command, invocation)
-        agent.deliver(task, started, done)
+        """Hand the next step to the agent; twice if that fault is on. What does not fit the platform is skipped."""
+        while (result := invocation.current) and not result.step.runs_on(invocation.node.platform.type):
+            result.details, result.response_code, result.stdout = "Success", 0, result.step.skipped()
+        if result is None:
+            self._end(command, invocation, _aggregate(invocation))
+            return
+        agent, task = invocation.node.agent, result.step.task(command.command_id, command.values)
+        started = partial(self._started, command, invocation, result)
+        agent.deliver(task, started, partial(self._replied, command, invocation, result))
         if self.world.faults.hit("duplicate-delivery", invocation.node.place):
             agent.deliver(replace(task, command_id=f"{task.command_id}-again"), lambda: None, lambda _: None)
 
@@ -113,9 +126,9 @@ class Engine:
             invocation.resumes += 1
             self._deliver(command, invocation)
 
-    def _started(self, command: Command, invocation: Invocation) -> None:
+    def _started(self, command: Command, invocation: Invocation, result: Result) -> None:
         with self.world.lock:
-            invocation.started = invocation.started or self.world.clock.now()
+            result.started = result.started or self.world.clock.now()
             fault = self.world.faults.hit("agent-restart", invocation.node.place)
             if fault:
                 invocation.deaf = True
@@ -123,7 +136,7 @@ class Engine:
                     fault.numbers["seconds"], partial(self._end, command, invocation, "Undeliverable")
                 )
 
-    def _replied(self, command: Command, invocation: Invocation, reply: Reply) -> None:
+    def _replied(self, command: Command, invocation: Invocation, result: Result, reply: Reply) -> None:
         """Take an agent's reply. One that comes too late is dropped, as AWS drops it."""
         with self.world.lock:
             if invocation.over or self.commands(command.account, command.region).get(command.command_id) is not command:
@@ -134,14 +147,25 @@ class Engine:
             if reply.exit_code == REBOOT and not reply.ending:
                 self.world.power.reboot(invocation.node, self.world.settings.reboot_grace_seconds)
                 return
-            reply = _skipping(reply)
-            invocation.response_code = reply.exit_code
-            invocation.stdout = reply.stdout.decode(errors="replace")[:KEPT]
-            invocation.stderr = reply.stderr.decode(errors="replace")[:KEPT]
-            self._upload(command, invocation, reply)
-            words = {"timeout": "ExecutionTimedOut", "cancel": "Cancelled"}
-            good = reply.exit_code in (0, SKIP_AS_SUCCESS)
-            self._end(command, invocation, words.get(reply.ending) or ("Success" if good else "Failed"))
+            self._record(command, invocation, result, _skipping(reply))
+            if reply.ending:
+                self._end(command, invocation, result.details)
+            else:
+                self._deliver(command, invocation)
+
+    def _record(self, command: Command, invocation: Invocation, result: Result, reply: Reply) -> None:
+        """Take down how a step ended; 168 and 169 skip the others."""
+        result.response_code, result.ended = reply.exit_code, self.world.clock.now()
+        result.stdout = reply.stdout.decode(errors="replace")[:KEPT]
+        result.stderr = reply.stderr.decode(errors="replace")[:KEPT]
+        words = {"timeout": "ExecutionTimedOut", "cancel": "Cancelled"}
+        good = reply.exit_code in (0, SKIP_AS_SUCCESS)
+        result.details = words.get(reply.ending) or ("Success" if good else "Failed")
+        self._upload(command, invocation, result, reply)
+        if reply.exit_code in (SKIP_AS_SUCCESS, SKIP_AS_FAILURE):
+            for each in invocation.results:
+                if not each.details:
+                    each.details, each.response_code = "Success", 0
 
     def _end(self, command: Command, invocation: Invocation, details: str) -> None:
         """Put an invocation into a terminal state; stop the rest when there are too many errors."""
@@ -153,11 +177,17 @@ class Engine:
             active[:] = [pair for pair in active if pair[1] is not invocation]
         command.flying -= invocation.sent
         command.errors += details in ERRORS
+        command.open -= 1
         if not command.stopped and command.errors > command.allowed_errors:
             command.stopped = True
             for other in command.waiting:
                 if not other.over:
                     other.details, other.ended = "Terminated", self.world.clock.now()
+                    command.open -= 1
+                    events.announce(command, other, other.ended)
+        events.announce(command, invocation, invocation.ended)
+        if command.over:
+            events.announce(command, None, invocation.ended)
         self.world.timeline.after(0, partial(self._pump, command))
 
     def _expire_undelivered(self, command: Command) -> None:
@@ -171,16 +201,16 @@ class Engine:
         for invocation in command.invocations.values():
             self._end(command, invocation, "DeliveryTimedOut")
 
-    def _upload(self, command: Command, invocation: Invocation, reply: Reply) -> None:
+    def _upload(self, command: Command, invocation: Invocation, result: Result, reply: Reply) -> None:
         """Write output to S3 as the agent does: with the node's rights, and silently not at all if it cannot."""
         bucket = command.request.get("OutputS3BucketName")
         if not bucket:
             return
         prefix = command.request.get("OutputS3KeyPrefix", "")
-        parts = [prefix.strip("/"), command.command_id, invocation.node.node_id, command.document.folder]
+        parts = [prefix.strip("/"), command.command_id, invocation.node.node_id, result.step.folder]
         folder = "/".join(part for part in parts if part)
         base = f"https://s3.{command.region}.amazonaws.com/{bucket}/{folder}"
-        invocation.urls = {stream: f"{base}/{stream}" for stream in ("stdout", "stderr")}
+        result.urls = {stream: f"{base}/{stream}" for stream in ("stdout", "stderr")}
         if bucket not in s3_backends.bucket_accounts:
             log.warning("output of %s: there is no bucket %s", command.command_id, bucket)
             return
@@ -188,6 +218,12 @@ class Engine:
         for stream, content in (("stdout", reply.stdout), ("stderr", reply.stderr)):
             if content:
                 s3_backends[account][partition].put_object(bucket, f"{folder}/{stream}", content)
+
+
+def _aggregate(invocation: Invocation) -> str:
+    """The invocation's state from those of its steps (amazon-ssm-agent aggregator.go)."""
+    details = {each.details for each in invocation.results}
+    return next((word for word in ("Failed", "ExecutionTimedOut", "Cancelled") if word in details), "Success")
 
 
 def _skipping(reply: Reply) -> Reply:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from patchwave_lab.ssm import output
-from patchwave_lab.ssm.commands import Invocation
+from patchwave_lab.ssm.commands import Invocation, Result
 from patchwave_lab.ssm.errors import error
 from patchwave_lab.ssm.operations._call import Call, operation
 
@@ -17,30 +17,40 @@ def get_command_invocation(call: Call) -> dict[str, Any]:
     invocation = command.invocations.get(params["InstanceId"]) if command else None
     if command is None or invocation is None or command.requested + call.world.settings.consistency_seconds > now:
         raise error("InvocationDoesNotExist", "")
-    plugin = command.document.action
-    if params.get("PluginName") not in (None, plugin):
-        raise error("InvalidPluginName", "")
-    stdout, stderr = (invocation.stdout, invocation.stderr) if invocation.over else ("", "")
+    result = _result(invocation, params.get("PluginName"))
+    stdout, stderr = (result.stdout, result.stderr) if invocation.over else ("", "")
     return {
         **command.describe_invocation(invocation, details=False),
-        "PluginName": plugin,
-        "ResponseCode": invocation.response_code,
-        **_times(invocation),
+        "PluginName": result.step.name,
+        "ResponseCode": result.response_code,
+        **_times(result, invocation.ended),
         "StandardOutputContent": output.cut(stdout, output.STDOUT_LIMIT),
         "StandardErrorContent": output.cut(stderr, output.STDERR_LIMIT),
+        "StandardOutputUrl": result.urls.get("stdout", ""),
+        "StandardErrorUrl": result.urls.get("stderr", ""),
         "CloudWatchOutputConfig": {"CloudWatchLogGroupName": "", "CloudWatchOutputEnabled": False},
     }
 
 
-def _times(invocation: Invocation) -> dict[str, str]:
+def _result(invocation: Invocation, name: str | None) -> Result:
+    """The step by name; without one there must be one step only (boto3 issue 1811)."""
+    if name is None and len(invocation.results) == 1:
+        return invocation.results[0]
+    for each in invocation.results:
+        if each.step.name == name:
+            return each
+    raise error("InvalidPluginName", "")
+
+
+def _times(result: Result, over: float) -> dict[str, str]:
     """Start, end and duration as texts, empty where the node has not said."""
-    if not invocation.started:
+    if not result.started:
         return dict.fromkeys(("ExecutionStartDateTime", "ExecutionElapsedTime", "ExecutionEndDateTime"), "")
-    times = {"ExecutionStartDateTime": _text(invocation.started)}
-    if not invocation.ended:
+    times, ended = {"ExecutionStartDateTime": _text(result.started)}, result.ended or over
+    if not ended:
         return {**times, "ExecutionElapsedTime": "", "ExecutionEndDateTime": ""}
-    elapsed = f"PT{max(0.001, invocation.ended - invocation.started):.3f}S"
-    return {**times, "ExecutionElapsedTime": elapsed, "ExecutionEndDateTime": _text(invocation.ended)}
+    elapsed = f"PT{max(0.001, ended - result.started):.3f}S"
+    return {**times, "ExecutionElapsedTime": elapsed, "ExecutionEndDateTime": _text(ended)}
 
 
 def _text(at: float) -> str:

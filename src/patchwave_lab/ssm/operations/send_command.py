@@ -1,10 +1,12 @@
 """SendCommand (SendCommand API reference; aws.md 1.1 to 1.6)."""
 
 import uuid
+from math import ceil
 from typing import Any
 
-from patchwave_lab.ssm.commands import Command, Invocation
-from patchwave_lab.ssm.documents import find
+from patchwave_lab.ssm import own_documents, resource_groups
+from patchwave_lab.ssm.commands import TERMINAL, Command, Invocation, Result
+from patchwave_lab.ssm.documents import Document, find
 from patchwave_lab.ssm.errors import error
 from patchwave_lab.ssm.operations._call import Call, operation
 from patchwave_lab.world import ManagedNode
@@ -14,10 +16,14 @@ from patchwave_lab.world import ManagedNode
 def send_command(call: Call) -> dict[str, Any]:
     """Take a command; it runs later. The response has no counts yet."""
     params = call.params
-    document = find(params["DocumentName"].rpartition("/")[2], params.get("DocumentVersion", "$DEFAULT"))
+    name, version = params["DocumentName"].rpartition("/")[2], params.get("DocumentVersion", "$DEFAULT")
+    document = find(name, version) or own_documents.read(call.account, call.region, name, version)
     values = document.values(params.get("Parameters", {}))
     nodes = _explicit(call, document.platforms) if params.get("InstanceIds") else _targeted(call)
+    quota = call.world.settings.pending_quota
+    exceeded = quota is not None and call.engine.pending(call.account, call.region) + len(nodes) > quota
     command = Command(
+        rate_exceeded=exceeded,
         command_id=str(uuid.uuid4()),
         account=call.account,
         region=call.region,
@@ -25,17 +31,31 @@ def send_command(call: Call) -> dict[str, Any]:
         document=document,
         values=values,
         requested=call.world.clock.now(),
-        invocations={node.node_id: Invocation(node, call.world.tags(node).get("Name", "")) for node in nodes},
-        cap=max(1, _share(params.get("MaxConcurrency", "50"), len(nodes))),
-        allowed_errors=_share(params.get("MaxErrors", "0"), len(nodes)),
+        invocations={node.node_id: _invocation(call, document, node) for node in nodes if not exceeded},
+        cap=max(1, _share(call, params.get("MaxConcurrency", "50"), len(nodes))),
+        allowed_errors=_share(call, params.get("MaxErrors", "0"), len(nodes)),
     )
     call.engine.submit(command)
     return {"Command": command.describe(counts=False)}
 
 
-def _share(text: str, total: int) -> int:
-    """A number, or a percentage of `total`; how AWS rounds is not documented, the lab rounds down."""
-    return int(text[:-1]) * total // 100 if text.endswith("%") else int(text)
+def _invocation(call: Call, document: Document, node: ManagedNode) -> Invocation:
+    settings = call.world.settings
+    coarse = {
+        **TERMINAL,
+        "Terminated": settings.terminated_status,
+        "InvalidPlatform": settings.invalid_platform_status,
+    }
+    results = [Result(step) for step in document.steps]
+    return Invocation(node, call.world.tags(node).get("Name", ""), results, coarse)
+
+
+def _share(call: Call, text: str, total: int) -> int:
+    """A number, or a percentage of `total`; how AWS rounds is not documented: a setting."""
+    if not text.endswith("%"):
+        return int(text)
+    exact = int(text[:-1]) * total / 100
+    return ceil(exact) if call.world.settings.percent_rounding == "up" else int(exact)
 
 
 def _explicit(call: Call, platforms: Any) -> list[ManagedNode]:
@@ -53,7 +73,8 @@ def _explicit(call: Call, platforms: Any) -> list[ManagedNode]:
 def _known(call: Call, ids: list[str]) -> list[ManagedNode]:
     # Looked up one by one: to list all nodes of a big fleet would cost more than the command.
     nodes = {each: call.world.node(call.account, call.region, each) for each in ids}
-    if unknown := [each for each, node in nodes.items() if node is None]:
+    refused = "stopped" if call.world.settings.stopped_nodes == "refused" else "-"
+    if unknown := [each for each, node in nodes.items() if node is None or node.state == refused]:
         listed = ", ".join(unknown)
         raise error("InvalidInstanceId", f"Instances [[{listed}]] not in a valid state for account {call.account}")
     return [node for node in nodes.values() if node]
@@ -77,4 +98,8 @@ def _matching(call: Call, target: dict[str, Any]) -> list[ManagedNode]:
         return [node for node in nodes if call.world.tags(node).get(key.removeprefix("tag:")) in values]
     if key == "tag-key":
         return [node for node in nodes if set(values) & set(call.world.tags(node))]
+    if key == "resource-groups:Name":
+        return resource_groups.by_name(call.world, call.account, call.region, values)
+    if key == "resource-groups:ResourceTypeFilters":
+        return resource_groups.by_type(call.world, call.account, call.region, values)
     raise error("InvalidTarget", f"The lab has no targets with the key {key}.")
