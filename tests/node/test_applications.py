@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
 import pytest
 
 from .conftest import Node
+from .test_programs import wheel
 
 
 def walk(node: Node, args: dict[str, t.Any], shows: str, old: tuple[str, str], new: tuple[str, str]) -> None:
@@ -60,3 +62,27 @@ def test_a_node_js_application(node: Node, tmp_path: Path) -> None:
     shows = 'sed -n \'s/^  "version": "\\(.*\\)",/\\1/p\' /opt/marked/current/package.json'
     walk(node, args, shows, ("4.0.9", "4.0.9"), ("4.0.10", "4.0.10"))
     assert node.sh("echo '# It works' | " + " ".join(run)) == '<h1 id="it-works">It works</h1>\n\n'
+
+
+def test_a_python_application_in_its_own_virtual_environment(node: Node, tmp_path: Path) -> None:
+    for version in ("0.4.3", "0.4.4"):
+        wheel(tmp_path, "sqlparse", version)
+    venv, pip = "/opt/sqlparse/venv", [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python"]
+    node.run(sys.executable, "-m", "venv", "--without-pip", venv)
+
+    def install(version: str) -> list[str]:
+        options = ["install", "-q", "--no-index", "--no-deps", "--find-links", str(tmp_path / f"sqlparse-{version}")]
+        return [*pip, f"{venv}/bin/python", *options, f"sqlparse=={version}"]
+
+    node.run(*install("0.4.3"))
+    args = {
+        "name": "sqlparse",
+        "fixed_in": "0.4.4",
+        "versioning": "pep440",
+        "command": {"command": install("0.4.4"), "version": "0.4.4", "undo": install("0.4.3")},
+        "probe": {"command": [f"{venv}/bin/sqlformat", "--version"]},
+    }
+    shows = f"cd {venv}/lib/python3*/site-packages; echo sqlparse-*.dist-info"
+    seen = [(version, f"sqlparse-{version}.dist-info") for version in ("0.4.3", "0.4.4")]
+    walk(node, args, shows, *seen)
+    assert node.sh(f"echo 'select 1' | {venv}/bin/sqlformat -k upper -").strip() == "SELECT 1"
