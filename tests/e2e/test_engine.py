@@ -104,3 +104,36 @@ def test_a_thousand_nodes_cost_less_than_a_fifth_of_a_call_each(fleet: Any, tmp_
     assert len(results) == 1000
     made = lab.calls() - before
     assert sum(made.values()) <= 200, made
+
+
+@pytest.fixture
+def fault(lab: Any) -> Any:
+    """Make something go wrong in the session's lab until the test ends: fault(name, *nodes, ...options)."""
+
+    def begin(*words: object) -> None:
+        lab.run("patchwave", "lab", "fault", "--name", lab.name, *words)
+
+    yield begin
+    lab.run("patchwave", "lab", "fault", "--name", lab.name, "--clear")
+
+
+def test_a_node_that_ran_but_ended_undeliverable_is_asked_again(
+    lab: Any, install: Any, rollout: Any, fault: Any
+) -> None:
+    install("web-01", "app-01", "db-01", "batch-01")
+    fault("agent-restart", "web-01", "--count", 1, "--set", "seconds=2")
+    before = lab.calls()
+    done = lab.run("patchwave", "apply", rollout(), "--output", rollout().parent / "out", check=False)
+    report = json.loads((rollout().parent / "out" / "report.json").read_text())
+    (node,) = (node for node in report["nodes"] if node["name"] == "web-01")
+    assert node["outcome"] in ("patched", "current"), done.stdout
+    assert done.returncode == 0
+    made = {place[:2]: count for place, count in (lab.calls() - before).items() if place[2] == "SendCommand"}
+    assert sorted(made.values()) == [1, 1, 1, 2]
+
+
+def test_throttling_is_waited_out(lab: Any, install: Any, rollout: Any, fault: Any) -> None:
+    install("web-01", "app-01", "db-01", "batch-01")
+    fault("throttle", "--region", "us-east-1", "--for", 12, "--set", "rate=0.2", "--set", "burst=1")
+    done = lab.run("patchwave", "apply", rollout(), "--output", rollout().parent / "out", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

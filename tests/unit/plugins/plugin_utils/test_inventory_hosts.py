@@ -10,7 +10,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nod
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.read import Found
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NODE = ManagedNode(
@@ -149,6 +149,7 @@ HOSTILE = st.one_of(
 )
 
 
+@settings(max_examples=400, deadline=None)
 @given(st.dictionaries(HOSTILE, HOSTILE, max_size=8), HOSTILE, HOSTILE)
 def test_a_tag_is_data_whatever_it_says(tags: dict[str, str], group: str, name: str) -> None:
     tags = {**tags, "PatchWave": group, "PatchHold": name}
