@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def read_rollout(path: Path) -> RolloutFile:
     _raise_first(path, spec.problems(ROLLOUT, data))
     if data.get("transport", "run_command") == "run_command" and not data.get("bucket"):
         raise PatchwaveError(f"{path}: bucket: is required with transport run_command, to carry payloads to the nodes")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", data["name"]):
+        raise PatchwaveError(f"{path}: name: must be letters, digits, ., _ and -, for it names a folder")
     if not data["waves"]:
         raise PatchwaveError(f"{path}: waves: names no wave; list the inventory groups in order")
     folder = path.resolve().parent

@@ -55,6 +55,7 @@ def test_a_good_file_is_read_with_its_defaults(write: Any, tmp_path: Path) -> No
         ({"catalog": "nowhere.yml"}, "nowhere.yml: cannot be read: No such file or directory"),
         ({"bucket": None}, "rollout.yml: bucket: is required with transport run_command"),
         ({"waves": []}, "rollout.yml: waves: names no wave"),
+        ({"name": "../up"}, "rollout.yml: name: must be letters, digits, ., _ and -"),
         ({"schema": 2}, "rollout.yml: schema: must be one of 1, not 2"),
         ({"name": None, "software": None}, "rollout.yml: name: is required and missing (and 1 more)"),
         ("a: [", "rollout.yml:1:5: is not YAML"),
