@@ -16,15 +16,16 @@ class Clock:
     """Real time, plus what it was advanced by. All times are seconds since the epoch."""
 
     def __init__(self) -> None:
-        self._ahead = 0.0
+        #: Seconds that it was advanced by.
+        self.ahead = 0.0
 
     def now(self) -> float:
         """The lab's present."""
-        return time.time() + self._ahead
+        return time.time() + self.ahead
 
     def advance(self, seconds: float) -> None:
         """Move the lab's present on."""
-        self._ahead += seconds
+        self.ahead += seconds
 
     @staticmethod
     def moment(at: float) -> datetime:

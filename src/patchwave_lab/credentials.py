@@ -71,8 +71,11 @@ def key_of(access_key: str) -> tuple[str, str]:
     return "", ""
 
 
-def judge(who: Caller, now: datetime, request: signatures.Signed) -> str:
-    """One word: `ok`, `missing`, `incomplete`, `unknown`, `mismatch`, `expired` or `url-expired`."""
+def judge(who: Caller, now: datetime, ahead: float, request: signatures.Signed) -> str:
+    """One word: `ok`, `missing`, `incomplete`, `unknown`, `mismatch`, `expired` or `url-expired`.
+
+    Sessions end by the lab's clock, which is `ahead` (seconds) of `now`; presigned URLs by the real one.
+    """
     if not who.signed:
         return "incomplete" if who.presigned_until else "missing"
     if who.access_key == EXPIRED_ACCESS_KEY:
@@ -86,7 +89,7 @@ def judge(who: Caller, now: datetime, request: signatures.Signed) -> str:
         role = sts_backends[account]["aws"].get_assumed_role_from_access_key(who.access_key)
         if role is None or role.session_token != who.token:
             return "unknown"
-        if role.expiration.replace(tzinfo=UTC) <= now:
+        if role.expiration.replace(tzinfo=UTC) <= now + timedelta(seconds=ahead):
             return "expired"
     return "url-expired" if who.presigned_until and who.presigned_until <= now else "ok"
 

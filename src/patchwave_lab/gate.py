@@ -53,7 +53,7 @@ class Gate:
         operation = apilog.operation(service, headers, body, {**environ, "wsgi.input": io.BytesIO(body)})
         self._delay(who)
         with self._world.lock:
-            verdict = credentials.judge(who, moment, _signed(environ, headers, body))
+            verdict = credentials.judge(who, moment, self._world.clock.ahead, _signed(environ, headers, body))
             account, _ = credentials.key_of(who.access_key)
             request = access.Request(who, account, service, operation)
             arn = access.principal(request)

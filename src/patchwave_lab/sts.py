@@ -1,5 +1,6 @@
 """moto's Security Token Service with the bounds that AWS sets on a session's length, and a shorter one for tests."""
 
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
@@ -36,7 +37,10 @@ class LabTokenBackend(STSBackend):
                     f"constraint: Member must have value {bound}"
                 )
         shorter = self.world.settings.role_session_seconds
-        return super().assume_role(duration=duration if shorter is None else shorter, **rest)
+        made = super().assume_role(duration=duration if shorter is None else shorter, **rest)
+        # Sessions end by the lab's clock.
+        made.expiration += timedelta(seconds=self.world.clock.ahead)
+        return made
 
 
 def install(world: World) -> None:

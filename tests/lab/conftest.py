@@ -98,11 +98,11 @@ class Lab:
         )
         urllib.request.urlopen(request, timeout=10).close()
 
-    def send(self, ids: list[str], *commands: str, **options: Any) -> str:
+    def send(self, ids: list[str], *commands: str, region: str = "eu-west-1", **options: Any) -> str:
         """Send AWS-RunShellScript and return the command's id; lower-case options are document parameters."""
         parameters = {key: [options.pop(key)] for key in list(options) if key[0].islower()}
         target = {"InstanceIds": ids} if ids else {}
-        sent = self.client("ssm").send_command(
+        sent = self.client("ssm", region).send_command(
             **target,
             DocumentName="AWS-RunShellScript",
             Parameters={"commands": list(commands), **parameters},
@@ -184,11 +184,11 @@ def ssm(lab: Lab) -> Any:
 
 @pytest.fixture(scope="session")
 def patient(new_lab: Callable[[], Lab], tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A lab where a dead agent is waited for, role sessions are short, and whose clock a test may advance."""
+    """A lab where a dead agent is waited for, and whose clock a test may advance."""
     file = tmp_path_factory.mktemp("scenario") / "patient.yml"
     file.write_text(
         'accounts: ["111111111111"]\nregions: [eu-west-1]\n'
-        "settings: {undeliverable_seconds: null, role_session_seconds: 1}\n"
+        "settings: {undeliverable_seconds: null}\n"
         "nodes: [{name: dead, agent: off}, {name: slow}]\n"
     )
     made = new_lab()

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -182,6 +183,22 @@ def test_down_leaves_nothing_after_the_server_was_killed(new_lab, small):
     assert not lab.dir.exists()
     assert str(lab.dir) not in Path("/proc/self/mountinfo").read_text()
     assert lab.must("down") == f"no lab named '{lab.name}'; nothing to do\n"
+
+
+@pytest.mark.parametrize("moment", [0, 0.03, 0.15])
+def test_a_sigkill_while_nodes_start_leaves_nothing_after_down(new_lab, moment):
+    lab = new_lab()
+    lab.must("up", "--scenario", "services")
+    state = lab.state
+    lab.send(lab.ids("web-01", "web-02", "web-03", "web-04"), "setsid sleep 300 & sleep 300", region="eu-central-1")
+    time.sleep(moment)
+    os.kill(state["pid"], signal.SIGKILL)
+    lab.must("down")
+    time.sleep(0.1)
+    assert processes.inside(lab.dir) == []
+    assert not lab.dir.exists()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(state["endpoint"].rpartition(":")[2]))) != 0
 
 
 def test_down_leaves_another_process_with_the_servers_old_id_alone(new_lab):

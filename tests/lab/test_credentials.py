@@ -103,10 +103,12 @@ def test_a_role_session_has_bounds(lab, seconds):
 
 
 def test_a_role_session_expires(patient):
-    keys = patient.assumed("111111111111")
+    keys = patient.assumed("111111111111", DurationSeconds=900)
+    patient.advance(890)
     assert CALLS["ssm"](patient.client("ssm", **keys))
-    time.sleep(1.1)
+    patient.advance(11)
     assert refused(patient, "ssm", **keys) == EXPIRED["ssm"]
+    assert CALLS["ssm"](patient.client("ssm", **patient.assumed("111111111111")))
 
 
 def test_a_call_without_credentials_is_refused(lab):

@@ -51,6 +51,29 @@ def test_the_first_mistake_is_one_line_that_names_file_and_key(text, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", scenario.builtin_names())
+def test_ready_scenarios_can_be_read(name):
+    assert scenario.parse(*scenario.read_text(name)).nodes
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("faults: [{name: gremlins}]\n", "my.yml: faults[0]: no fault 'gremlins'"),
+        ("faults: [{name: throttle, rate: fast}]\n", "my.yml: faults[0]: could not convert"),
+        (
+            "settings: {percent_rounding: sideways}\n",
+            "my.yml: settings.percent_rounding: 'sideways' is not one of down, up",
+        ),
+        ("nodes: [{name: a, platform: Windows}]\n", "my.yml: nodes[0].platform: only a virtual node can be Windows"),
+    ],
+)
+def test_mistakes_in_faults_and_words_are_named(text, said):
+    with pytest.raises(LabError) as caught:
+        parse(HEAD + text)
+    assert str(caught.value).startswith(said)
+
+
 def test_count_makes_numbered_nodes():
     nodes = parse(HEAD + "nodes: [{name: web, count: 3, tags: {Patch Group: web, PatchWave: 1}}]\n").nodes
     assert [node.name for node in nodes] == ["web-01", "web-02", "web-03"]

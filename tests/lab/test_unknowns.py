@@ -12,7 +12,7 @@ nodes:
   - {name: halted, virtual: true}
 """
 VALUES = {
-    "usual": "",
+    "usual": "undeliverable_seconds: 0.1, ",
     "other": "percent_rounding: up, terminated_status: Failed, invalid_platform_status: Cancelled, "
     "stopped_nodes: refused, pending_quota: 11, undeliverable_seconds: null, ",
 }
