@@ -6,19 +6,38 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import typing as t
 from pathlib import Path
 
 import pytest
 
-from .conftest import Node
+from .conftest import Node, to_rpm
 from .test_applications import walk
 from .test_package_file import definition
 
 NAME = "unzip"
 PROGRAM = "usr/bin/unzip"
 SHOWS = f"sha256sum < /{PROGRAM} | cut -c1-64"
+
+SPEC = """
+%define debug_package %{{nil}}
+%define __os_install_post %{{nil}}
+Name: {name}
+Version: {version}
+Release: {release}
+Summary: what Debian built
+License: as in the package
+AutoReqProv: no
+%description
+The files of Debian's package.
+%install
+cp -a {tree}/. %{{buildroot}}
+%files
+{files}
+"""
 
 
 class Offered(t.NamedTuple):
@@ -42,6 +61,8 @@ def offered(node: Node) -> list[str]:
 @pytest.fixture
 def debs(node: Node, tmp_path: Path) -> tuple[Offered, Offered]:
     """Download the oldest and the newest version with apt, as any user would; its lists are the node's own copy."""
+    if not shutil.which("apt-get"):
+        pytest.skip("needs apt")
     versions = offered(node)
     if len(versions) < 2:
         node.run("apt-get", "update", "-qq")
@@ -64,3 +85,28 @@ def test_a_deb_of_the_distribution(node: Node, debs: tuple[Offered, Offered]) ->
     node.run("dpkg", "--force-downgrade", "--install", old.deb)
     walk(node, definition(new.deb, new.version, name=NAME), SHOWS, old.seen, new.seen)
     assert node.run("dpkg", "--verify", NAME) == ""
+
+
+def rpm(deb: Offered) -> Path:
+    """Pack the files of a Debian package as RPM, with the same version."""
+    folder = deb.deb.parent
+    tree = folder / "tree"
+    files = [f'"/{path.relative_to(tree)}"' for path in tree.rglob("*") if path.is_symlink() or path.is_file()]
+    version, dummy, release = deb.version.rpartition("-")
+    spec = folder / "package.spec"
+    spec.write_text(SPEC.format(name=NAME, version=version, release=release, tree=tree, files="\n".join(files)))
+    command = ["rpmbuild", "-bb", f"--define=_topdir {folder}/work", f"--define=_rpmdir {folder}", str(spec)]
+    subprocess.run(command, check=True, capture_output=True, env=dict(os.environ, HOME=str(folder)))
+    return next(folder.glob("*/*.rpm"))
+
+
+def test_an_rpm_built_from_it(node: Node, debs: tuple[Offered, Offered]) -> None:
+    if not shutil.which("rpmbuild"):
+        pytest.skip("needs rpmbuild (apt install rpm, or make system)")
+    old, new = debs
+    before, after = rpm(old), rpm(new)
+    to_rpm(node)
+    done = node.patch(definition(before, old.version, name=NAME, install_missing=True))
+    assert (done["outcome"], done["version_after"]) == ("patched", old.version), done
+    walk(node, definition(after, new.version, name=NAME), SHOWS, old.seen, new.seen)
+    assert node.run("rpm", "--verify", NAME) == ""
