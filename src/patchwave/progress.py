@@ -77,8 +77,8 @@ class Screen:
         """Print one line."""
         self._console.print(escape(text))
 
-    def plan(self, plan: Plan, done: set[str]) -> None:
-        """Show what is about to happen, and what an earlier run has already done."""
+    def plan(self, plan: Plan, done: set[str], places: int) -> None:
+        """Show what is about to happen with so many places (0: no limit), and what an earlier run has already done."""
         nodes = sum(len(wave.nodes) for wave in plan.waves)
         self.say(f"Rollout {plan.rollout}: {plan.software} to {target_version(plan.definition)} on {nodes} nodes")
         self.say(f"Plan {plan_hash(plan)[:12]}, transport {plan.transport}")
@@ -87,10 +87,11 @@ class Screen:
             of_groups = ", ".join(f"{group} {count}" for group, count in sorted(groups.items()))
             self.say(f"  {wave.name}: {len(wave.nodes)} nodes ({of_groups})")
         largest = max(len(wave.nodes) for wave in plan.waves)
-        worst = min(nodes, plan.error_budget + largest)
+        flying = min(largest, places or largest)
+        worst = min(nodes, plan.error_budget + flying)
         self.say(
             f"Error budget {plan.error_budget}, unreachable budget {plan.unreachable_budget}; "
-            f"worst case {worst} bad nodes (budget and the largest wave in flight)"
+            f"worst case {worst} bad nodes (the budget and {flying} in flight)"
         )
         if done:
             self.say(f"Resumed: {len(done)} of {nodes} nodes are done, {nodes - len(done)} still to do")

@@ -139,7 +139,7 @@ class _Rollout:
         """Run every wave; return why the rollout was stopped, or None."""
         known = self._ledger.results()
         done = {host for host, result in known.items() if result["outcome"] in outcomes.RIGHT}
-        self._screen.plan(self._plan, done)
+        self._screen.plan(self._plan, done, self._wanted.max_in_flight)
         self._ledger.write("started", plan=plan_hash(self._plan), to_do=self._nodes() - len(done))
         stopped = None
         for wave in self._plan.waves:
