@@ -89,14 +89,18 @@ class Lab:
     def api_log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.dir / "api.jsonl").read_text().splitlines()]
 
-    def advance(self, seconds: float) -> None:
+    def tell(self, verb: str, **body: Any) -> None:
+        """What `patchwave lab clock`, `fault` and `switch` send, without a process for it."""
         state = self.state
         request = urllib.request.Request(
-            f"{state['endpoint']}/_lab/advance",
-            data=json.dumps({"seconds": seconds}).encode(),
+            f"{state['endpoint']}/_lab/{verb}",
+            data=json.dumps(body).encode(),
             headers={"X-Patchwave-Lab-Token": state["control_token"]},
         )
         urllib.request.urlopen(request, timeout=10).close()
+
+    def advance(self, seconds: float) -> None:
+        self.tell("advance", seconds=seconds)
 
     def send(self, ids: list[str], *commands: str, region: str = "eu-west-1", **options: Any) -> str:
         """Send AWS-RunShellScript and return the command's id; lower-case options are document parameters."""

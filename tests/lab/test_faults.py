@@ -35,7 +35,7 @@ def faulty(new_lab, tmp_path_factory):
 def fault(faulty):
     """Begins a fault; all end with the test."""
     yield lambda *words: faulty.must("fault", *words)
-    faulty.must("fault", "--clear")
+    faulty.tell("fault", clear="")
 
 
 def refused(call, **request):
