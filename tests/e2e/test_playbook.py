@@ -42,7 +42,7 @@ def test_check_mode_says_what_would_happen_and_changes_nothing(
     lab: Any, install: Callable[..., None], variables: Path
 ) -> None:
     install("web-01")
-    find = ("find", "/opt/tool", "/var/lib", "-newer", "/opt/tool/1.0.0/tool")
+    find = ("find", "/opt/tool", "/var/lib", "-maxdepth", "1", "-newer", "/opt/tool/1.0.0/tool")
     before = lab.exec("web-01", *find)
     host = lab.nodes()["web-01"]
     options = ("-i", INVENTORY, "-e", f"@{variables}", "--limit", host)
