@@ -155,3 +155,22 @@ def test_the_same_play_over_openssh(
     assert "rolled_back" in done.stdout
     assert "WARNING" not in done.stdout + done.stderr
     assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+
+
+def test_whoever_may_only_read_is_told_so_in_one_line_and_nothing_is_sent(
+    lab: Any, install: Callable[..., None], variables: Path
+) -> None:
+    install("web-01")
+    lab.run("patchwave", "lab", "switch", "--name", lab.name, "--read-only")
+    try:
+        before = lab.calls()
+        options = ("-i", INVENTORY, "-e", f"@{variables}", "--limit", lab.nodes()["web-01"])
+        done = lab.run("ansible-playbook", PLAYBOOK, *options, "--check", check=False)
+    finally:
+        lab.run("patchwave", "lab", "switch", "--name", lab.name, "--read-write")
+    assert done.returncode != 0
+    assert "AccessDenied" in done.stdout
+    assert "nothing was sent to any node" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+    assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"
