@@ -102,8 +102,9 @@ def ship(
         with payload_service.stored(sessions, settings.bucket, key, payload, seconds) as url:
             command = run_command.Command(
                 document="AWS-RunShellScript",
-                parameters={
-                    "commands": _wire.script(url, digest, settings.execution_timeout).splitlines(),
+                # A node that waits long for its place gets a URL as fresh as the first one's.
+                parameters=lambda: {
+                    "commands": _wire.script(url(), digest, settings.execution_timeout).splitlines(),
                     "executionTimeout": [str(settings.execution_timeout + _NODE_MARGIN)],
                 },
                 token=token,

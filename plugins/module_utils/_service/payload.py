@@ -29,8 +29,10 @@ def delete(sessions: Sessions, objects: list[tuple[str, str]]) -> None:
 
 
 @contextlib.contextmanager
-def stored(sessions: Sessions, bucket: str, key: str, payload: bytes, seconds: int) -> t.Iterator[str]:
-    """Store a payload, yield a URL that anybody can read it by for so many seconds (a secret), and delete it.
+def stored(sessions: Sessions, bucket: str, key: str, payload: bytes, seconds: int) -> t.Iterator[t.Callable[[], str]]:
+    """Store a payload, yield what makes URLs to it, and delete it.
+
+    Each URL is good for so many seconds from its making, and a secret: anybody can read the payload by it.
 
     Raises:
         AwsError: it could not be stored.
@@ -38,6 +40,6 @@ def stored(sessions: Sessions, bucket: str, key: str, payload: bytes, seconds: i
     s3 = sessions.client("s3")
     s3_api.put_object(s3, bucket, key, payload)
     try:
-        yield s3_api.presigned_get(s3, bucket, key, seconds)
+        yield lambda: str(s3_api.presigned_get(s3, bucket, key, seconds))
     finally:
         delete(sessions, [(bucket, key)])

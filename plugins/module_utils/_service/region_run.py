@@ -222,7 +222,7 @@ class RegionRun:
                 self._clients.send,
                 InstanceIds=nodes,
                 DocumentName=self._command.document,
-                Parameters=self._command.parameters,
+                Parameters=self._command.parameters(),
                 Comment=comment,
                 TimeoutSeconds=self._command.delivery_timeout,
                 MaxConcurrency=str(len(nodes)),

@@ -37,13 +37,13 @@ class Reply(t.NamedTuple):
 class Command(t.NamedTuple):
     """What to send.
 
-    `parameters` are the document's; timeouts in seconds. `token` marks the work in the comment of every command, by
-    which a sending whose answer was lost is found again. `charged` says whether a reply uses up the error budget.
-    `idempotent` allows a second sending to nodes whose first one ended without an answer.
+    `parameters` makes the document's, anew for each sending; timeouts in seconds. `token` marks the work in the comment
+    of every command, by which a sending whose answer was lost is found again. `charged` says whether a reply uses up
+    the error budget. `idempotent` allows a second sending to nodes whose first one ended without an answer.
     """
 
     document: str
-    parameters: t.Dict[str, t.List[str]]
+    parameters: t.Callable[[], t.Dict[str, t.List[str]]]
     token: str
     delivery_timeout: int
     execution_timeout: int

@@ -70,10 +70,16 @@ def _no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(region_run.time, "sleep", lambda seconds: None)
 
 
-def run(ssm: FakeSsm, earlier: list[Sent] | None = None, hosts: list[str] = NODES) -> dict[str, Reply]:
+def run(ssm: FakeSsm, earlier: list[Sent] | None = None, hosts: list[str] = NODES, places: int = 0) -> dict[str, Reply]:
     targets = [Target(f"host-{node}", node, "123456789012", Account(), "eu-west-1") for node in hosts]
-    command = Command("AWS-RunShellScript", {"commands": ["true"]}, "token", 600, 600, lambda reply: False, True)
-    control = Control(0, 0, lambda: False)
+    made: list[str] = []
+
+    def fresh() -> dict[str, list[str]]:
+        made.append(f"url-{len(made)}")
+        return {"commands": [made[-1]]}
+
+    command = Command("AWS-RunShellScript", fresh, "token", 600, 600, lambda reply: False, True)
+    control = Control(places, 0, lambda: False)
     clients = region_run.Clients(ssm, ssm)
     return region_run.RegionRun(clients, targets, command, control, lambda kind, event: None, earlier or []).run()
 
@@ -124,3 +130,9 @@ def test_a_node_that_systems_manager_does_not_know_costs_nobody_else() -> None:
     replies = run(ssm, hosts=[*NODES, "i-0000000c"])
     assert replies["host-i-0000000c"].reason == "not_managed"
     assert [reply.outcome for reply in replies.values()].count(None) == 2
+
+
+def test_a_node_that_waited_for_its_place_gets_parameters_of_its_own() -> None:
+    ssm = FakeSsm()
+    run(ssm, places=1)
+    assert [request["Parameters"]["commands"] for request in ssm.commands.values()] == [["url-0"], ["url-1"]]
