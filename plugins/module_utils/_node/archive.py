@@ -53,6 +53,9 @@ class Limits(t.NamedTuple):
     reserve: int = 16 * 1024**2
 
 
+DEFAULT_LIMITS = Limits()
+
+
 class Member(t.NamedTuple):
     """One file, folder, link or hard link: C(path) in the new folder, C(target) of a link, C(info) to read it with."""
 
@@ -64,7 +67,9 @@ class Member(t.NamedTuple):
     info: t.Any
 
 
-def unpack(archive: str, tree: str, disk: Disk, form: str = "auto", strip: int = 0, limits: Limits = Limits()) -> int:  # noqa: B008
+def unpack(
+    archive: str, tree: str, disk: Disk, form: str = "auto", strip: int = 0, limits: Limits = DEFAULT_LIMITS
+) -> int:
     """Unpack C(archive) into the new folder C(tree) and make it durable.
 
     Executable files and folders get mode 0755 less what the archive forbids, others 0644; never setuid, setgid or

@@ -54,7 +54,7 @@ class Release(Kind):
         self._keep = definition["keep"]
         self._health = definition["health"]
         self._disk = disk
-        self._limits = limits or archive.Limits()
+        self._limits = limits or archive.DEFAULT_LIMITS
         self._history = os.path.join(definition["state_dir"], name + ".versions.json")
 
     # -- before --------------------------------------------------------------------------------------------------
