@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from patchwave_lab import fleet, scenario
+from patchwave_lab.errors import LabError
 from patchwave_lab.nodes import model_file
 from patchwave_lab.nodes.latency import Answer, Distribution, Model
 
@@ -220,6 +221,6 @@ def test_a_seed_fixes_every_time_and_answer():
     ],
 )
 def test_mistakes_in_a_model_are_named(value, said):
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+    with pytest.raises(LabError) as caught:
         model_file.parse("x", "v", value)
     assert str(caught.value).startswith(said)
