@@ -69,7 +69,8 @@ def main() -> int:
 
 def archive(version: str) -> Path:
     """Fetch a release from PyPI and pack its binary as a vendor would: `just-VERSION/just` in a tar.gz."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    # Errors only: what pip warns of is the machine's configuration, such as a find-links folder that is not there.
+    command = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check", "download", "--no-deps"]
     subprocess.run([*command, "--only-binary", ":all:", "--dest", WORK, f"{PACKAGE}=={version}"], check=True)
     (wheel,) = WORK.glob(f"rust_just-{version}-*.whl")
     with zipfile.ZipFile(wheel) as packed:
