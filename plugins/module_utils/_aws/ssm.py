@@ -68,6 +68,17 @@ def _all(client: t.Any, operation: str, key: str, page_size: int, **request: t.A
 
 
 @handled("get a command invocation")
-def get_command_invocation(ssm: t.Any, command_id: str, node: str) -> dict[str, t.Any]:
-    """Return one node's invocation with up to 24,000 characters of output: one call a node, for cut output only."""
-    return dict(ssm.get_command_invocation(CommandId=command_id, InstanceId=node))
+def get_command_invocation(ssm: t.Any, command_id: str, node: str, step: str = "") -> dict[str, t.Any]:
+    """Return one node's invocation with up to 24,000 characters of output: one call a node, for cut output only.
+
+    `step` is required where the document has several.
+    """
+    named = {"PluginName": step} if step else {}
+    return dict(ssm.get_command_invocation(CommandId=command_id, InstanceId=node, **named))
+
+
+@handled("describe the document")
+def describe_document(ssm: t.Any, name: str, version: str = "") -> dict[str, t.Any]:
+    """Return what Systems Manager knows of a document: Status, PlatformTypes, Parameters."""
+    versioned = {"DocumentVersion": version} if version else {}
+    return dict(ssm.describe_document(Name=name, **versioned)["Document"])

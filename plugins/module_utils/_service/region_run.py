@@ -21,7 +21,7 @@ from .._aws.errors import AwsError
 from .._core import outcomes
 from .control import Control
 from .managed_nodes import registered_agents
-from .run_command_types import Command, Listener, Reply, Sent, Target
+from .run_command_types import Command, Listener, Reply, Sent, Step, Target
 
 #: SendCommand takes at most 50 ids (botocore's model, ssm 2014-11-06).
 IDS_PER_COMMAND = 50
@@ -57,6 +57,10 @@ _STOPPED = {
     "asked_to_stop": "not sent: the run was asked to stop",
     "max_errors_reached": "not sent: too many other nodes failed",
 }
+
+
+def _step(plugin: dict[str, t.Any], output: str) -> Step:
+    return Step(plugin.get("Name", ""), plugin.get("StatusDetails", ""), plugin.get("ResponseCode", -1), output)
 
 
 class Clients(t.NamedTuple):
@@ -227,6 +231,7 @@ class RegionRun:
                 TimeoutSeconds=self._command.delivery_timeout,
                 MaxConcurrency=str(len(nodes)),
                 MaxErrors=str(self._control.errors_left()),
+                **self._command.request,
             )
         except AwsError as error:
             return self._not_sent(error, nodes, comment, again)
@@ -320,15 +325,25 @@ class RegionRun:
         return moved
 
     def _reply(self, command_id: str, invocation: dict[str, t.Any]) -> Reply:
-        details = invocation["StatusDetails"]
+        details, plugins = invocation["StatusDetails"], invocation.get("CommandPlugins", ())
         if details in _ENDS:
             outcome, reason, msg = _ENDS[details]
-            return Reply(outcome, reason, f"{self._where}: {msg}", command_id)
-        output = "".join(plugin.get("Output", "") for plugin in invocation.get("CommandPlugins", ()))
-        if _CUT in output:
-            whole = ssm_api.get_command_invocation(self._clients.read, command_id, invocation["InstanceId"])
-            output = whole["StandardOutputContent"]
-        return Reply(None, "", "", command_id, output)
+            steps = tuple(_step(plugin, plugin.get("Output", "")) for plugin in plugins)
+            return Reply(outcome, reason, f"{self._where}: {msg}", command_id, "", details, steps)
+        steps = tuple(
+            _step(plugin, self._output(command_id, invocation["InstanceId"], plugin, len(plugins) > 1))
+            for plugin in plugins
+        )
+        return Reply(None, "", "", command_id, "".join(step.output for step in steps), details, steps)
+
+    def _output(self, command_id: str, node: str, plugin: dict[str, t.Any], several: bool) -> str:
+        """Return what a step printed; what ListCommandInvocations has cut is asked for."""
+        output = str(plugin.get("Output", ""))
+        if _CUT not in output:
+            return output
+        name = plugin["Name"] if several else ""
+        whole = ssm_api.get_command_invocation(self._clients.read, command_id, node, name)
+        return "".join(filter(None, (whole["StandardOutputContent"], whole.get("StandardErrorContent"))))
 
     def _cancel(self) -> None:
         """Cancel, once, what waits for its agent; what an agent has begun is waited for."""

@@ -23,9 +23,9 @@ from .._aws.sessions import Account, Sessions
 from .._core import outcomes
 from .control import Control
 from .region_run import Clients, RegionRun
-from .run_command_types import Command, Listener, Reply, Sent, Target
+from .run_command_types import Command, Listener, Reply, Sent, Step, Target
 
-__all__ = ["Command", "Listener", "Reply", "Sent", "Target", "fan_out"]
+__all__ = ["Command", "Listener", "Reply", "Sent", "Step", "Target", "fan_out"]
 
 
 def fan_out(

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 from .._aws.sessions import Account
@@ -24,14 +25,28 @@ class Target(t.NamedTuple):
     region: str
 
 
+class Step(t.NamedTuple):
+    """One step of a document on one node: StatusDetails, the exit code, and what it printed, errors last."""
+
+    name: str
+    status: str
+    code: int
+    output: str
+
+
 class Reply(t.NamedTuple):
-    """How one node ended. `outcome` is None when it answered, and then `output` is what it printed."""
+    """How one node ended. `outcome` is None when it answered, and then `output` is what it printed.
+
+    `status` is the invocation's StatusDetails, empty where nothing was sent.
+    """
 
     outcome: t.Optional[str]
     reason: str
     msg: str
     command_id: str = ""
     output: str = ""
+    status: str = ""
+    steps: t.Tuple[Step, ...] = ()
 
 
 class Command(t.NamedTuple):
@@ -39,7 +54,8 @@ class Command(t.NamedTuple):
 
     `parameters` makes the document's, anew for each sending; timeouts in seconds. `token` marks the work in the comment
     of every command, by which a sending whose answer was lost is found again. `charged` says whether a reply uses up
-    the error budget. `idempotent` allows a second sending to nodes whose first one ended without an answer.
+    the error budget. `idempotent` allows a second sending to nodes whose first one ended without an answer. `request`
+    is what else SendCommand takes, such as DocumentVersion.
     """
 
     document: str
@@ -49,6 +65,7 @@ class Command(t.NamedTuple):
     execution_timeout: int
     charged: t.Callable[[Reply], bool]
     idempotent: bool
+    request: t.Mapping[str, str] = types.MappingProxyType({})
 
 
 class Sent(t.NamedTuple):
