@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import threading
 import typing as t
 from xml.etree import ElementTree
 
@@ -21,6 +24,12 @@ _SHORT = {
     "platform": "Platform",
     "privateIpAddress": "PrivateIpAddress",
 }
+
+#: The bulky lists of an instance, none of which the short form reads. A tag of a page's own XML is never part of a
+#: value, where `<` is escaped, and none of these lists holds another of its name.
+_BULK = re.compile(rb"<(networkInterfaceSet|blockDeviceMapping|groupSet|placement|metadataOptions)>.*?</\1>", re.DOTALL)
+#: Pages are read one at a time: no thread would be faster beside another, and each page takes ten times its size.
+_READING = threading.Lock()
 
 
 @handled("describe regions")
@@ -49,14 +58,15 @@ def _read_short(response_dict: dict[str, t.Any], customized_response_dict: dict[
     """Read a page in place of botocore, which is left an empty one; errors are botocore's own business."""
     if response_dict["status_code"] != 200:
         return
-    root = ElementTree.fromstring(response_dict["body"])
-    space = root.tag[: root.tag.find("}") + 1]
-    items = root.iterfind(f"{space}reservationSet/{space}item/{space}instancesSet/{space}item")
-    customized_response_dict["Reservations"] = [{"Instances": [_short(item, space) for item in items]}]
-    token = root.findtext(f"{space}nextToken")
-    if token:
-        customized_response_dict["NextToken"] = token
-    response_dict["body"] = b"<DescribeInstancesResponse/>"
+    with _READING:
+        root = ElementTree.fromstring(_BULK.sub(b"", response_dict["body"]))
+        response_dict["body"] = b"<DescribeInstancesResponse/>"
+        space = root.tag[: root.tag.find("}") + 1]
+        items = root.iterfind(f"{space}reservationSet/{space}item/{space}instancesSet/{space}item")
+        customized_response_dict["Reservations"] = [{"Instances": [_short(item, space) for item in items]}]
+        token = root.findtext(f"{space}nextToken")
+        if token:
+            customized_response_dict["NextToken"] = token
 
 
 def _short(item: ElementTree.Element, space: str) -> dict[str, t.Any]:
@@ -73,4 +83,4 @@ def _short(item: ElementTree.Element, space: str) -> dict[str, t.Any]:
 
 
 def _text(element: ElementTree.Element, name: str) -> str:
-    return element.findtext(name) or ""
+    return sys.intern(element.findtext(name) or "")  # a fleet has many tags and few different ones

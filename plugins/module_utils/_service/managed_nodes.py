@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import datetime
 import typing as t
 
 from .._aws import ec2 as ec2_api
@@ -20,14 +22,14 @@ from .._aws.errors import AwsError
 PATCH_GROUP_TAGS = ("PatchGroup", "Patch Group")
 
 #: What the short form keeps of Systems Manager's record of a node.
-_AGENT_KEYS = ("PingStatus", "AgentVersion")
+_AGENT_KEYS = ("PingStatus", "LastPingDateTime", "AgentVersion", "PlatformName", "PlatformVersion")
 
 
 class ManagedNode(t.NamedTuple):
     """A node in scope, made of text only so that it can be cached.
 
-    `agent` is PingStatus and AgentVersion as Systems Manager knows them, empty when no agent is registered; PingStatus
-    may be minutes old. `state` is EC2's, the empty string for a hybrid node.
+    `agent` is what Systems Manager knows of the agent and its platform (_AGENT_KEYS, times in ISO 8601 and UTC), empty
+    when no agent is registered; PingStatus may be minutes old. `state` is EC2's, the empty string for a hybrid node.
     `platform` is `linux`, `windows`, `macos` or the empty string. `address` is the private IPv4 address or the empty
     string. `details` is all that EC2 and Systems Manager gave, in the long form only.
     """
@@ -92,9 +94,12 @@ def managed_nodes(
     wanted = {"instance-state-name": ["pending", "running", "stopping", "stopped"], **filters}
     if not everything:
         wanted.setdefault("tag-key", list(PATCH_GROUP_TAGS))
-    agents = registered_agents(clients.ssm)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(registered_agents, clients.ssm)
+        instances = ec2_api.describe_instances(clients.ec2, wanted, short=not full)
+    agents = asked.result()
     found = []
-    for instance in ec2_api.describe_instances(clients.ec2, wanted, short=not full):
+    for instance in instances:
         tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())}
         agent = agents.get(instance["InstanceId"], {})
         found.append(_node(instance["InstanceId"], tags, instance, agent, account, region, full))
@@ -124,6 +129,12 @@ def _node(
         platform=str(agent.get("PlatformType") or instance.get("Platform") or ("linux" if instance else "")).lower(),
         address=instance.get("PrivateIpAddress") or agent.get("IPAddress") or "",
         state=instance.get("State", {}).get("Name", ""),
-        agent={key: str(agent[key]) for key in _AGENT_KEYS if agent.get(key)},
+        agent={key: _text(agent[key]) for key in _AGENT_KEYS if agent.get(key)},
         details={"instance": instance, "ssm": agent} if full else None,
     )
+
+
+def _text(value: t.Any) -> str:
+    if isinstance(value, datetime.datetime):
+        return value.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(value)

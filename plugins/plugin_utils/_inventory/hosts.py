@@ -76,7 +76,13 @@ def variables(item: Found, tags: Tags, connections: dict[str, str]) -> dict[str,
     return known
 
 
-_SNAKE = {"PingStatus": "ping_status", "AgentVersion": "agent_version"}
+_SNAKE = {
+    "PingStatus": "ping_status",
+    "LastPingDateTime": "last_ping",
+    "AgentVersion": "agent_version",
+    "PlatformName": "platform_name",
+    "PlatformVersion": "platform_version",
+}
 
 
 def _connection(node: str, address: str, region: str, kind: str) -> dict[str, str]:
