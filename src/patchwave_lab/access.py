@@ -16,6 +16,10 @@ READS = re.compile(
     r"(Get|List|Describe|Head|BatchGet|Search|Lookup|Simulate|Filter|Select|Query|Scan|Test|Validate|Estimate|Preview)[A-Z]"
     r"|(AssumeRole|DecodeAuthorizationMessage)"
 )
+#: What check mode over Run Command needs besides: the truth is on the node, so it has to be asked.
+CHECKS = {"ssm:SendCommand", "s3:PutObject", "s3:DeleteObject"}
+#: Where in a bucket payloads lie; elsewhere check mode has nothing to write.
+PAYLOADS = re.compile(r"/[^/]+/patchwave/")
 #: Prefixes and actions of IAM that differ from the signing name and the operation.
 PREFIXES = {"tagging": "tag"}
 ACTIONS = {
@@ -42,6 +46,7 @@ class Request:
     account: str
     service: str
     operation: str
+    path: str = ""
 
     @property
     def place(self) -> Place:
@@ -82,11 +87,18 @@ def refusal(world: World, request: Request, arn: str) -> Refusal | None:
         return _skewed(request.service)
     if faults.throttled(place, f"{request.service}/{FAMILIES.get(request.operation, request.operation)}"):
         return _throttled(request.service)
-    if world.read_only and not READS.match(request.operation):
-        return _denied(request, arn, "the lab is read-only")
+    if not READS.match(request.operation):
+        if world.read_only:
+            return _denied(request, arn, "the lab is read-only")
+        if world.check_only and not _of_a_check(request):
+            return _denied(request, arn, "the lab is check-only")
     if world.enforce_iam and not _permitted(world, request):
         return _denied(request, arn, "no identity-based policy allows the action")
     return None
+
+
+def _of_a_check(request: Request) -> bool:
+    return request.action in CHECKS and (request.service != "s3" or PAYLOADS.match(request.path) is not None)
 
 
 def _permitted(world: World, request: Request) -> bool:

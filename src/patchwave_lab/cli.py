@@ -199,6 +199,13 @@ def switch(
     read_only: Annotated[
         bool | None, typer.Option("--read-only/--read-write", help="Refuse every call that changes something.")
     ] = None,
+    check_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--check-only/--no-check-only",
+            help="The same but for what check mode over Run Command needs; who enters a node sees it read-only.",
+        ),
+    ] = None,
     iam: Annotated[
         bool | None, typer.Option("--iam/--no-iam", help="Refuse what the caller's policies do not allow.")
     ] = None,
@@ -208,11 +215,12 @@ def switch(
 
     try:
         _, state = labdir.require_running(name)
-        wanted = {key: value for key, value in (("read_only", read_only), ("iam", iam)) if value is not None}
-        found = control.ask(state, "switch", **wanted)
+        asked = {"read_only": read_only, "check_only": check_only, "iam": iam}
+        found = control.ask(state, "switch", **{key: value for key, value in asked.items() if value is not None})
     except LabError as error:
         fail(error)
-    print(f"read-only: {'on' if found['read_only'] else 'off'}; IAM: {'on' if found['iam'] else 'off'}")
+    names = {"read_only": "read-only", "check_only": "check-only", "iam": "IAM"}
+    print("; ".join(f"{name}: {'on' if found[key] else 'off'}" for key, name in names.items()))
 
 
 @app.command()

@@ -55,7 +55,7 @@ class Gate:
         with self._world.lock:
             verdict = credentials.judge(who, moment, self._world.clock.ahead, _signed(environ, headers, body))
             account, _ = credentials.key_of(who.access_key)
-            request = access.Request(who, account, service, operation)
+            request = access.Request(who, account, service, operation, path)
             arn = access.principal(request)
             refused = self._judge(verdict, request, arn, json_body=_json(headers))
             status, reply_headers, content = (

@@ -20,7 +20,7 @@ from patchwave_lab.clock import Clock, Timeline
 from patchwave_lab.errors import LabError
 from patchwave_lab.faults import Faults, Place
 from patchwave_lab.nodes.agent import Agent, RealAgent
-from patchwave_lab.nodes.boot import Machine
+from patchwave_lab.nodes.boot import CHECK_ONLY, Machine
 from patchwave_lab.nodes.virtual import VirtualAgent
 from patchwave_lab.power import Power
 from patchwave_lab.scenario import NodeSpec, Platform, Scenario
@@ -88,6 +88,8 @@ class World:
         self.power = Power(self)
         #: Refuse every call that changes something.
         self.read_only = False
+        #: The same but for what check mode over Run Command needs; and commands see their nodes read-only.
+        self.check_only = False
         #: Refuse what the caller's IAM policies do not allow. The lab's own user may do everything.
         self.enforce_iam = False
         self._nodes_dir = nodes_dir
@@ -181,6 +183,14 @@ class World:
             return dict(ssm_backends[node.account][node.region].list_tags_for_resource("ManagedInstance", node.node_id))
         return {tag["key"]: tag["value"] for tag in node.instance.get_tags()}
 
+    def set_check_only(self, *, on: bool) -> None:
+        """Let nothing change but what check mode over Run Command needs; who enters a node now sees it read-only."""
+        self.check_only, mark = on, self._nodes_dir / CHECK_ONLY
+        if on:
+            mark.touch()
+        else:
+            mark.unlink(missing_ok=True)
+
     def reset(self) -> None:
         """Make everything as it was after the start; ids and credentials stay."""
         from moto.core.base_backend import BackendDict
@@ -189,6 +199,7 @@ class World:
             self.timeline.clear()
             self.faults.clear()
             self.read_only = self.enforce_iam = False
+            self.set_check_only(on=False)
             for forget in self.on_reset:
                 forget()
             processes.kill_inside(self._nodes_dir)

@@ -198,7 +198,7 @@ def test_kinds_are_listed(faulty):
 
 def test_read_only_refuses_what_changes_something_and_names_it(faulty):
     ids, ssm, ec2 = faulty.ids("real"), faulty.client("ssm"), faulty.client("ec2")
-    assert faulty.must("switch", "--read-only") == "read-only: on; IAM: off\n"
+    assert faulty.must("switch", "--read-only") == "read-only: on; check-only: off; IAM: off\n"
     status, code, message = refused(ssm.send_command, InstanceIds=ids, **SCRIPT)
     assert (status, code) == (400, "AccessDeniedException")
     assert message == (
@@ -211,8 +211,30 @@ def test_read_only_refuses_what_changes_something_and_names_it(faulty):
     assert ec2.describe_instances()
     assert faulty.assumed("222222222222")
     assert faulty.client("s3").list_buckets()
-    assert faulty.must("switch", "--read-write") == "read-only: off; IAM: off\n"
+    assert faulty.must("switch", "--read-write") == "read-only: off; check-only: off; IAM: off\n"
     assert ssm.send_command(InstanceIds=ids, **SCRIPT)
+
+
+def test_check_only_lets_a_command_through_that_can_write_to_tmp_only(faulty):
+    s3 = faulty.client("s3")
+    s3.create_bucket(Bucket="checks", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    write = "for dir in / /etc /opt /run /root /srv /usr /var/lib; do touch $dir/new; done; touch /tmp/new && echo tmp"
+    faulty.must("exec", "real", "--", "true")
+    faulty.must("switch", "--check-only")
+    try:
+        one = faulty.run_one("real", write, "echo x > /dev/null && echo null", "systemctl stop nothing; reboot")
+        assert one["StandardOutputContent"] == "tmp\nnull\n"
+        assert one["StandardErrorContent"].count("Read-only file system") == 10
+        assert "Read-only" in faulty.cli("exec", "real", "--", "touch", "/opt/new").stderr
+        s3.put_object(Bucket="checks", Key="patchwave/payload", Body=b"x")
+        s3.delete_object(Bucket="checks", Key="patchwave/payload")
+        assert refused(s3.put_object, Bucket="checks", Key="elsewhere", Body=b"x")[1] == "AccessDenied"
+        assert refused(s3.delete_bucket, Bucket="checks")[2].endswith("because the lab is check-only")
+        reboot = faulty.client("ec2").reboot_instances
+        assert refused(reboot, InstanceIds=faulty.ids("real"))[1] == "UnauthorizedOperation"
+    finally:
+        faulty.must("switch", "--no-check-only")
+    assert faulty.must("exec", "real", "--", "sh", "-c", "touch /opt/new && echo written") == "written\n"
 
 
 def test_iam_is_enforced_when_told_to(faulty):

@@ -173,7 +173,7 @@ class RealAgent:
         outputs = home / "output" / task.command_id
         outputs.mkdir(parents=True, exist_ok=True)
         # `sh -c PATH`, as the agent does it: a first line such as #!/bin/bash counts.
-        command = namespaces.enter(holder, task.working_directory, ["sh", "-c", str(inner / "_script.sh")])
+        command = self._machine.enter(holder, task.working_directory, ["sh", "-c", str(inner / "_script.sh")])
         try:
             with open(outputs / "stdout", "w+b") as stdout, open(outputs / "stderr", "w+b") as stderr:
                 code, ending = self._wait(job, command, stdout.fileno(), stderr.fileno())

@@ -18,6 +18,8 @@ INSIDE = Path(__file__).with_name("inside")
 PROGRAMS = ("systemctl", "service", "reboot", "shutdown")
 #: A node that was never started again has been up for this long, in seconds.
 FIRST_UPTIME = 10 * 86_400
+#: While this is there beside the nodes' directories, what enters a node sees its file systems read-only.
+CHECK_ONLY = "check-only"
 #: Stacks an overlay whose upper directory is a file system with no byte left.
 FILL = """
 full=/run/patchwave-lab/full
@@ -76,7 +78,7 @@ class Machine:
         """Cover /opt and /var with a layer that has no room, or take it away with what little was written there."""
         script = FILL if full else "umount -l /opt /var /run/patchwave-lab/full"
         subprocess.run(
-            self.argv(["sh", "-ec", script], "/"),
+            namespaces.enter(self.boot(), "/", ["sh", "-ec", script]),
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -85,7 +87,14 @@ class Machine:
 
     def argv(self, command: Sequence[str], working_directory: str = "/root") -> list[str]:
         """The command line that runs `command` in the node, as its root; the node is started if it is down."""
-        return namespaces.enter(self.boot(), working_directory, command)
+        return self.enter(self.boot(), working_directory, command)
+
+    def enter(self, holder: int, working_directory: str, command: Sequence[str]) -> list[str]:
+        """The same for a node that runs, held by the process `holder`."""
+        if (self.home.parent / CHECK_ONLY).exists():
+            program = (INSIDE / "check_only.py").read_text()
+            command = ["unshare", "--mount", "python3", "-IS", "-c", program, *command]
+        return namespaces.enter(holder, working_directory, command)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -29,8 +29,15 @@ def fail(code: int, text: str) -> NoReturn:
     sys.exit(code)
 
 
+def refuse_in_check() -> None:
+    """Change nothing for who sees the node read-only (`patchwave lab switch --check-only`)."""
+    if os.statvfs("/run").f_flag & os.ST_RDONLY:
+        fail(1, "Failed to change a unit or the node: Read-only file system")
+
+
 def change(verb: str, names: list[str]) -> int:
     """Start, stop, restart or reload; systemd's exit codes 5 (no such unit) and 1 (failed)."""
+    refuse_in_check()
     worst = 0
     for name in names:
         if verb.startswith("try-"):
@@ -152,6 +159,7 @@ def systemctl(words: list[str]) -> int:
     if verb == "status":
         return status(names)
     if verb == "reboot":
+        refuse_in_check()
         ask("reboot", "")
     if verb == "is-system-running":
         print("running")
@@ -179,6 +187,7 @@ def main() -> None:
             sys.exit(service(words))
         if program in ("reboot", "shutdown"):
             if program == "reboot" or "-r" in words:
+                refuse_in_check()
                 ask("reboot", "")
             sys.exit(0)
         sys.exit(systemctl(words))
