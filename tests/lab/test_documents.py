@@ -125,3 +125,18 @@ def test_an_action_that_the_agent_lacks_fails_its_step(lab, ssm):
     create(ssm, "Docker", [{"action": "aws:runDockerAction", "name": "D", "inputs": {"action": "Info"}}])
     _, found = run(lab, "Docker")
     assert "aws:runDockerAction is not supported" in found["CommandPlugins"][0]["Output"]
+
+
+def test_a_document_says_for_whom_it_is_and_what_it_takes(ssm, document):
+    found = ssm.describe_document(Name="AWS-RunPowerShellScript")["Document"]
+    assert (found["Owner"], found["PlatformTypes"], found["DocumentType"]) == ("Amazon", ["Windows"], "Command")
+    assert [each["Name"] for each in found["Parameters"] if "DefaultValue" not in each] == ["commands"]
+    found = ssm.describe_document(Name=document)["Document"]
+    assert found["PlatformTypes"] == ["Linux", "MacOS", "Windows"]
+    assert found["Parameters"][:2] == [
+        {"Name": "word", "Type": "String"},
+        {"Name": "lines", "Type": "StringList", "DefaultValue": "echo one,echo two"},
+    ]
+    with pytest.raises(ClientError) as caught:
+        ssm.describe_document(Name="AWS-NoSuchDocument")
+    assert code(caught) == "InvalidDocument"

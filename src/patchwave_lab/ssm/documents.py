@@ -23,6 +23,7 @@ class Parameter:
 
     default: Sequence[str] | None = None
     pattern: str = ""
+    type: str = "String"
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def agent_timeout(text: str) -> int:
 
 
 SCRIPT_PARAMETERS = {
-    "commands": Parameter(),
+    "commands": Parameter(type="StringList"),
     "workingDirectory": Parameter([""]),
     "executionTimeout": Parameter([str(DEFAULT_TIMEOUT)], EXECUTION_TIMEOUT),
 }

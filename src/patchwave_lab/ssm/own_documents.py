@@ -31,7 +31,7 @@ def _parameter(raw: Mapping[str, Any]) -> Parameter:
     if default is not None:
         default = [str(each) for each in (default if isinstance(default, list) else [default])]
     allowed = "|".join(f"({each})" for each in raw.get("allowedValues", []))
-    return Parameter(default, str(raw.get("allowedPattern", "")) or allowed)
+    return Parameter(default, str(raw.get("allowedPattern", "")) or allowed, str(raw.get("type", "String")))
 
 
 def _step(raw: Mapping[str, Any]) -> Step:
