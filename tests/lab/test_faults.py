@@ -10,9 +10,10 @@ from botocore.exceptions import ClientError
 SCENARIO = """
 accounts: ["111111111111", "222222222222"]
 regions: [eu-west-1, us-east-1]
+buckets: [payloads]
 settings: {consistency_seconds: 0, acknowledge_seconds: 0.01, undeliverable_seconds: 0.2}
 nodes:
-  - {name: real}
+  - {name: real, files: {/etc/made: "made\\n"}}
   - {name: other}
   - {name: quick, count: 4, virtual: {delivery: 0, run: 0, reply: 0}}
   - {name: long, virtual: {delivery: 0, run: 300, reply: 0}}
@@ -215,26 +216,45 @@ def test_read_only_refuses_what_changes_something_and_names_it(faulty):
     assert ssm.send_command(InstanceIds=ids, **SCRIPT)
 
 
-def test_check_only_lets_a_command_through_that_can_write_to_tmp_only(faulty):
-    s3 = faulty.client("s3")
-    s3.create_bucket(Bucket="checks", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    write = "for dir in / /etc /opt /run /root /srv /usr /var/lib; do touch $dir/new; done; touch /tmp/new && echo tmp"
+@pytest.fixture
+def check_only(faulty):
+    """Switches it on; gives what there is to know when it is switched off."""
     faulty.must("exec", "real", "--", "true")
     faulty.must("switch", "--check-only")
-    try:
-        one = faulty.run_one("real", write, "echo x > /dev/null && echo null", "systemctl stop nothing; reboot")
-        assert one["StandardOutputContent"] == "tmp\nnull\n"
-        assert one["StandardErrorContent"].count("Read-only file system") == 10
-        assert "Read-only" in faulty.cli("exec", "real", "--", "touch", "/opt/new").stderr
-        s3.put_object(Bucket="checks", Key="patchwave/payload", Body=b"x")
-        s3.delete_object(Bucket="checks", Key="patchwave/payload")
-        assert refused(s3.put_object, Bucket="checks", Key="elsewhere", Body=b"x")[1] == "AccessDenied"
-        assert refused(s3.delete_bucket, Bucket="checks")[2].endswith("because the lab is check-only")
-        reboot = faulty.client("ec2").reboot_instances
-        assert refused(reboot, InstanceIds=faulty.ids("real"))[1] == "UnauthorizedOperation"
-    finally:
-        faulty.must("switch", "--no-check-only")
-    assert faulty.must("exec", "real", "--", "sh", "-c", "touch /opt/new && echo written") == "written\n"
+    yield lambda: faulty.must("switch", "--no-check-only").splitlines()
+    faulty.tell("switch", check_only=False)
+
+
+def test_check_only_lets_a_command_through_and_nothing_else(faulty, check_only):
+    s3, reboot = faulty.client("s3"), faulty.client("ec2").reboot_instances
+    s3.put_object(Bucket="payloads", Key="patchwave/payload", Body=b"x")
+    s3.delete_object(Bucket="payloads", Key="patchwave/payload")
+    assert refused(s3.put_object, Bucket="payloads", Key="elsewhere", Body=b"x")[1] == "AccessDenied"
+    assert refused(s3.delete_bucket, Bucket="payloads")[2].endswith("because the lab is check-only")
+    assert refused(reboot, InstanceIds=faulty.ids("real"))[1] == "UnauthorizedOperation"
+    look = "touch /tmp/new; test -w /opt && echo writable; touch /new /dev/new; systemctl stop nothing; reboot"
+    one = faulty.run_one("real", look, "exit 3")
+    assert (one["ResponseCode"], one["StandardOutputContent"]) == (3, "writable\n")
+    assert one["StandardErrorContent"].count("Read-only file system") == 4
+    assert check_only() == ["read-only: off; check-only: off; IAM: off"]
+
+
+@pytest.mark.parametrize("write", ["touch /opt/new", "chmod 700 /etc/made", "mkdir /run/made", "rm -r /usr/share/doc"])
+def test_a_command_that_writes_fails_while_the_lab_is_check_only(faulty, check_only, write):
+    one = faulty.run_one("real", f"{write}; echo done")
+    path = write.split()[-1]
+    said = f"real: the lab is check-only, but this was written: {path}"
+    assert (one["ResponseCode"], one["StandardOutputContent"]) == (1, "")
+    assert one["StandardErrorContent"].startswith(said)
+    assert check_only()[0].startswith(said)
+
+
+def test_what_enters_by_exec_is_watched_too(faulty, check_only):
+    assert faulty.must("exec", "real", "--", "sh", "-c", "touch /tmp/other; cat /etc/made") == "made\n"
+    done = faulty.cli("exec", "real", "--", "sh", "-c", "echo out; mkdir -p /srv/made/below")
+    said = "real: the lab is check-only, but this was written: /srv/made, /srv/made/below\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "out\n", said)
+    assert check_only()[0] == said.strip()
 
 
 def test_iam_is_enforced_when_told_to(faulty):
@@ -243,9 +263,18 @@ def test_iam_is_enforced_when_told_to(faulty):
     iam.create_role(RoleName="patching", AssumeRolePolicyDocument=json.dumps(trust))
     allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ssm:List*", "Resource": "*"}]}
     iam.put_role_policy(RoleName="patching", PolicyName="p", PolicyDocument=json.dumps(allow))
+    trust["Statement"][0]["Condition"] = {"StringEquals": {"sts:ExternalId": "x-1"}}
+    iam.create_role(RoleName="guarded", AssumeRolePolicyDocument=json.dumps(trust))
     keys, unknown = faulty.assumed("111111111111"), faulty.assumed("222222222222")
     faulty.must("switch", "--iam")
     try:
+        assume = faulty.client("sts").assume_role
+        status, code, message = refused(assume, RoleArn="arn:aws:iam::222222222222:role/no", RoleSessionName="test")
+        assert (status, code) == (403, "AccessDenied")
+        assert message.endswith("sts:AssumeRole on resource: arn:aws:iam::222222222222:role/no")
+        guarded = {"RoleArn": "arn:aws:iam::111111111111:role/guarded", "RoleSessionName": "test"}
+        assert refused(assume, **guarded)[1] == refused(assume, **guarded, ExternalId="x-2")[1] == "AccessDenied"
+        assert assume(**guarded, ExternalId="x-1")
         assert faulty.client("ssm", **keys).list_commands()
         status, code, message = refused(faulty.client("ssm", **keys).describe_instance_information)
         assert (status, code) == (400, "AccessDeniedException")
