@@ -39,17 +39,17 @@ class Node:
             self.stop()
             pytest.fail(f"cannot make a node: {self._init.stderr.read().decode() if self._init.stderr else ''}")
         children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
-        self._enter = ["nsenter", "--target", children[0], "--mount", "--pid"]
+        self.enter = ["nsenter", "--target", children[0], "--mount", "--pid"]
 
     def stop(self) -> None:
         self._init.kill()
         self._init.communicate()
 
     def start(self, *argv: object, **options: t.Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*self._enter, *map(str, argv)], **options)
+        return subprocess.Popen([*self.enter, *map(str, argv)], **options)
 
     def run(self, *argv: object, check: bool = True) -> str:
-        done = subprocess.run([*self._enter, *map(str, argv)], capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run([*self.enter, *map(str, argv)], capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0 or not check, done.stdout + done.stderr
         return done.stdout
 
@@ -58,7 +58,7 @@ class Node:
 
     def module(self, args: dict[str, t.Any]) -> list[str]:
         """Return the command that runs the module in the node; its arguments go to its standard input."""
-        return [*self._enter, sys.executable, "-m", software_patch.__name__]
+        return [*self.enter, sys.executable, "-m", software_patch.__name__]
 
     def patch(self, args: dict[str, t.Any], **settings: bool) -> dict[str, t.Any]:
         given = dict(args, **{"_ansible_" + key: value for key, value in settings.items()})
@@ -73,24 +73,6 @@ class Node:
         assert len(done.stdout) < 2000, done.stdout
         result: dict[str, t.Any] = json.loads(done.stdout or done.stderr)
         return result
-
-    def killed(self, args: dict[str, t.Any], seconds: float) -> None:
-        """Run the module and kill it after some time."""
-        process = subprocess.Popen(
-            self.module(args),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
-        )
-        try:
-            process.communicate(json.dumps({"ANSIBLE_MODULE_ARGS": args}).encode(), timeout=seconds)
-        except subprocess.TimeoutExpired:
-            # nsenter is the parent of the module; what it runs is killed first
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            for pid in [*map(int, children), process.pid]:
-                os.kill(pid, 9)
-        process.wait()
 
     def tree(self, *folders: str) -> str:
         """All below folders: owner, mode, path, target and checksum."""

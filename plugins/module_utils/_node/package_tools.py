@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import fcntl
 import os
 import time
@@ -153,8 +154,19 @@ class Dpkg(PackageTool):
         return About(*words)
 
     def install(self, path: str) -> None:
-        """See PackageTool."""
-        self.change(["dpkg", *self._force, "--install", path], self._environ)
+        """See PackageTool.
+
+        A configuration file that went with a version put back is missing, and dpkg would take that for an
+        administrator's wish. So missing ones are made again, and those that an administrator removed are removed again.
+        """
+        missing = {name for name in self._packed_conffiles(path) if not os.path.lexists(name)}
+        lines = [line.split() for line in self._conffiles(self.about(path).name)] if missing else []
+        obsolete = missing & {words[0] for words in lines if words[-1] == "obsolete"}
+        force = ["--force-confmiss"] if obsolete else []
+        self.change(["dpkg", *self._force, *force, "--install", path], self._environ)
+        for name in {words[0] for words in lines} & missing - obsolete if force else ():
+            with contextlib.suppress(OSError):
+                os.unlink(name)
 
     def remove(self, name: str) -> None:
         """See PackageTool."""
@@ -167,9 +179,13 @@ class Dpkg(PackageTool):
 
     def strays(self, name: str, path: str) -> t.Set[str]:
         """See PackageTool. Those are configuration files, and new ones beside those that were changed by hand."""
-        new = {line for line in self.ask("dpkg-deb", "-I", path, "conffiles").text.split("\n") if line.startswith("/")}
+        new = self._packed_conffiles(path)
         old = {line.split()[0] for line in self._conffiles(name)}
         return new | {name + ending for name in new | old for ending in (".dpkg-dist", ".dpkg-new", ".dpkg-old")}
+
+    def _packed_conffiles(self, path: str) -> t.Set[str]:
+        text = self.ask("dpkg-deb", "-I", path, "conffiles").text
+        return {line for line in text.split("\n") if line.startswith("/")}
 
     def _conffiles(self, name: str) -> t.List[str]:
         text = self.ask("dpkg-query", "-W", "-f", "${Conffiles}\n", name).text

@@ -1,0 +1,201 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs inside a node, in one process: patches it again and again, disturbs each run, and looks at what is left.
+
+Standard input says what to do, standard output what was found; see test_crashes.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.patchwave.aws.plugins.module_utils._core.software import DEFINITION
+from ansible_collections.patchwave.aws.plugins.module_utils._node import fetch, software
+from ansible_collections.patchwave.aws.plugins.module_utils._node.archive import Limits
+from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
+
+LASTING = ("lock", "software_patch.log")
+STATE = "/var/lib/patchwave"
+SPEC = {"name": {"type": "str", "required": True}, **DEFINITION}
+
+
+def spawn(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+    """Run a command as AnsibleModule does."""
+    environ = dict(os.environ, **options["environ_update"])
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environ, cwd="/"
+    ) as process:
+        options["before_communicate_callback"](process)
+        out, err = process.communicate()
+        return process.returncode, out, err
+
+
+class Lab:
+    """A node that can be put back, patched, disturbed and looked at.
+
+    Args:
+        args: the module's arguments.
+        folders: all that the patch may change.
+        ask: command whose output belongs to the state of the node.
+    """
+
+    def __init__(self, args: dict[str, t.Any], folders: list[str], ask: list[str]) -> None:
+        self.params = ArgumentSpecValidator(SPEC).validate(args).validated_parameters
+        self.folders, self.ask, self.kept = folders, ask, Path("/mnt/kept")
+        for folder in folders:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, f"{self.kept}{folder}", symlinks=True)
+
+    def reset(self) -> None:
+        for folder in self.folders:
+            for entry in os.scandir(folder):
+                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+            shutil.copytree(f"{self.kept}{folder}", folder, symlinks=True, dirs_exist_ok=True)
+
+    def look(self) -> dict[str, t.Any]:
+        """Return what a run must leave alike: files, answers of the package manager, names of state files."""
+        found: dict[str, t.Any] = {"ask": subprocess.run(self.ask, capture_output=True, text=True, check=False).stdout}
+        for folder in self.folders:
+            if folder != STATE and "/lib/dpkg" not in folder and "/lib/rpm" not in folder:
+                for path in [Path(folder), *Path(folder).rglob("*")]:
+                    if path.name != "log":  # of maintainer scripts, which may run again
+                        found[str(path)] = entry(path)
+        found["state"] = sorted(
+            str(path.relative_to(STATE)) for path in Path(STATE).rglob("*") if path.name not in LASTING
+        )
+        return found
+
+    def patch(self, disk: Disk | None = None) -> dict[str, t.Any]:
+        limits = Limits(reserve=0)
+        return software.patch_software(self.params, spawn, disk=disk, limits=limits)
+
+    def killed(self, step: int | None, after: float | None, group: bool) -> bool:
+        """Run in a child that kills itself at a step, or is killed after a time; tell whether it came to that."""
+        child = os.fork()
+        if child == 0:
+            os.setpgid(0, 0)
+            count = itertools.count()
+
+            def checkpoint(label: str) -> None:
+                if next(count) == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            try:
+                self.patch(Disk(checkpoint))
+            finally:
+                os._exit(0)
+        if after is not None:
+            time.sleep(after)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL) if group else os.kill(child, signal.SIGKILL)
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def entry(path: Path) -> list[t.Any]:
+    """Return what is compared of one file."""
+    info = path.lstat()
+    if stat.S_ISLNK(info.st_mode):
+        return ["link", os.readlink(path)]
+    content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(info.st_mode) else ""
+    return [oct(info.st_mode), info.st_uid, info.st_gid, content]
+
+
+class Full(Disk):
+    """A disk that others fill while the patch runs: it looks roomy and is not."""
+
+    def free(self, path: str) -> int:
+        return 2**40
+
+
+def crash(lab: Lab, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Kill at every step, once and twice; then at random instants, one to three times before the next whole run."""
+    lab.reset()
+    start = time.monotonic()
+    clean = lab.patch()
+    duration, expected = time.monotonic() - start, lab.look()
+    faults, kills, chance = [], 0, random.Random(wanted["seed"])
+
+    def judge(how: str) -> None:
+        result = lab.patch()
+        after = lab.look()
+        may_end = ("patched", "current") if clean["outcome"] == "patched" else (clean["outcome"],)
+        if result["outcome"] not in may_end or after != expected:
+            faults.append([how, result["outcome"], result["msg"], diff(after, expected)])
+
+    for step in itertools.count():
+        lab.reset()
+        if not lab.killed(step, None, False):
+            break
+        kills += 1
+        if step % 2:
+            kills += lab.killed(step // 2, None, False)
+        judge(f"step {step}")
+    for number in range(wanted["random"]):
+        lab.reset()
+        moments = [chance.uniform(0, duration) for dummy in range(1 + number % 3)]
+        kills += sum([lab.killed(None, moment, bool(number % 2)) for moment in moments])
+        judge(f"killed at {moments}")
+    return {"clean": clean["outcome"], "steps": step, "kills": kills, "faults": faults, "seconds": duration}
+
+
+def fill(lab: Lab, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Leave the disk one page or name more each time until a run succeeds; each failure is mended by more room."""
+    faults, failures = [], []
+    lab.reset()
+    expected_before = lab.look()
+    clean = lab.patch()
+    expected = lab.look()
+    unit, room = wanted["room"]
+    plenty = f"{room}={2**30 if room == 'size' else 2**18}"
+    for step in itertools.count():
+        lab.reset()
+        subprocess.run(["mount", "-o", f"remount,{room}={used(room) + step * unit}", "/mnt"], check=True)
+        result = lab.patch(Full())
+        subprocess.run(["mount", "-o", f"remount,{plenty}", "/mnt"], check=True)
+        if result["outcome"] == "patched":
+            break
+        failures.append([result["outcome"], result["reason"]])
+        after = lab.look()
+        if result["reason"] != "rollback_failed" and after != expected_before:
+            faults.append([step, result, diff(after, expected_before)])
+        lab.patch()
+        if lab.look() != expected:
+            faults.append([step, "then", diff(lab.look(), expected)])
+    return {"clean": clean["outcome"], "failures": failures, "faults": faults}
+
+
+def used(room: str) -> int:
+    """Return the bytes or names in use below /mnt, which all folders of a node share."""
+    info = os.statvfs("/mnt")
+    return (info.f_blocks - info.f_bfree) * info.f_frsize if room == "size" else info.f_files - info.f_ffree
+
+
+def diff(after: dict[str, t.Any], expected: dict[str, t.Any]) -> list[t.Any]:
+    return [(key, after.get(key)) for key in sorted({*after, *expected}) if after.get(key) != expected.get(key)]
+
+
+def main() -> None:
+    wanted = json.load(sys.stdin)
+    fetch.RESERVE = 0
+    lab = Lab(wanted["args"], wanted["folders"], wanted["ask"])
+    json.dump({"crash": crash, "fill": fill}[wanted["mode"]](lab, wanted), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
