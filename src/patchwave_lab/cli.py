@@ -203,7 +203,7 @@ def switch(
         bool | None,
         typer.Option(
             "--check-only/--no-check-only",
-            help="The same but for what check mode over Run Command needs; who enters a node sees it read-only.",
+            help="The same but for what check mode over Run Command needs; note what is written on nodes.",
         ),
     ] = None,
     iam: Annotated[
@@ -219,6 +219,8 @@ def switch(
         found = control.ask(state, "switch", **{key: value for key, value in asked.items() if value is not None})
     except LabError as error:
         fail(error)
+    for line in found["written"]:
+        print(line)
     names = {"read_only": "read-only", "check_only": "check-only", "iam": "IAM"}
     print("; ".join(f"{name}: {'on' if found[key] else 'off'}" for key, name in names.items()))
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from patchwave_lab.errors import LabError
 from patchwave_lab.labdir import LabDir, LabState, NodeEntry
+from patchwave_lab.nodes import writes
 from patchwave_lab.nodes.boot import Machine
 
 
@@ -27,6 +28,13 @@ def find(state: LabState, wanted: str) -> NodeEntry:
 def replace_process(lab: LabDir, node: NodeEntry, command: Sequence[str]) -> NoReturn:
     """Become the command inside the node: stdin, stdout, stderr and the exit code are its own."""
     command_line, environment = _prepare(lab, node, command)
+    home = lab.node(node.node_id)
+    if writes.watched(home):
+        before = writes.look(home)
+        done = subprocess.run(command_line, env=environment, check=False)
+        written = writes.note(home, node.name, before)
+        print(written, end="", file=sys.stderr)
+        sys.exit(1 if written else done.returncode)
     os.execvpe(command_line[0], command_line, environment)
 
 

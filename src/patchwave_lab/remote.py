@@ -35,12 +35,14 @@ def _fault(world: World, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _switch(world: World, body: dict[str, Any]) -> dict[str, Any]:
-    """{read_only: bool}, {check_only: bool} and {iam: bool}; all as they are now."""
+    """{read_only: bool}, {check_only: bool} and {iam: bool}; all as they are now; {written: [lines]} on nodes."""
     with world.lock:
         world.read_only = bool(body.get("read_only", world.read_only))
         world.enforce_iam = bool(body.get("iam", world.enforce_iam))
+        written = world.written()
         world.set_check_only(on=bool(body.get("check_only", world.check_only)))
-        return {"read_only": world.read_only, "check_only": world.check_only, "iam": world.enforce_iam}
+        switches = {"read_only": world.read_only, "check_only": world.check_only, "iam": world.enforce_iam}
+        return {**switches, "written": written}
 
 
 def _settings(world: World, _body: dict[str, Any]) -> dict[str, Any]:

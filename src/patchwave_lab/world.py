@@ -19,8 +19,9 @@ from patchwave_lab import processes
 from patchwave_lab.clock import Clock, Timeline
 from patchwave_lab.errors import LabError
 from patchwave_lab.faults import Faults, Place
+from patchwave_lab.nodes import writes
 from patchwave_lab.nodes.agent import Agent, RealAgent
-from patchwave_lab.nodes.boot import CHECK_ONLY, Machine
+from patchwave_lab.nodes.boot import Machine
 from patchwave_lab.nodes.virtual import VirtualAgent
 from patchwave_lab.power import Power
 from patchwave_lab.scenario import NodeSpec, Platform, Scenario
@@ -88,7 +89,7 @@ class World:
         self.power = Power(self)
         #: Refuse every call that changes something.
         self.read_only = False
-        #: The same but for what check mode over Run Command needs; and commands see their nodes read-only.
+        #: The same but for what check mode over Run Command needs; a command that writes on its node fails.
         self.check_only = False
         #: Refuse what the caller's IAM policies do not allow. The lab's own user may do everything.
         self.enforce_iam = False
@@ -184,12 +185,20 @@ class World:
         return {tag["key"]: tag["value"] for tag in node.instance.get_tags()}
 
     def set_check_only(self, *, on: bool) -> None:
-        """Let nothing change but what check mode over Run Command needs; who enters a node now sees it read-only."""
-        self.check_only, mark = on, self._nodes_dir / CHECK_ONLY
-        if on:
-            mark.touch()
-        else:
-            mark.unlink(missing_ok=True)
+        """Let nothing change but what check mode over Run Command needs, and watch for what is written on nodes."""
+        notes = self._nodes_dir / writes.NOTES
+        if on and not self.check_only:
+            notes.write_text("")
+        elif not on:
+            notes.unlink(missing_ok=True)
+        self.check_only = on
+
+    def written(self) -> list[str]:
+        """What was written on nodes while it was check-only, a line each."""
+        try:
+            return (self._nodes_dir / writes.NOTES).read_text().splitlines()
+        except FileNotFoundError:
+            return []
 
     def reset(self) -> None:
         """Make everything as it was after the start; ids and credentials stay."""

@@ -193,3 +193,35 @@ def rollout(tmp_path: Path, software: dict[str, Any]) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def ssh_inventory(lab: Any, tmp_path: Path) -> Path:
+    """Open two nodes to ssh without a port: `sshd -i` inside the node is the other end of ssh's ProxyCommand."""
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    public = key.with_suffix(".pub").read_text()
+    setup = (
+        'install -d -m 700 /root/.ssh; printf %s "$1" > /root/.ssh/authorized_keys; chmod 600 /root/.ssh/*;'
+        "install -d -m 755 /run/sshd;"
+        "printf '%s\\n' 'Subsystem sftp internal-sftp' 'HostKey /etc/ssh/lab_key' 'StrictModes no'"
+        " > /etc/ssh/lab_config;"
+        " test -e /etc/ssh/lab_key || ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/lab_key"
+    )
+    hosts = {}
+    for node in ("web-02", "db-02"):
+        lab.exec(node, "sh", "-ec", setup, "setup", public)
+        sshd = "/usr/sbin/sshd -i -f /etc/ssh/lab_config"
+        proxy = f"{BIN / 'patchwave'} lab exec --name {lab.name} {node} -- {sshd}"
+        options = (
+            f"-F none -i {key} -o ProxyCommand='{proxy}' -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        )
+        hosts[node] = {
+            "ansible_host": node,
+            "ansible_user": "root",
+            "ansible_ssh_common_args": f"{options} -o LogLevel=ERROR -o ControlMaster=no",
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+    path = tmp_path / "ssh.yml"
+    path.write_text(yaml.safe_dump({"managed_nodes": {"hosts": hosts}}))
+    return path

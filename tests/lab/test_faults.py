@@ -239,7 +239,7 @@ def test_check_only_lets_a_command_through_and_nothing_else(faulty, check_only):
     assert check_only() == ["read-only: off; check-only: off; IAM: off"]
 
 
-@pytest.mark.parametrize("write", ["touch /opt/new", "chmod 700 /etc/made", "mkdir /run/made", "rm -r /usr/share/doc"])
+@pytest.mark.parametrize("write", ["touch /opt/new", "chmod 700 /etc/made", "mkdir /run/made", "rm /etc/made"])
 def test_a_command_that_writes_fails_while_the_lab_is_check_only(faulty, check_only, write):
     one = faulty.run_one("real", f"{write}; echo done")
     path = write.split()[-1]
@@ -250,7 +250,7 @@ def test_a_command_that_writes_fails_while_the_lab_is_check_only(faulty, check_o
 
 
 def test_what_enters_by_exec_is_watched_too(faulty, check_only):
-    assert faulty.must("exec", "real", "--", "sh", "-c", "touch /tmp/other; cat /etc/made") == "made\n"
+    assert faulty.must("exec", "real", "--", "sh", "-c", "touch /tmp/other; echo made") == "made\n"
     done = faulty.cli("exec", "real", "--", "sh", "-c", "echo out; mkdir -p /srv/made/below")
     said = "real: the lab is check-only, but this was written: /srv/made, /srv/made/below\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "out\n", said)

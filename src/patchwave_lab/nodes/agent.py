@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from patchwave_lab import processes
-from patchwave_lab.nodes import boot, namespaces
+from patchwave_lab.nodes import boot, namespaces, writes
 from patchwave_lab.nodes.boot import Machine
 
 log = logging.getLogger(__name__)
@@ -174,12 +174,15 @@ class RealAgent:
         outputs.mkdir(parents=True, exist_ok=True)
         # `sh -c PATH`, as the agent does it: a first line such as #!/bin/bash counts.
         command = self._machine.enter(holder, task.working_directory, ["sh", "-c", str(inner / "_script.sh")])
+        before = writes.look(home) if writes.watched(home) else None
         try:
             with open(outputs / "stdout", "w+b") as stdout, open(outputs / "stderr", "w+b") as stderr:
                 code, ending = self._wait(job, command, stdout.fileno(), stderr.fileno())
                 if code == KILLED and not ending and not job.lost and self._machine.fell(holder):
                     job.lost = True
                     self.went_down()
+                if before is not None and (written := writes.note(home, self._machine.name, before)):
+                    return Reply(1, b"", written.encode(), ending)
                 stdout.seek(0)
                 stderr.seek(0)
                 return Reply(code, stdout.read(OUTPUT_LIMIT), stderr.read(OUTPUT_LIMIT), ending)

@@ -11,15 +11,14 @@ from pathlib import Path
 
 from patchwave_lab import processes
 from patchwave_lab.errors import LabError
-from patchwave_lab.nodes import namespaces
+from patchwave_lab.labdir import OVERLAID
+from patchwave_lab.nodes import namespaces, writes
 
 INSIDE = Path(__file__).with_name("inside")
 #: Programs of a node that ask its process 1.
 PROGRAMS = ("systemctl", "service", "reboot", "shutdown")
 #: A node that was never started again has been up for this long, in seconds.
 FIRST_UPTIME = 10 * 86_400
-#: While this is there beside the nodes' directories, what enters a node sees its file systems read-only.
-CHECK_ONLY = "check-only"
 #: Stacks an overlay whose upper directory is a file system with no byte left.
 FILL = """
 full=/run/patchwave-lab/full
@@ -91,9 +90,9 @@ class Machine:
 
     def enter(self, holder: int, working_directory: str, command: Sequence[str]) -> list[str]:
         """The same for a node that runs, held by the process `holder`."""
-        if (self.home.parent / CHECK_ONLY).exists():
-            program = (INSIDE / "check_only.py").read_text()
-            command = ["unshare", "--mount", "python3", "-IS", "-c", program, *command]
+        if writes.watched(self.home):
+            program, own = (INSIDE / "check_only.py").read_text(), ",".join((*OVERLAID, "run", "tmp"))
+            command = ["unshare", "--mount", "python3", "-IS", "-c", program, own, *command]
         return namespaces.enter(holder, working_directory, command)
 
     @property

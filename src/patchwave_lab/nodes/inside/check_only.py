@@ -1,10 +1,11 @@
-"""Makes every file system that this process sees read-only, except /tmp, and becomes the command that it is given.
+"""Makes what is not a node's own read-only, and its process 1 as well, and becomes the command that it is given.
 
-Runs inside a node, in a mount namespace of its own, with the standard library only. A device, a socket or a pipe on a
-read-only file system can still be written to.
+Runs inside a node, in a mount namespace of its own, with the standard library only; its first argument names the
+directories that stay writable, with commas.
 """
 
 import ctypes
+import errno
 import os
 import sys
 
@@ -13,20 +14,30 @@ MOUNT_SETATTR = 442
 READ_ONLY = 1
 RECURSIVE = 0x8000
 HERE = -100
+BIND = 0x1000
+#: Where callers of process 1 look whether they may change something.
+INIT = b"/run/patchwave-lab"
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def change(path: bytes, flags: int, *, writable: bool) -> None:
     """Make a mount, or all below it too, read-only or writable."""
-    libc = ctypes.CDLL(None, use_errno=True)
     wanted = (ctypes.c_uint64 * 4)(0 if writable else READ_ONLY, READ_ONLY if writable else 0)
-    if libc.syscall(MOUNT_SETATTR, HERE, path, flags, ctypes.byref(wanted), ctypes.sizeof(wanted)):
-        code = ctypes.get_errno()
-        sys.exit(f"patchwave lab: {path.decode()} cannot be made read-only: {os.strerror(code)}")
+    check(LIBC.syscall(MOUNT_SETATTR, HERE, path, flags, ctypes.byref(wanted), ctypes.sizeof(wanted)), path)
+
+
+def check(failed: int, path: bytes) -> None:
+    """End with a line when a call failed, except on what is no mount point."""
+    if failed and ctypes.get_errno() != errno.EINVAL:
+        sys.exit(f"patchwave lab: {path.decode()} cannot be made read-only: {os.strerror(ctypes.get_errno())}")
 
 
 change(b"/", RECURSIVE, writable=False)
-change(b"/tmp", 0, writable=True)
+for name in sys.argv[1].split(","):
+    change(b"/" + name.encode(), 0, writable=True)
+check(LIBC.mount(INIT, INIT, None, BIND, None), INIT)
+change(INIT, 0, writable=False)
 try:
-    os.execvp(sys.argv[1], sys.argv[1:])
+    os.execvp(sys.argv[2], sys.argv[2:])
 except OSError as error:
-    sys.exit(f"{sys.argv[1]}: {error.strerror}")
+    sys.exit(f"{sys.argv[2]}: {error.strerror}")

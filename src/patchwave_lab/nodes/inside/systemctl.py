@@ -30,8 +30,8 @@ def fail(code: int, text: str) -> NoReturn:
 
 
 def refuse_in_check() -> None:
-    """Change nothing for who sees the node read-only (`patchwave lab switch --check-only`)."""
-    if os.statvfs("/run").f_flag & os.ST_RDONLY:
+    """Change nothing for who may not (`patchwave lab switch --check-only`)."""
+    if os.statvfs(os.path.dirname(SOCKET)).f_flag & os.ST_RDONLY:
         fail(1, "Failed to change a unit or the node: Read-only file system")
 
 
