@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 
 from .errors import handled
@@ -39,9 +40,9 @@ def managed_instance_tags(tagging: t.Any) -> dict[str, dict[str, str]]:
 
 
 @handled("send a command")
-def send_command(ssm: t.Any, **request: t.Any) -> str:
-    """Send a command and return its id. There is no idempotency token: calling again may run it twice."""
-    return str(ssm.send_command(**request)["Command"]["CommandId"])
+def send_command(ssm: t.Any, **request: t.Any) -> dict[str, t.Any]:
+    """Send a command and return it. There is no idempotency token: calling again may run it twice."""
+    return dict(ssm.send_command(**request)["Command"])
 
 
 @handled("cancel a command")
@@ -51,15 +52,35 @@ def cancel_command(ssm: t.Any, command_id: str, nodes: list[str]) -> None:
 
 
 @handled("list commands")
-def list_commands(ssm: t.Any, invoked_after: str) -> list[dict[str, t.Any]]:
-    """Return the commands sent after an ISO 8601 time, with their live counts (50 a page)."""
-    return _all(ssm, "list_commands", "Commands", 50, Filters=[{"key": "InvokedAfter", "value": invoked_after}])
+def list_commands(ssm: t.Any, since: datetime.datetime, executing: bool = False) -> list[dict[str, t.Any]]:
+    """Return the commands sent after a time, with their live counts (50 a page); executing: not the complete ones."""
+    filters = [_invoked_after(since)]
+    if executing:
+        filters.append({"key": "ExecutionStage", "value": "Executing"})
+    return _all(ssm, "list_commands", "Commands", 50, Filters=filters)
+
+
+@handled("list a command")
+def list_command(ssm: t.Any, command_id: str) -> dict[str, t.Any]:
+    """Return one command, or an empty mapping where it is not listed yet."""
+    return dict(next(iter(ssm.list_commands(CommandId=command_id)["Commands"]), {}))
 
 
 @handled("list command invocations")
 def list_command_invocations(ssm: t.Any, command_id: str) -> list[dict[str, t.Any]]:
     """Return every invocation of a command with its output, cut at 2,500 characters (50 a page)."""
     return _all(ssm, "list_command_invocations", "CommandInvocations", 50, CommandId=command_id, Details=True)
+
+
+@handled("list command invocations")
+def list_command_invocations_after(ssm: t.Any, since: datetime.datetime, document: str) -> list[dict[str, t.Any]]:
+    """Return every invocation of every command sent after a time, of one document unless that is empty."""
+    filters = [_invoked_after(since)] + ([{"key": "DocumentName", "value": document}] if document else [])
+    return _all(ssm, "list_command_invocations", "CommandInvocations", 50, Filters=filters, Details=True)
+
+
+def _invoked_after(since: datetime.datetime) -> dict[str, str]:
+    return {"key": "InvokedAfter", "value": since.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
 def _all(client: t.Any, operation: str, key: str, page_size: int, **request: t.Any) -> list[dict[str, t.Any]]:

@@ -23,22 +23,25 @@ class Control:
         self._errors = 0
         self._asked_to_stop = asked_to_stop
         self._lock = threading.Condition()
+        #: Calls of Systems Manager made so far, each retry counted.
+        self.api_calls = 0
 
-    def take(self, wanted: int) -> int:
-        """Take up to so many places; return how many there were."""
+    def called(self, **dummy: t.Any) -> None:
+        """Count one call; a handler of botocore's events."""
+        with self._lock:
+            self.api_calls += 1
+
+    def exchange(self, given: int, wanted: int) -> int:
+        """Give places back and take up to so many, in one go; return how many were taken."""
         with self._lock:
             if self._free is None:
                 return wanted
+            self._free += given
             taken = min(wanted, self._free)
             self._free -= taken
-            return taken
-
-    def give(self, places: int) -> None:
-        """Give places back."""
-        with self._lock:
-            if self._free is not None:
-                self._free += places
+            if self._free:
                 self._lock.notify_all()
+            return taken
 
     def wait(self, seconds: float) -> bool:
         """Wait at most so long for a free place; return whether there is one."""

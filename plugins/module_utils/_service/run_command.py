@@ -7,8 +7,8 @@
 
 """Run Command: send one command to many nodes of many accounts and regions, and read what they answer in bulk.
 
-One thread for each account and region (see _region_run); explicit ids in chunks of at most 50; ListCommands to see that
-something moved, and ListCommandInvocations (50 a page) only then. No call is made for a single node unless its output
+One thread for each account and region (see region_run); explicit ids in chunks of at most 50 (see sending); results in
+pages of 50 (see reading), looked for when they are due (see pace). No call is made for a single node unless its output
 was cut. Places in flight and the error budget are shared by all of them (see control).
 """
 
@@ -22,8 +22,9 @@ from .._aws.errors import AwsError
 from .._aws.sessions import Account, Sessions
 from .._core import outcomes
 from .control import Control
-from .region_run import Clients, RegionRun
+from .region_run import RegionRun
 from .run_command_types import Command, Listener, Reply, Sent, Step, Target
+from .sending import Clients
 
 __all__ = ["Command", "Listener", "Reply", "Sent", "Step", "Target", "fan_out"]
 
@@ -66,6 +67,8 @@ def fan_out(
             clients = Clients(
                 sessions.client("ssm", access, region), sessions.client("ssm", access, region, retries=False)
             )
+            for client in clients:
+                client.meta.events.register("before-send.ssm", control.called)
             runs.append(RegionRun(clients, members, command, control, tell, earlier))
         except AwsError as error:
             reply = Reply(outcomes.UNREACHABLE, "api_error", f"account {account}, region {region}: {error}")

@@ -3,13 +3,13 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.control imp
 
 def test_places_are_shared_and_come_back() -> None:
     control = Control(5, 0, lambda: False)
-    assert [control.take(3), control.take(3), control.take(3)] == [3, 2, 0]
-    control.give(2)
-    assert control.take(9) == 2
+    assert [control.exchange(0, 3), control.exchange(0, 3), control.exchange(0, 3)] == [3, 2, 0]
+    assert control.exchange(2, 1) == 1
+    assert control.exchange(0, 9) == 1
 
 
 def test_without_a_limit_there_are_always_places() -> None:
-    assert Control(0, 0, lambda: False).take(10_000) == 10_000
+    assert Control(0, 0, lambda: False).exchange(0, 10_000) == 10_000
 
 
 def test_a_budget_of_one_stops_at_the_second_failure() -> None:

@@ -1,12 +1,16 @@
-"""The engine of one account and region against a Systems Manager of ten lines, where an answer can be lost."""
+"""The engine of one account and region against a Systems Manager in virtual time, where answers can be lost."""
 
 from __future__ import annotations
 
+import datetime
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.patchwave.aws.plugins.module_utils._service import region_run
+from ansible_collections.patchwave.aws.plugins.module_utils._service import region_run, sending
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
 from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command_types import (
@@ -17,122 +21,409 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command
 )
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-NODES = ["i-0000000a", "i-0000000b"]
+EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+#: Seconds that a call takes.
+CALL = 0.1
 
 
-class FakeSsm:
-    """Takes commands, ends them at once, and loses or refuses answers as told."""
+class Clock:
+    """Stands for the module `time`."""
 
-    def __init__(self, losses: list[str] | None = None) -> None:
-        self.losses = losses or []
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return EPOCH.timestamp() + self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Service:
+    """Run Command of one account and region. `run` says how long a node's nth run takes; None: it never answers."""
+
+    def __init__(self, nodes: list[str], run: Callable[[str, int], float | None], clock: Clock) -> None:
+        self.nodes, self.run, self.clock = nodes, run, clock
+        self.platforms: dict[str, str] = {}
+        self.chance = random.Random(1)
+        self.calls: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
         self.commands: dict[str, dict[str, Any]] = {}
-        self.sends = 0
+        #: What goes wrong with the next sendings: `throttled`, `request` or `answer` lost, `500`, or an error's code.
+        self.losses: list[str] = []
+        #: What InvalidInstanceId and the like say of these nodes; they make the whole call fail.
+        self.bad: dict[str, str] = {}
+        #: Seconds after a sending when AWS itself ends an invocation; 0: it does not.
+        self.total_timeout = 0.0
+        self.quota = 0
+        self.undeliverable: set[tuple[str, int]] = set()
 
-    def send_command(self, **request: Any) -> dict[str, Any]:
-        self.sends += 1
+    def get_paginator(self, operation: str) -> Any:
+        def paginate(PaginationConfig: dict[str, int], **request: Any) -> Any:
+            (pair,) = getattr(self, "_" + operation)(**request).items()
+            size = PaginationConfig["PageSize"]
+            for start in range(0, max(1, len(pair[1])), size):
+                self._call(operation)
+                yield {pair[0]: pair[1][start : start + size]}
+
+        return SimpleNamespace(paginate=paginate)
+
+    def _call(self, operation: str) -> None:
+        self.calls[operation] += 1
+        self.clock.now += CALL
+
+    def _describe_instance_properties(self) -> dict[str, Any]:
+        return {
+            "InstanceProperties": [
+                {"InstanceId": node, "PingStatus": "Online", "PlatformType": self.platforms.get(node, "Linux")}
+                for node in self.nodes
+            ]
+        }
+
+    def send_command(self, InstanceIds: list[str], Comment: str, **request: Any) -> dict[str, Any]:
+        self._call("send_command")
+        assert len(InstanceIds) <= 50
+        for code, message in self._refusals(InstanceIds):
+            raise ClientError({"Error": {"Code": code, "Message": message}}, "SendCommand")
         loss = self.losses.pop(0) if self.losses else ""
         if loss == "throttled":
             raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "SendCommand")
-        if loss != "request":
-            self.commands[f"c-{self.sends}"] = request
+        command = {} if loss == "request" else self._taken(InstanceIds, Comment, request)
+        if loss == "500":
+            details: Any = {"Error": {"Code": "InternalServerError"}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+            raise ClientError(details, "SendCommand")
         if loss:
             raise ReadTimeoutError(endpoint_url="https://x")
-        return {"Command": {"CommandId": f"c-{self.sends}"}}
+        return {"Command": command}
 
-    def get_paginator(self, operation: str) -> Any:
-        return SimpleNamespace(paginate=lambda **request: [getattr(self, operation)(**request)])
+    def _refusals(self, nodes: list[str]) -> Iterator[tuple[str, str]]:
+        for node in nodes:
+            if node in self.bad:
+                code, _, message = self.bad[node].partition(" ")
+                yield code, message
 
-    def describe_instance_properties(self, **dummy: Any) -> dict[str, Any]:
-        return {"InstanceProperties": [{"InstanceId": node, "PingStatus": "Online"} for node in NODES]}
+    def _taken(self, InstanceIds: list[str], Comment: str, request: dict[str, Any]) -> dict[str, Any]:
+        ends = {}
+        for place, node in enumerate(InstanceIds):
+            self.sent[node] += 1
+            seconds = self.run(node, self.sent[node])
+            begun = self.clock.now + 0.05 * place.bit_length() + self.chance.uniform(0.05, 0.5)
+            done = float("inf") if seconds is None else begun + seconds
+            details = "Undeliverable" if (node, self.sent[node]) in self.undeliverable else "Success"
+            ends[node] = (begun, done, done + self.chance.uniform(0.05, 0.5), details)
+        dropped = self.quota and self.pending() + len(InstanceIds) > self.quota
+        command = {
+            "CommandId": f"c-{len(self.commands) + 1}",
+            "Comment": Comment,
+            "RequestedDateTime": EPOCH + datetime.timedelta(seconds=self.clock.now),
+            "StatusDetails": "RateExceeded" if dropped else "InProgress",
+            "nodes": {} if dropped else ends,
+            "request": request,
+        }
+        if dropped:
+            self.sent.subtract(InstanceIds)
+        self.commands[command["CommandId"]] = command
+        return command
 
-    def list_commands(self, **dummy: Any) -> dict[str, Any]:
-        listed = [
-            {"CommandId": key, "Comment": sent["Comment"], "CompletedCount": len(sent["InstanceIds"])}
-            for key, sent in self.commands.items()
-        ]
-        return {"Commands": listed}
+    def pending(self) -> int:
+        """Return how many nodes have not ended."""
+        return sum(seen > self.clock.now for one in self.commands.values() for *_, seen, _ in one["nodes"].values())
 
-    def list_command_invocations(self, CommandId: str, **dummy: Any) -> dict[str, Any]:
-        found = [
-            {
-                "InstanceId": node,
-                "Status": "Success",
-                "StatusDetails": "Success",
-                "CommandPlugins": [{"Output": f"{CommandId} {node}"}],
-            }
-            for node in self.commands[CommandId]["InstanceIds"]
-        ]
-        return {"CommandInvocations": found}
+    def list_commands(self, CommandId: str) -> dict[str, Any]:
+        self._call("list_commands")
+        return {"Commands": [self.commands[CommandId]]}
+
+    def _list_commands(self, Filters: list[dict[str, str]]) -> dict[str, Any]:
+        found = []
+        for command in self._after(Filters):
+            seen = [seen for *_, seen, _ in command["nodes"].values()]
+            completed = sum(each <= self.clock.now for each in seen)
+            if completed < len(seen) or len(Filters) == 1:
+                found.append({**command, "CompletedCount": completed})
+        return {"Commands": found}
+
+    def _list_command_invocations(
+        self, Details: bool, CommandId: str = "", Filters: list[dict[str, str]] | None = None
+    ) -> dict[str, Any]:
+        chosen = [self.commands[CommandId]] if CommandId else self._after(Filters or [])
+        return {"CommandInvocations": [self._invocation(one, node) for one in chosen for node in one["nodes"]]}
+
+    def _after(self, filters: list[dict[str, str]]) -> list[dict[str, Any]]:
+        after = datetime.datetime.fromisoformat(filters[0]["value"])
+        return [command for command in self.commands.values() if command["RequestedDateTime"] > after]
+
+    def _invocation(self, command: dict[str, Any], node: str) -> dict[str, Any]:
+        begun, done, seen, details = command["nodes"][node]
+        running = {"CommandId": command["CommandId"], "InstanceId": node}
+        if seen > self.clock.now:
+            expired = self.total_timeout and command["RequestedDateTime"] + datetime.timedelta(
+                seconds=self.total_timeout
+            ) < EPOCH + datetime.timedelta(seconds=self.clock.now)
+            word = "DeliveryTimedOut" if expired else "InProgress"
+            return {**running, "Status": "TimedOut" if expired else word, "StatusDetails": word}
+        plugin = {
+            "Name": "run",
+            "Output": f"{command['CommandId']} {node}",
+            "ResponseStartDateTime": EPOCH + datetime.timedelta(seconds=begun),
+            "ResponseFinishDateTime": EPOCH + datetime.timedelta(seconds=done),
+        }
+        status = "Success" if details == "Success" else "Failed"
+        return {**running, "Status": status, "StatusDetails": details, "CommandPlugins": [plugin]}
 
 
-@pytest.fixture(autouse=True)
-def _no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(region_run.time, "sleep", lambda seconds: None)
+NODES = ["i-0000000a", "i-0000000b"]
 
 
-def run(ssm: FakeSsm, earlier: list[Sent] | None = None, hosts: list[str] = NODES, places: int = 0) -> dict[str, Reply]:
-    targets = [Target(f"host-{node}", node, "123456789012", Account(), "eu-west-1") for node in hosts]
-    made: list[str] = []
-
-    def fresh() -> dict[str, list[str]]:
-        made.append(f"url-{len(made)}")
-        return {"commands": [made[-1]]}
-
-    command = Command("AWS-RunShellScript", fresh, "token", 600, 600, lambda reply: False, True)
-    control = Control(places, 0, lambda: False)
-    clients = region_run.Clients(ssm, ssm)
-    return region_run.RegionRun(clients, targets, command, control, lambda kind, event: None, earlier or []).run()
+def many(count: int) -> list[str]:
+    return [f"i-{number:08x}" for number in range(count)]
 
 
-def test_a_sending_whose_answer_was_lost_is_found_and_not_repeated() -> None:
-    ssm = FakeSsm(losses=["answer"])
-    replies = run(ssm)
-    assert ssm.sends == 1
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(region_run, "time", clock)
+    monkeypatch.setattr(sending, "time", clock)
+    random.seed(1)
+    return clock
+
+
+@pytest.fixture
+def service(clock: Clock) -> Service:
+    return Service(NODES, lambda node, ordinal: 1.0, clock)
+
+
+class Run:
+    """Runs a command everywhere and keeps what was told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.stop = False
+
+    def __call__(
+        self,
+        service: Service,
+        earlier: list[Sent] | None = None,
+        hosts: list[str] | None = None,
+        places: int = 0,
+        errors: int = 0,
+        idempotent: bool = True,
+    ) -> dict[str, Reply]:
+        targets = [Target(node, node, "123456789012", Account(), "eu-west-1") for node in hosts or service.nodes]
+        made: list[str] = []
+
+        def fresh() -> dict[str, list[str]]:
+            made.append(f"url-{len(made)}")
+            return {"commands": [made[-1]]}
+
+        def tell(kind: str, event: dict[str, Any]) -> None:
+            self.events.append((kind, {**event, "at": service.clock.now}))
+
+        command = Command("AWS-RunShellScript", fresh, "token", 600, 600, lambda reply: False, idempotent)
+        control = Control(places, errors, lambda: self.stop)
+        clients = sending.Clients(service, service)
+        return region_run.RegionRun(clients, targets, command, control, tell, earlier or []).run()
+
+    def ended(self, node: str) -> float:
+        """Return when a node ended."""
+        return max(float(event["at"]) for kind, event in self.events if kind == "ended" and event["node"] == node)
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run()
+
+
+def outcomes(replies: dict[str, Reply]) -> set[tuple[str | None, str]]:
+    return {(reply.outcome, reply.reason) for reply in replies.values()}
+
+
+ANSWERED = {(None, "")}
+
+
+@pytest.mark.parametrize("loss", ["answer", "500"])
+def test_a_sending_whose_answer_was_lost_is_found_and_not_repeated(service: Service, run: Run, loss: str) -> None:
+    service.losses = [loss]
+    replies = run(service)
+    assert service.calls["send_command"] == 1
     assert {reply.output for reply in replies.values()} == {f"c-1 {node}" for node in NODES}
 
 
-def test_a_sending_that_never_arrived_is_repeated_once() -> None:
-    ssm = FakeSsm(losses=["request"])
-    assert {reply.outcome for reply in run(ssm).values()} == {None}
-    assert ssm.sends == 2
+def test_a_sending_that_never_arrived_is_repeated_once(service: Service, run: Run) -> None:
+    service.losses = ["request"]
+    assert outcomes(run(service)) == ANSWERED
+    assert service.calls["send_command"] == 2
 
 
-def test_two_lost_sendings_leave_the_nodes_unknown() -> None:
-    ssm = FakeSsm(losses=["request", "request"])
-    replies = run(ssm)
-    assert ssm.sends == 2
-    assert {(reply.outcome, reply.reason) for reply in replies.values()} == {("unknown", "api_error")}
+def test_two_lost_sendings_leave_the_nodes_unknown(service: Service, run: Run) -> None:
+    service.losses = ["request", "request"]
+    assert outcomes(run(service)) == {("unknown", "api_error")}
+    assert service.calls["send_command"] == 2
 
 
-def test_a_throttled_sending_is_made_again() -> None:
-    ssm = FakeSsm(losses=["throttled", "throttled"])
-    assert {reply.outcome for reply in run(ssm).values()} == {None}
-    assert ssm.sends == 3
+def test_a_throttled_sending_is_made_again_after_a_rest(service: Service, run: Run) -> None:
+    service.losses = ["throttled", "throttled"]
+    assert outcomes(run(service)) == ANSWERED
+    assert service.calls["send_command"] == 3
+    first, *_, last = [event["at"] for kind, event in run.events if kind == "intent"]
+    assert last - first > 4
 
 
-def test_what_an_earlier_run_sent_is_adopted() -> None:
-    ssm = FakeSsm()
-    ssm.commands["c-9"] = {"Comment": "token 1", "InstanceIds": [NODES[0]]}
-    replies = run(ssm, [Sent("token 1", (f"host-{NODES[0]}",), 0.0)])
-    assert ssm.sends == 1
-    assert replies[f"host-{NODES[0]}"].output == f"c-9 {NODES[0]}"
-    assert replies[f"host-{NODES[1]}"].output == f"c-1 {NODES[1]}"
+def test_what_an_earlier_run_sent_is_adopted(service: Service, run: Run) -> None:
+    service._taken([NODES[0]], "token 1", {})
+    replies = run(service, [Sent("token 1", (NODES[0],), 0.0)])
+    assert service.sent == {NODES[0]: 1, NODES[1]: 1}
+    assert replies[NODES[0]].output == f"c-1 {NODES[0]}"
+    assert replies[NODES[1]].output == f"c-2 {NODES[1]}"
 
 
-def test_an_intent_that_was_never_sent_is_sent_now() -> None:
-    ssm = FakeSsm()
-    assert {reply.outcome for reply in run(ssm, [Sent("token 1", (f"host-{NODES[0]}",), 0.0)]).values()} == {None}
-    assert ssm.sends == 1
+def test_of_two_earlier_sendings_to_a_node_the_later_one_counts(service: Service, run: Run) -> None:
+    service.undeliverable = {(NODES[0], 1)}
+    service._taken([NODES[0]], "token 1", {})
+    service.clock.sleep(60)
+    service._taken([NODES[0]], "token 2", {})
+    replies = run(service, [Sent("token 1", (NODES[0],), 0.0), Sent("token 2", (NODES[0],), 60.0)])
+    assert service.sent == {NODES[0]: 2, NODES[1]: 1}
+    assert replies[NODES[0]].output == f"c-2 {NODES[0]}"
 
 
-def test_a_node_that_systems_manager_does_not_know_costs_nobody_else() -> None:
-    ssm = FakeSsm()
-    replies = run(ssm, hosts=[*NODES, "i-0000000c"])
-    assert replies["host-i-0000000c"].reason == "not_managed"
-    assert [reply.outcome for reply in replies.values()].count(None) == 2
+def test_a_command_sent_just_before_the_crash_is_waited_for_until_it_is_listed(
+    service: Service, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service._taken(NODES, "token 1", {})
+    crashed, listed = service.clock.now, service._list_commands
+    late = {"Commands": []}
+    monkeypatch.setattr(
+        service, "_list_commands", lambda Filters: late if service.clock.now < crashed + 3 else listed(Filters)
+    )
+    assert outcomes(run(service, [Sent("token 1", tuple(NODES), service.clock.time())])) == ANSWERED
+    assert service.calls["send_command"] == 0
 
 
-def test_a_node_that_waited_for_its_place_gets_parameters_of_its_own() -> None:
-    ssm = FakeSsm()
-    run(ssm, places=1)
-    assert [request["Parameters"]["commands"] for request in ssm.commands.values()] == [["url-0"], ["url-1"]]
+def test_nothing_is_sent_when_what_ran_cannot_be_read(
+    service: Service, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(Filters: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "ListCommands")
+
+    monkeypatch.setattr(service, "_list_commands", denied)
+    assert outcomes(run(service, [Sent("token 1", (NODES[0],), 0.0)])) == {("unknown", "api_error")}
+    assert service.calls["send_command"] == 0
+
+
+def test_an_intent_that_was_never_sent_is_sent_now(service: Service, run: Run) -> None:
+    assert outcomes(run(service, [Sent("token 1", (NODES[0],), 0.0)])) == ANSWERED
+    assert service.calls["send_command"] == 1
+
+
+def test_a_node_that_systems_manager_does_not_know_costs_nobody_else(service: Service, run: Run) -> None:
+    replies = run(service, hosts=[*NODES, "i-0000000c"])
+    assert replies.pop("i-0000000c").reason == "not_managed"
+    assert outcomes(replies) == ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("refusal", "outcome", "reason"),
+    [
+        ("InvalidInstanceId Instances [[{node}]] not in a valid state", "unreachable", "not_managed"),
+        ("InvalidInstanceId ", "unreachable", "not_managed"),
+        ("AccessDeniedException not authorized on instance/{node}", "unreachable", "access_denied"),
+        ("UnsupportedPlatformType one of them", "unsupported", "invalid_platform"),
+    ],
+)
+@pytest.mark.parametrize("places", [0, 7])
+def test_a_node_that_aws_refuses_costs_nobody_else(
+    service: Service, run: Run, refusal: str, outcome: str, reason: str, places: int
+) -> None:
+    service.nodes = many(60)
+    bad = (service.nodes[3], service.nodes[40])
+    service.bad = {node: refusal.format(node=node) for node in bad}
+    replies = run(service, places=places)
+    assert outcomes({node: replies.pop(node) for node in bad}) == {(outcome, reason)}
+    assert (len(replies), outcomes(replies)) == (58, ANSWERED)
+    assert set(service.sent.values()) == {1}
+
+
+def test_a_command_goes_to_one_platform(service: Service, run: Run) -> None:
+    service.nodes = many(20)
+    service.platforms = {node: "Windows" for node in service.nodes[::4]}
+    run(service)
+    groups = [{service.platforms.get(node, "Linux") for node in one["nodes"]} for one in service.commands.values()]
+    assert sorted(map(sorted, groups)) == [["Linux"], ["Windows"]]
+
+
+def test_a_node_that_waited_for_its_place_gets_parameters_of_its_own(service: Service, run: Run) -> None:
+    run(service, places=1)
+    sent = [command["request"]["Parameters"]["commands"] for command in service.commands.values()]
+    assert sent == [["url-0"], ["url-1"]]
+
+
+def test_ten_thousand_and_one_nodes(service: Service, run: Run) -> None:
+    service.nodes = many(10_001)
+    service.bad = {service.nodes[5000]: f"InvalidInstanceId Instances [[{service.nodes[5000]}]] not in a valid state"}
+    replies = run(service)
+    assert Counter(reply.reason for reply in replies.values()) == {"": 10_000, "not_managed": 1}
+    assert sum(service.calls.values()) < 0.2 * 10_001
+
+
+@pytest.mark.parametrize(("count", "places"), [(250, 25), (1000, 100)])
+def test_sliding_is_near_the_ideal_and_costs_few_calls(service: Service, run: Run, count: int, places: int) -> None:
+    service.nodes, service.run = many(count), lambda node, ordinal: 20.0
+    start = service.clock.now
+    assert outcomes(run(service, places=places)) == ANSWERED
+    assert service.clock.now - start < 1.12 * 20 * count / places
+    assert sum(service.calls.values()) < 0.4 * count
+
+
+def test_a_slow_node_holds_only_its_own_place(service: Service, run: Run) -> None:
+    service.nodes = many(200)
+    service.run = lambda node, ordinal: 400.0 if node == service.nodes[0] else 10.0
+    start = service.clock.now
+    run(service, places=10)
+    # The others share nine places, as if there were no tenth.
+    assert max(run.ended(node) for node in service.nodes[1:]) - start < 1.3 * 199 * 10 / 9
+    assert sum(service.calls.values()) < 2 * 200
+
+
+def test_a_node_that_never_answers_ends_unknown_in_its_own_time(service: Service, run: Run) -> None:
+    # It is sent to early, and others end all the time until long after its time is up.
+    service.nodes = many(300)
+    service.run = lambda node, ordinal: None if node == service.nodes[0] else 60.0
+    start = service.clock.now
+    replies = run(service, places=10)
+    assert (replies[service.nodes[0]].outcome, replies[service.nodes[0]].reason) == ("unknown", "no_answer")
+    assert 1260 < run.ended(service.nodes[0]) - start < 1260 + 15
+    assert service.clock.now - start > 1800
+    assert outcomes({node: replies[node] for node in service.nodes[1:]}) == ANSWERED
+
+
+def test_a_node_without_an_answer_is_asked_again_while_others_still_run(service: Service, run: Run) -> None:
+    service.undeliverable = {(NODES[0], 1)}
+    service.run = lambda node, ordinal: 1.0 if node == NODES[0] else 300.0
+    start = service.clock.now
+    replies = run(service)
+    assert outcomes(replies) == ANSWERED
+    assert service.sent == {NODES[0]: 2, NODES[1]: 1}
+    assert run.ended(NODES[0]) - start < 20
+
+
+def test_a_node_that_gives_no_answer_twice_is_unknown(service: Service, run: Run) -> None:
+    service.undeliverable = {(NODES[0], 1), (NODES[0], 2)}
+    replies = run(service)
+    assert (replies[NODES[0]].outcome, replies[NODES[0]].reason) == ("unknown", "undeliverable")
+    assert service.sent[NODES[0]] == 2
+
+
+def test_work_that_may_not_run_twice_is_not_sent_again(service: Service, run: Run) -> None:
+    service.undeliverable = {(NODES[0], 1)}
+    assert outcomes(run(service, idempotent=False)) == {("unknown", "undeliverable"), (None, "")}
+    assert service.sent == dict.fromkeys(NODES, 1)
+
+
+def test_commands_that_aws_dropped_because_too_many_were_pending_are_sent_later(service: Service, run: Run) -> None:
+    service.nodes, service.quota = many(130), 100
+    service.run = lambda node, ordinal: 30.0
+    assert outcomes(run(service)) == ANSWERED
+    assert set(service.sent.values()) == {1}

@@ -1,0 +1,86 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+
+"""When to look next at commands under way: as seldom as places allow that must not stay empty for long."""
+
+from __future__ import annotations
+
+import collections
+import random
+import typing as t
+
+#: Seconds between two looks: at first, at most, and how it grows while nothing moves.
+_FIRST, _LONGEST, _GROWTH = 1.0, 10.0, 1.3
+#: While nothing is known of the work, an end is seen at most by this part of the command's age too late.
+_LATE = 8
+#: Where ends are due, seconds between two looks as a part of a usual run: where all runs are alike, and where they are
+#: not, for then ends are spread and each look finds only a few. And the limits of it.
+_ALIKE, _SPREAD = 1 / 30, 1 / 10
+_SHORTEST_STEP, _LONGEST_STEP = 0.7, 5.0
+#: So many runs are remembered, for work may change on the way.
+_REMEMBERED = 200
+#: A command older than so many of the longest runs is not waited for any more, only looked at now and then.
+_SLOW = 1.5
+#: Seconds of rest when AWS throttles: at first and at most; each further time twice as long.
+_THROTTLED, _LONGEST_REST = 2.0, 30.0
+
+
+class Pace:
+    """Learns from runs that ended how long the next ones will take.
+
+    Until the first end, looks are at first a second apart and then further. From then on there is none before a command
+    is as old as a short run, and there are some in quick succession around the age at which its nodes end.
+    """
+
+    def __init__(self) -> None:
+        self._runs: t.Deque[float] = collections.deque(maxlen=_REMEMBERED)
+        self._pause = _FIRST
+        self._rest = _THROTTLED
+
+    def ran(self, seconds: float) -> None:
+        """Remember how long a node took."""
+        self._runs.append(seconds)
+
+    def looked(self, moved: bool) -> None:
+        """Remember whether the last look saw anything end."""
+        self._rest = _THROTTLED
+        self._pause = self._step() if moved else self._pause * _GROWTH
+
+    def rest(self) -> float:
+        """Return how many seconds to leave AWS alone, now that it throttles."""
+        rest, self._rest = self._rest, min(_LONGEST_REST, self._rest * 2)
+        return rest * random.uniform(0.8, 1.2)
+
+    def pause(self, ages: t.Sequence[float]) -> float:
+        """Return how many seconds to wait until the next look.
+
+        Args:
+            ages: how many seconds ago each command was sent that has not ended.
+        """
+        if not ages:
+            return _FIRST
+        jitter = random.uniform(0.8, 1.2)
+        if self._runs:
+            short, dummy, long = self._quantiles()
+            early = [short - age for age in ages if age < short]
+            if early and not any(short <= age <= _SLOW * long + _LONGEST_STEP for age in ages):
+                self._pause = self._step()
+                return min(_LONGEST, min(early) + self._pause * jitter)
+        self._pause = min(self._pause, max(2 * _FIRST, min(_LONGEST, min(ages) / _LATE)))
+        return self._pause * jitter
+
+    def _step(self) -> float:
+        if not self._runs:
+            return _FIRST
+        short, usual, long = self._quantiles()
+        spread = min(1.0, (long - short) / usual) if usual else 0.0
+        return max(_SHORTEST_STEP, min(_LONGEST_STEP, usual * (_ALIKE + spread * (_SPREAD - _ALIKE))))
+
+    def _quantiles(self) -> tuple[float, float, float]:
+        """Return a short run, a usual one and a long one."""
+        runs = sorted(self._runs)
+        return runs[len(runs) // 10], runs[len(runs) // 2], runs[len(runs) * 19 // 20]

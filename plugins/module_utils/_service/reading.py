@@ -1,0 +1,157 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+
+"""Reading what became of commands, in the fewest calls."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import typing as t
+
+from .._aws import ssm as ssm_api
+from .._aws.errors import AwsError
+from .._core import outcomes
+from .run_command_types import Reply, Step
+from .sending import Sending
+
+#: Invocations that ListCommandInvocations gives in one page (botocore's model, ssm 2014-11-06).
+_PAGE = 50
+#: A listing of so many pages is read without asking first whether anything has moved.
+_CHEAP_PAGES = 2
+#: The filter InvokedAfter knows seconds.
+_SECOND = datetime.timedelta(seconds=1)
+#: Seconds after which a command without any invocation is looked at: AWS may have taken it and dropped it.
+_SHOWS_AFTER = 10.0
+#: Where ListCommandInvocations cut the output, it says so.
+_CUT = "---Output truncated---"
+_TERMINAL = ("Success", "Failed", "TimedOut", "Cancelled")
+
+#: What an invocation's end says of a node that gave no result, by StatusDetails: outcome, reason, what it means.
+#: Undeliverable and DeliveryTimedOut prove nothing: commands that ran have been seen to end so.
+_ENDS = {
+    "Undeliverable": (outcomes.UNKNOWN, "undeliverable", "the agent gave no sign; the command may have run"),
+    "DeliveryTimedOut": (outcomes.UNKNOWN, "delivery_timed_out", "no answer in time; the command may have run"),
+    "ExecutionTimedOut": (outcomes.UNKNOWN, "execution_timed_out", "the agent stopped the command at its time limit"),
+    "Cancelled": (outcomes.UNKNOWN, "cancelled", "cancelled; the command may have run"),
+    "Terminated": (outcomes.SKIPPED, "max_errors_reached", "not started: too many other nodes failed"),
+    "InvalidPlatform": (outcomes.UNSUPPORTED, "invalid_platform", "the document is for another platform"),
+    "AccessDenied": (outcomes.UNREACHABLE, "access_denied", "the caller may not send commands to this node"),
+}
+
+Invocation = t.Dict[str, t.Any]
+
+
+class Reader:
+    """Reads the commands of one document in one account and region."""
+
+    def __init__(self, ssm: t.Any, document: str, where: str) -> None:
+        """Take a client, the document, and the name of the account and region."""
+        self._ssm, self._where = ssm, where
+        # A shared document is sent by its ARN and listed by its name.
+        self._document = "" if ":" in document else document
+        self._sent: list[Sending] = []
+        self._others = False  # the last listing had other people's commands in it
+
+    def follow(self, sending: Sending) -> None:
+        """Take note of a command that was sent."""
+        self._sent.append(sending)
+
+    def ended(self) -> list[tuple[Sending, Invocation]]:
+        """Return invocations of nodes that have ended since the last call."""
+        open_ = [sending for sending in self._sent if sending.nodes]
+        if not open_:
+            return []
+        oldest = min(sending.requested for sending in open_)
+        self._sent = [sending for sending in self._sent if sending.requested >= oldest]
+        pages = self._pages(oldest)
+        if pages > _CHEAP_PAGES or self._others:
+            open_ = self._moved(open_, oldest)
+            if not open_:
+                return []
+            oldest = min(sending.requested for sending in open_)
+            pages = self._pages(oldest)
+        if pages < len(open_) and not self._others:
+            listed = ssm_api.list_command_invocations_after(self._ssm, oldest - _SECOND, self._document)
+            self._others = len(listed) > pages * _PAGE
+        else:
+            listed = [each for one in open_ for each in ssm_api.list_command_invocations(self._ssm, one.command_id)]
+        return self._new(open_, listed)
+
+    def dropped(self, now: float) -> list[Sending]:
+        """Return commands that AWS took and then ran on no node, because too many were pending (RateExceeded)."""
+        silent = [one for one in self._sent if one.nodes and not one.shown and now - one.sent > _SHOWS_AFTER]
+        return [
+            one
+            for one in silent
+            if ssm_api.list_command(self._ssm, one.command_id).get("StatusDetails") in ("RateExceeded", "LimitExceeded")
+        ]
+
+    def reply(self, command_id: str, invocation: Invocation) -> Reply:
+        """Return what an invocation that ended says of its node."""
+        details, plugins = invocation["StatusDetails"], invocation.get("CommandPlugins", ())
+        if details in _ENDS:
+            outcome, reason, msg = _ENDS[details]
+            steps = tuple(_step(plugin, plugin.get("Output", "")) for plugin in plugins)
+            return Reply(outcome, reason, f"{self._where}: {msg}", command_id, "", details, steps)
+        try:
+            steps = tuple(
+                _step(plugin, self._output(command_id, invocation["InstanceId"], plugin, len(plugins) > 1))
+                for plugin in plugins
+            )
+        except AwsError as error:
+            msg = f"{self._where}: the node answered, but its answer could not be read: {error}"
+            return Reply(outcomes.UNKNOWN, "api_error", msg, command_id, "", details)
+        return Reply(None, "", "", command_id, "".join(step.output for step in steps), details, steps)
+
+    def _pages(self, since: datetime.datetime) -> int:
+        """Return how many pages a listing of our own invocations since then has."""
+        return math.ceil(sum(sending.size for sending in self._sent if sending.requested >= since - _SECOND) / _PAGE)
+
+    def _moved(self, open_: list[Sending], since: datetime.datetime) -> list[Sending]:
+        """Return the commands in which nodes have ended that were not read yet; one that is not listed has ended."""
+        listed = ssm_api.list_commands(self._ssm, since - _SECOND, executing=True)
+        counts = {command["CommandId"]: command["CompletedCount"] for command in listed}
+        return [sending for sending in open_ if counts.get(sending.command_id, -1) != sending.completed]
+
+    def _new(self, open_: list[Sending], listed: list[Invocation]) -> list[tuple[Sending, Invocation]]:
+        by_id = {sending.command_id: sending for sending in open_}
+        found = []
+        for sending in open_:
+            sending.completed = 0
+        for invocation in listed:
+            one = by_id.get(invocation["CommandId"])
+            if one:
+                one.shown = True
+                ended = invocation["Status"] in _TERMINAL
+                one.completed += ended
+                if ended and invocation["InstanceId"] in one.nodes:
+                    found.append((one, invocation))
+        return found
+
+    def _output(self, command_id: str, node: str, plugin: dict[str, t.Any], several: bool) -> str:
+        """Return what a step printed; what ListCommandInvocations has cut is asked for."""
+        output = str(plugin.get("Output", ""))
+        if _CUT not in output:
+            return output
+        name = plugin["Name"] if several else ""
+        whole = ssm_api.get_command_invocation(self._ssm, command_id, node, name)
+        return "".join(filter(None, (whole["StandardOutputContent"], whole.get("StandardErrorContent"))))
+
+
+def run_seconds(invocation: Invocation) -> float | None:
+    """Return how long the node took by its own clock, or None where the invocation does not say."""
+    plugins = invocation.get("CommandPlugins", ())
+    starts = [plugin["ResponseStartDateTime"] for plugin in plugins if plugin.get("ResponseStartDateTime")]
+    ends = [plugin["ResponseFinishDateTime"] for plugin in plugins if plugin.get("ResponseFinishDateTime")]
+    if not starts or not ends or invocation["StatusDetails"] not in ("Success", "Failed"):
+        return None
+    return max(0.0, float((max(ends) - min(starts)).total_seconds()))
+
+
+def _step(plugin: dict[str, t.Any], output: str) -> Step:
+    return Step(plugin.get("Name", ""), plugin.get("StatusDetails", ""), plugin.get("ResponseCode", -1), output)

@@ -1,0 +1,169 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+
+"""Sending a command: what AWS took, what it refused, and what became of a sending whose answer was lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import re
+import time
+import typing as t
+import uuid
+
+from .._aws import ssm as ssm_api
+from .._aws.errors import AwsError
+from .._core import outcomes
+from .run_command_types import Command, Listener, Reply
+
+#: SendCommand takes at most 50 ids (botocore's model, ssm 2014-11-06).
+IDS_PER_COMMAND = 50
+#: What AWS says when it wants to be left alone.
+THROTTLED = ("ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException")
+#: Clocks may differ by minutes.
+SKEW = datetime.timedelta(minutes=5)
+#: Looks for a sending whose answer was lost, two seconds apart, before it counts as not sent.
+_LOST_LOOKS = 3
+#: Errors of a whole call that concern some of its nodes, and what becomes of those.
+_REFUSALS = {
+    "InvalidInstanceId": (outcomes.UNREACHABLE, "not_managed", "not in a state that takes commands"),
+    "AccessDeniedException": (outcomes.UNREACHABLE, "access_denied", "the caller may not send commands to this node"),
+    "UnsupportedPlatformType": (outcomes.UNSUPPORTED, "invalid_platform", "the document is for another platform"),
+}
+
+
+class Clients(t.NamedTuple):
+    """Systems Manager of the account and region: for reading, with retries, and for sending, without any."""
+
+    read: t.Any
+    send: t.Any
+
+
+@dataclasses.dataclass
+class Sending:
+    """A command under way.
+
+    `nodes` are those that have not ended, `size` counts all; `requested` is the time by Systems Manager's clock, `sent`
+    by time.monotonic(); `completed` is how many have been read, `shown` whether any invocation has been seen at all.
+    """
+
+    command_id: str
+    nodes: set[str]
+    requested: datetime.datetime
+    sent: float
+    size: int = 0
+    completed: int = 0
+    shown: bool = False
+
+    def __post_init__(self) -> None:
+        self.size = self.size or len(self.nodes)
+
+
+class Attempt(t.NamedTuple):
+    """What became of an attempt to send: a command under way, nodes that are refused, and groups to send to again."""
+
+    sending: Sending | None = None
+    refused: t.Mapping[str, Reply] = {}
+    again: t.Sequence[list[str]] = ()
+    throttled: bool = False
+
+
+class Sender:
+    """Sends one command in one account and region."""
+
+    def __init__(
+        self, clients: Clients, command: Command, where: str, hosts: t.Mapping[str, str], tell: Listener
+    ) -> None:
+        """Take what to send, the name of the account and region, each node's host, and who is told."""
+        self._clients, self._command, self._where, self._hosts, self._tell = clients, command, where, hosts, tell
+
+    def send(self, nodes: list[str], max_errors: int) -> Attempt:
+        """Send to at most 50 nodes; the intent is told before, the command after."""
+        comment = f"{self._command.token} {uuid.uuid4().hex[:12]}"
+        self._tell("intent", {"comment": comment, "where": self._where, "nodes": self._named(nodes)})
+        for dummy in range(2):
+            try:
+                sent = self._request(nodes, comment, max_errors)
+            except AwsError as error:
+                if _refused(error):
+                    return self._not_sent(error, nodes)
+                problem = error
+                sent = self.find(comment)  # no answer: the request may have got through
+            if sent:
+                return Attempt(self.under_way(sent, nodes))
+        return Attempt(refused=self._end(nodes, outcomes.UNKNOWN, "api_error", str(problem)))
+
+    def under_way(self, command: dict[str, t.Any], nodes: t.Iterable[str]) -> Sending:
+        """Take up a command as SendCommand or ListCommands shows it, for these of its nodes."""
+        requested = command.get("RequestedDateTime") or utc(time.time())
+        sending = Sending(command["CommandId"], set(nodes), requested, time.monotonic())
+        hosts = self._named(sending.nodes)
+        self._tell("sent", {"command_id": sending.command_id, "where": self._where, "nodes": hosts})
+        return sending
+
+    def find(self, comment: str) -> dict[str, t.Any]:
+        """Look for the command with this comment; SendCommand has no idempotency token of its own."""
+        since = utc(time.time()) - SKEW
+        for attempt in range(_LOST_LOOKS):
+            time.sleep(2.0 if attempt else 0.5)
+            try:
+                commands = ssm_api.list_commands(self._clients.read, since)
+            except AwsError:
+                continue
+            found = [command for command in commands if command.get("Comment") == comment]
+            if found:
+                return dict(found[0])
+        return {}
+
+    def _request(self, nodes: list[str], comment: str, max_errors: int) -> dict[str, t.Any]:
+        return dict(
+            ssm_api.send_command(
+                self._clients.send,
+                InstanceIds=nodes,
+                DocumentName=self._command.document,
+                Parameters=self._command.parameters(),
+                Comment=comment,
+                TimeoutSeconds=self._command.delivery_timeout,
+                MaxConcurrency=str(len(nodes)),
+                MaxErrors=str(max_errors),
+                **self._command.request,
+            )
+        )
+
+    def _not_sent(self, error: AwsError, nodes: list[str]) -> Attempt:
+        """Decide what a refusal of the whole call means for each of its nodes."""
+        if error.code in THROTTLED:
+            return Attempt(again=[nodes], throttled=True)
+        if error.code not in _REFUSALS:
+            return Attempt(refused=self._end(nodes, outcomes.UNREACHABLE, "api_error", str(error)))
+        named = [node for node in re.findall(r"\bm?i-\w+", str(error)) if node in nodes]
+        if named:
+            rest = [node for node in nodes if node not in named]
+            return Attempt(refused=self._end(named, *_REFUSALS[error.code]), again=[rest] if rest else [])
+        if len(nodes) > 1 and error.code != "AccessDeniedException":
+            # AWS does not say which: half of them at a time, until only bad ones are left.
+            return Attempt(again=[nodes[: len(nodes) // 2], nodes[len(nodes) // 2 :]])
+        outcome, reason, dummy = _REFUSALS[error.code]
+        return Attempt(refused=self._end(nodes, outcome, reason, str(error)))
+
+    def _end(self, nodes: t.Iterable[str], outcome: str, reason: str, msg: str) -> dict[str, Reply]:
+        return {node: Reply(outcome, reason, f"{self._where}: {msg}") for node in nodes}
+
+    def _named(self, nodes: t.Iterable[str]) -> list[str]:
+        return sorted(self._hosts[node] for node in nodes)
+
+
+def _refused(error: AwsError) -> bool:
+    """Say whether AWS refused the call for certain, and did not fail on the way."""
+    response = getattr(error.exception, "response", None) or {}
+    return bool(error.code) and response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) < 500
+
+
+def utc(seconds: float) -> datetime.datetime:
+    """Return the time that is so many seconds after the epoch."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
