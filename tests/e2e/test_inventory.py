@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from inventory_listing import plain
 
 OTHER = "arn:aws:iam::210987654321:role/patchwave"
 REGIONS = ["eu-central-1", "us-east-1"]
@@ -22,12 +23,6 @@ def source(tmp_path: Path, **options: Any) -> Path:
 def listing(lab: Any, path: Path, **environment: str) -> tuple[dict[str, Any], str]:
     done = lab.run("ansible-inventory", "-i", path, "--list", "--export", **environment)
     return plain(json.loads(done.stdout)), done.stderr
-
-
-def plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.get("__ansible_unsafe", {key: plain(inner) for key, inner in value.items()})
-    return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 def refused(lab: Any, path: Path, **environment: str) -> str:

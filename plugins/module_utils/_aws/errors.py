@@ -13,6 +13,9 @@ import typing as t
 from ansible_collections.amazon.aws.plugins.module_utils.errors import AWSErrorHandler
 from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
 
+#: botocore's exceptions for an endpoint that gives no answer.
+_NO_ANSWER = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError")
+
 
 class AwsError(AnsibleAWSError):
     """An AWS call failed; str() is one line."""
@@ -23,6 +26,12 @@ class AwsError(AnsibleAWSError):
         response = getattr(self.exception, "response", None) or {}
         return str(response.get("Error", {}).get("Code", ""))
 
+    @property
+    def no_answer(self) -> bool:
+        """Say whether the region, rather than AWS's judgment of the call, is the reason."""
+        metadata = (getattr(self.exception, "response", None) or {}).get("ResponseMetadata", {})
+        return metadata.get("HTTPStatusCode", 0) >= 500 or type(self.exception).__name__ in _NO_ANSWER
+
     def __str__(self) -> str:
         """Return what failed, AWS's word for it and, for what users meet most, what to do."""
         return " ".join(filter(None, (" ".join(super().__str__().split()), self._advice())))
@@ -30,7 +39,7 @@ class AwsError(AnsibleAWSError):
     def _advice(self) -> str:
         if self.code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
             return "(renew the credentials and run again)"
-        if type(self.exception).__name__ in ("EndpointConnectionError", "ConnectTimeoutError"):
+        if type(self.exception).__name__ in _NO_ANSWER:
             return "(check the network, the region name and AWS_ENDPOINT_URL)"
         if type(self.exception).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
             return "(set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"

@@ -74,6 +74,8 @@ class Sessions:
         self._config = settings.pop("aws_config", None)
         self._keys = settings
         self._sessions: dict[Account, t.Any] = {}
+        #: Regions that clients were made for, in order; False for one whose token service gave no answer.
+        self._regions: dict[str, bool] = {self.region: True} if self.region else {}
         self._lock = threading.Lock()
 
     def client(
@@ -97,6 +99,15 @@ class Sessions:
 
     @handled("connect to AWS")
     def _client(self, service: str, account: Account, region: str | None, attempts: int) -> t.Any:
+        if region:
+            self._regions.setdefault(region, True)
+        try:
+            settings = self._settings(service, region, attempts)
+            return self._session(account).client(service, **settings)
+        except ValueError as error:
+            raise AwsError("Failed to connect to AWS", error) from error
+
+    def _settings(self, service: str, region: str | None, attempts: int) -> dict[str, t.Any]:
         config = Config(
             retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=5,
@@ -105,16 +116,12 @@ class Sessions:
             # botocore still presigns with version 2 in the oldest regions, which encrypted buckets refuse.
             signature_version="s3v4" if service == "s3" else None,
         )
-        try:
-            return self._session(account).client(
-                service,
-                region_name=region,
-                endpoint_url=self._endpoint,
-                config=config.merge(self._config) if self._config else config,
-                **self._client_settings,
-            )
-        except ValueError as error:
-            raise AwsError("Failed to connect to AWS", error) from error
+        return {
+            "region_name": region,
+            "endpoint_url": self._endpoint,
+            "config": config.merge(self._config) if self._config else config,
+            **self._client_settings,
+        }
 
     def _session(self, account: Account) -> t.Any:
         if account not in self._sessions:
@@ -131,17 +138,32 @@ class Sessions:
         arguments = {"RoleSessionName": account.session_name or _ROLE_SESSION_NAME}
         if account.external_id:
             arguments["ExternalId"] = account.external_id
-        fetcher = AssumeRoleCredentialFetcher(
-            client_creator=functools.partial(
-                source.create_client, region_name=self.region or "us-east-1", endpoint_url=self._endpoint
-            ),
-            source_credentials=_credentials(source),
-            role_arn=account.role_arn,
-            extra_args=arguments,
-        )
+
+        def fetch(region: str) -> t.Any:
+            settings = self._settings("sts", region, _MAX_ATTEMPTS)
+            return AssumeRoleCredentialFetcher(
+                client_creator=functools.partial(source.create_client, **settings),
+                source_credentials=_credentials(source),
+                role_arn=account.role_arn,
+                extra_args=arguments,
+            ).fetch_credentials()
+
         session = BotocoreSession()
-        session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+        ask = functools.partial(self._from_any_region, fetch)
+        session._credentials = DeferredRefreshableCredentials(ask, "assume-role")
         return self._with_models(boto3.session.Session(botocore_session=session))
+
+    def _from_any_region(self, fetch: t.Callable[[str], t.Any]) -> t.Any:
+        """Get credentials from a token service; any region's will do, so one that is down does not cost the others."""
+        answering = sorted(list(self._regions), key=lambda name: not self._regions[name])
+        first, second = (*answering, "us-east-1", "us-east-1")[:2]
+        try:
+            return fetch(first)
+        except Exception as error:  # botocore's and amazon.aws's, told apart by what they say
+            if first == second or not AwsError("", error).no_answer:
+                raise
+            self._regions[first] = False
+            return fetch(second)
 
     def _with_models(self, session: t.Any) -> t.Any:
         """Let the session use the service models that the first one has read."""

@@ -19,25 +19,31 @@ from .._aws.errors import AwsError
 from .._aws.sessions import Account, Sessions, caller_account
 
 
-def account_id(sessions: Sessions, access: Account, region: str | None) -> str:
+def account_id(sessions: Sessions, access: Account, regions: list[str]) -> str:
     """Return the 12-digit id of an account that is entered this way; the first call that shows bad credentials.
 
-    `region` says whom to ask; a pattern or an unknown name falls back to us-east-1.
+    `regions` says whom to ask: the second is asked where the first gives no answer. Patterns and unknown names count
+    for nothing.
     """
-    asked = region if region in sessions.known_regions() else sessions.region or "us-east-1"
-    return str(caller_account(sessions.client("sts", access, asked)))
+    asked = [name for name in regions if name in sessions.known_regions()][:2] or [sessions.region or "us-east-1"]
+    try:
+        return str(caller_account(sessions.client("sts", access, asked[0])))
+    except AwsError as error:
+        if len(asked) == 1 or not error.no_answer:
+            raise
+        return str(caller_account(sessions.client("sts", access, asked[1])))
 
 
-def organization_accounts(sessions: Sessions, units: t.Iterable[str]) -> list[str]:
-    """Return the ids of the active accounts in organizational units and all units below them, sorted."""
+def organization_accounts(sessions: Sessions, unit: str) -> list[str]:
+    """Return the ids of the active accounts in an organizational unit and all units below it, sorted."""
     client = sessions.client("organizations", region="us-east-1")
     found: set[str] = set()
-    waiting = list(units)
+    waiting = [unit]
     while waiting:
-        unit = waiting.pop()
-        accounts = organizations_api.list_accounts_for_parent(client, unit)
+        parent = waiting.pop()
+        accounts = organizations_api.list_accounts_for_parent(client, parent)
         found.update(account["Id"] for account in accounts if account["Status"] == "ACTIVE")
-        waiting.extend(organizations_api.list_organizational_units_for_parent(client, unit))
+        waiting.extend(organizations_api.list_organizational_units_for_parent(client, parent))
     return sorted(found)
 
 

@@ -13,10 +13,9 @@ import typing as t
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core.spec import problems
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, Sessions
-from ansible_collections.patchwave.aws.plugins.module_utils._service.accounts import organization_accounts
 
 from .errors import OptionError
-from .read import Query, Source
+from .read import Organization, Query, Source
 
 _ON_ERROR = ("fail", "warn", "skip")
 _CONNECTIONS = {
@@ -39,19 +38,19 @@ def query(sessions: Sessions, chosen: dict[str, t.Any]) -> Query:
     """Return what the options ask for.
 
     Args:
-        sessions: to list an organization's accounts with.
+        sessions: knows the region that the options or the environment name.
         chosen: the plugin's options by name.
 
     Raises:
         OptionError: an option does not fit.
-        AwsError: the organization cannot be listed.
     """
     _check(chosen)
     regions = chosen["regions"] or [sessions.region]
     if not all(regions):
         raise OptionError("no region; set 'regions' in the inventory file or AWS_REGION")
     return Query(
-        sources=_sources(sessions, chosen),
+        sources=_sources(chosen),
+        organization=_organization(chosen),
         regions=regions,
         filters={name: values if isinstance(values, list) else [values] for name, values in chosen["filters"].items()},
         everything=chosen["include_out_of_scope"],
@@ -70,16 +69,22 @@ def _check(chosen: dict[str, t.Any]) -> None:
         raise OptionError(found[0])
 
 
-def _sources(sessions: Sessions, chosen: dict[str, t.Any]) -> list[Source]:
+def _sources(chosen: dict[str, t.Any]) -> list[Source]:
     found = []
     for entry in chosen["accounts"] or ([] if chosen["organization"] else [{}]):
         access = Account(**{name: value for name, value in entry.items() if name != "on_error"})
         found.append(Source(access, entry.get("on_error") or chosen["on_error"]))
-    organization = chosen["organization"]
-    if organization:
-        for account in organization_accounts(sessions, organization["units"]):
-            if account not in organization.get("exclude", ()):
-                role = f"arn:aws:iam::{account}:role/{organization.get('role_name', 'patchwave')}"
-                access = Account(role, organization.get("external_id"))
-                found.append(Source(access, chosen["on_error"], account))
     return found
+
+
+def _organization(chosen: dict[str, t.Any]) -> Organization | None:
+    asked = chosen["organization"]
+    if not asked:
+        return None
+    return Organization(
+        units=list(asked["units"]),
+        role_name=asked.get("role_name") or "patchwave",
+        external_id=asked.get("external_id"),
+        exclude=list(asked.get("exclude") or ()),
+        on_error=chosen["on_error"],
+    )

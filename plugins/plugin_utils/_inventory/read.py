@@ -38,10 +38,21 @@ class Source(t.NamedTuple):
     id: str = ""
 
 
+class Organization(t.NamedTuple):
+    """Organizational units to read the accounts of; see the options of the inventory plugin."""
+
+    units: list[str]
+    role_name: str
+    external_id: str | None
+    exclude: list[str]
+    on_error: str
+
+
 class Query(t.NamedTuple):
     """What to read; see the options of the inventory plugin."""
 
     sources: list[Source]
+    organization: Organization | None
     regions: list[str]
     filters: dict[str, list[str]]
     everything: bool
@@ -79,8 +90,9 @@ def read(sessions: Sessions, query: Query) -> Estate:
     """Read every account in every region; one that cannot be read costs only its own nodes."""
     unread: list[Unread] = []
     with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
+        sources = [*query.sources, *_members(sessions, query, unread)]
         jobs: list[tuple[Source, str, str]] = []
-        for source, places in _settled(pool, lambda source: _places(sessions, source, query), query.sources, unread):
+        for source, places in _settled(pool, lambda source: _places(sessions, source, query), sources, unread):
             jobs.extend((source, account, region) for account, region in places)
         found: list[Found] = []
         for (source, *dummy), nodes in _settled(pool, lambda job: _nodes(sessions, job, query), jobs, unread):
@@ -107,11 +119,29 @@ def _settled(
             unread.append(error.unread)
 
 
+def _members(sessions: Sessions, query: Query, unread: list[Unread]) -> t.Iterator[Source]:
+    """Yield the accounts of the organization; a unit that cannot be listed costs only its own."""
+    asked = query.organization
+    if not asked:
+        return
+    left_out = set(asked.exclude)
+    for unit in asked.units:
+        try:
+            accounts = accounts_service.organization_accounts(sessions, unit)
+        except AwsError as error:
+            unread.append(Unread(f"of {unit}", ", ".join(query.regions), str(error), asked.on_error))
+            continue
+        for account in sorted(set(accounts) - left_out):
+            left_out.add(account)
+            role = f"arn:aws:iam::{account}:role/{asked.role_name}"
+            yield Source(Account(role, asked.external_id), asked.on_error, account)
+
+
 def _places(sessions: Sessions, source: Source, query: Query) -> list[tuple[str, str]]:
     """Return the account and the regions to read of it."""
     account = source.id or f"of {source.access}"
     try:
-        account = accounts_service.account_id(sessions, source.access, query.regions[0])
+        account = accounts_service.account_id(sessions, source.access, query.regions)
         return [(account, region) for region in accounts_service.regions(sessions, source.access, query.regions)]
     except AwsError as error:
         raise _ReadError(Unread(account, ", ".join(query.regions), str(error), source.on_error)) from error
