@@ -65,8 +65,9 @@ options:
       url:
         description:
           - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
-          - An s3 URL is refused here, for nodes have no AWS rights.
-            The role P(patchwave.aws.patch_software#role) presigns it.
+          - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over other
+            connections M(patchwave.aws.presigned_url) takes its place. The role P(patchwave.aws.patch_software#role)
+            does either.
           - It may be a presigned URL and is a secret. It is in no result, log or journal.
         type: str
         required: true
@@ -130,8 +131,9 @@ options:
       url:
         description:
           - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
-          - An s3 URL is refused here, for nodes have no AWS rights.
-            The role P(patchwave.aws.patch_software#role) presigns it.
+          - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over other
+            connections M(patchwave.aws.presigned_url) takes its place. The role P(patchwave.aws.patch_software#role)
+            does either.
           - It may be a presigned URL and is a secret. It is in no result, log or journal.
         type: str
         required: true
@@ -249,8 +251,9 @@ options:
       url:
         description:
           - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
-          - An s3 URL is refused here, for nodes have no AWS rights.
-            The role P(patchwave.aws.patch_software#role) presigns it.
+          - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over other
+            connections M(patchwave.aws.presigned_url) takes its place. The role P(patchwave.aws.patch_software#role)
+            does either.
           - It may be a presigned URL and is a secret. It is in no result, log or journal.
         type: str
         required: true
@@ -334,8 +337,9 @@ options:
       url:
         description:
           - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
-          - An s3 URL is refused here, for nodes have no AWS rights.
-            The role P(patchwave.aws.patch_software#role) presigns it.
+          - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over other
+            connections M(patchwave.aws.presigned_url) takes its place. The role P(patchwave.aws.patch_software#role)
+            does either.
           - It may be a presigned URL and is a secret. It is in no result, log or journal.
         type: str
         required: true

@@ -104,17 +104,17 @@ def _family(definition: Definition) -> str:
 
 
 def _source_problems(definition: Definition, kind: str) -> t.Iterator[Problem]:
-    """Judge URLs and checksums; only that of an archive may be s3, for that is the one the controller presigns."""
+    """Judge URLs and checksums."""
     source = definition[kind]
     if not isinstance(source, dict):
         return
-    yield from _url_problems(source, kind, kind == "archive")
+    yield from _url_problems(source, kind)
     for index, mirror in enumerate(_list(source, "mirrors")):
-        yield from _url_problems({"url": mirror}, "{0}.mirrors[{1}]".format(kind, index), False)
+        yield from _url_problems({"url": mirror}, "{0}.mirrors[{1}]".format(kind, index))
     for index, variant in enumerate(_list(source, "variants")):
         where = "{0}.variants[{1}]".format(kind, index)
         if isinstance(variant, dict):
-            yield from _url_problems(variant, where, False)
+            yield from _url_problems(variant, where)
             if not variant.get("architecture") and not variant.get("platform"):
                 yield where, "needs architecture or platform"
     proxy = source.get("proxy")
@@ -159,13 +159,11 @@ def _repository_problems(repository: t.Any, where: str) -> t.Iterator[Problem]:
         yield where, "suite and components must be words of letters, digits and ._/-"
 
 
-def _url_problems(source: t.Mapping[str, t.Any], where: str, s3: bool) -> t.Iterator[Problem]:
+def _url_problems(source: t.Mapping[str, t.Any], where: str) -> t.Iterator[Problem]:
     url, sha256 = source.get("url"), source.get("sha256")
     key = where if where.endswith("]") and "sha256" not in source else where + ".url"
     if isinstance(url, str) and not _is_url(url):
         yield key, "must be s3://BUCKET/KEY, https://, http:// or file:/// or an absolute path"
-    elif isinstance(url, str) and url.startswith("s3://") and not s3:
-        yield key, "must not be s3://, which only archive.url may be"
     if isinstance(sha256, str) and not _SHA256.match(sha256):
         yield where + ".sha256", "must be 64 hexadecimal digits"
 

@@ -23,6 +23,7 @@ import urllib.parse
 from ansible.module_utils.urls import ConnectionError as UrlConnectionError
 from ansible.module_utils.urls import open_url
 
+from . import s3_urls
 from .disk import Disk
 from .errors import PatchError
 from .platforms import Platform
@@ -61,8 +62,7 @@ def source_of(options: t.Mapping[str, t.Any], node: Platform) -> Source:
         if node.fits(variant.get("architecture"), variant.get("platform")):
             urls, sha256 = [variant["url"]], variant["sha256"]
             break
-    if any(url.lower().startswith("s3:") for url in urls):
-        raise _failed("s3:// needs AWS rights; the role patch_software presigns it on the controller")
+    urls = [s3_urls.readable(url) for url in urls]
     return Source(urls, sha256, options.get("proxy"), options.get("ca_path"))
 
 

@@ -194,3 +194,16 @@ def test_scrubbing_hides_the_url_and_each_secret_in_it() -> None:
     scrub = scrubber("https://user:hunter22@example.com/a.tgz?X-Amz-Signature=0123456789abcdef&v=1")
     text = "0123456789abcdef hunter22 https://user:hunter22@example.com/a.tgz?X-Amz-Signature=0123456789abcdef&v=1 end"
     assert scrub(text) == "******** ******** ******** end"
+
+
+def test_an_s3_source_is_read_by_the_urls_that_came_with_the_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"url": "s3://bucket/a", "mirrors": ["/b", "s3://bucket/c"], "sha256": SHA}
+    with pytest.raises(PatchError, match="presign=true") as caught:
+        source_of(options, this_node())
+    assert caught.value.reason == "download_failed"
+    urls = tmp_path / "urls.json"
+    urls.write_text('{"s3://bucket/a": "https://a?secret", "s3://bucket/c": "https://c?secret"}')
+    monkeypatch.setenv("PATCHWAVE_S3_URLS", str(urls))
+    assert list(source_of(options, this_node()).urls) == ["https://a?secret", "/b", "https://c?secret"]

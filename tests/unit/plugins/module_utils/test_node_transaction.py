@@ -315,13 +315,13 @@ def test_bad_input_ends_with_its_own_reason_and_the_node_as_before(node: Node, c
     assert node.run(node.params("1.2"))["outcome"] == "patched"  # and nothing stands in the way of the right one
 
 
-def test_s3_is_left_to_the_controller_and_refused_in_check_mode_too(node: Node) -> None:
+def test_s3_without_a_url_from_the_controller_is_refused_in_check_mode_too(node: Node) -> None:
     params = node.params("1.2", archive={"url": "s3://bucket/tool.tar"})
     before = node.tree()
     for check_mode in (True, False):
         result = node.run(params, check_mode=check_mode)
         assert (result["outcome"], result["reason"]) == ("failed", "download_failed")
-        assert "presigns" in result["msg"]
+        assert "presign" in result["msg"]
     assert node.tree() == before
     assert node.leftovers() == set()
 
