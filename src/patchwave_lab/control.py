@@ -32,10 +32,11 @@ def require_extra() -> None:
 def up(name: str, source: str, text: str, port: int) -> LabState:
     """Start a lab with a scenario (name for messages, YAML text) and wait until it is ready."""
     from patchwave_lab import scenario
-    from patchwave_lab.nodes import namespaces
+    from patchwave_lab.nodes import namespaces, rpm_root
 
     lab = labdir.find(name)
-    scenario.parse(source, text)
+    if any(node.platform.rpm and node.model is None for node in scenario.parse(source, text).nodes):
+        rpm_root.check()
     labdir.create_root()
     with _lock(lab):
         if lab.path.exists():

@@ -1,5 +1,6 @@
 """Scenario files: which accounts, regions, buckets and nodes a lab has. Read strictly."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -21,6 +22,13 @@ from patchwave_lab.strict import known, mapping, one_of, strings
 HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 REGION_NAME = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+#: Keys of a node.
+NODE_KEYS = {
+    *("name", "count", "account", "region", "spread", "type", "platform", "architecture"),
+    *("agent", "tags", "files", "virtual"),
+}
+#: Architectures as EC2 calls them, by what the kernel calls them.
+ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
 #: Nodes of one entry.
 MOST_NODES = 100_000
 #: Where a node's own files can be: what is overlaid, or private to the node.
@@ -34,13 +42,21 @@ class Platform:
     type: str
     name: str
     version: str
+    #: ID in /etc/os-release, where the node has one of its own.
+    identity: str = ""
+
+    @property
+    def rpm(self) -> bool:
+        """Is it of the RPM family? A real node gets a root of its own then."""
+        return self.identity in ("amzn", "rhel", "rocky")
 
 
 PLATFORMS = {
     "Debian": Platform("Linux", "Debian GNU/Linux", "12"),
     "Ubuntu": Platform("Linux", "Ubuntu", "24.04"),
-    "Amazon Linux": Platform("Linux", "Amazon Linux", "2023"),
-    "Red Hat": Platform("Linux", "Red Hat Enterprise Linux", "9.4"),
+    "Amazon Linux": Platform("Linux", "Amazon Linux", "2023", "amzn"),
+    "Red Hat": Platform("Linux", "Red Hat Enterprise Linux", "9.4", "rhel"),
+    "Rocky": Platform("Linux", "Rocky Linux", "9.4", "rocky"),
     "Windows": Platform("Windows", "Microsoft Windows Server 2022 Datacenter", "10.0.20348"),
 }
 
@@ -96,6 +112,7 @@ class NodeSpec:
     region: str
     hybrid: bool
     platform: Platform
+    architecture: str
     agent_on: bool
     tags: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=dict)
@@ -170,8 +187,7 @@ def _faults(source: str, value: Any) -> tuple[Mapping[str, Any], ...]:
 def _node(source: str, place: int, entry: Any, accounts: tuple[str, ...], regions: tuple[str, ...]) -> list[NodeSpec]:
     where = f"nodes[{place}]"
     raw = mapping(source, where, entry)
-    allowed = {"name", "count", "account", "region", "spread", "type", "tags", "platform", "agent", "files", "virtual"}
-    known(source, f"{where}.", raw, allowed)
+    known(source, f"{where}.", raw, NODE_KEYS)
     names = _names(source, where, raw)
     account = one_of(source, f"{where}.account", str(raw.get("account", accounts[0])), accounts)
     region = one_of(source, f"{where}.region", raw.get("region", regions[0]), regions)
@@ -184,13 +200,30 @@ def _node(source: str, place: int, entry: Any, accounts: tuple[str, ...], region
     model = model_file.parse(source, f"{where}.virtual", raw.get("virtual", False))
     if model is None and platform == "Windows":
         raise LabError(f"{source}: {where}.platform: only a virtual node can be Windows")
+    architecture = _architecture(source, f"{where}.architecture", raw, virtual=model is not None)
     places = list(product(accounts, regions)) if raw.get("spread") else [(account, region)]
     return [
         NodeSpec(
-            each, *spot, kind == "hybrid", PLATFORMS[platform], agent == "on", {"Name": each, **tags}, files, model
+            each,
+            *spot,
+            kind == "hybrid",
+            PLATFORMS[platform],
+            architecture,
+            agent == "on",
+            {"Name": each, **tags},
+            files,
+            model,
         )
         for each, spot in zip(names, cycle(places), strict=False)
     ]
+
+
+def _architecture(source: str, where: str, raw: Mapping[Any, Any], *, virtual: bool) -> str:
+    own = ARCHITECTURES.get(os.uname().machine, "x86_64")
+    chosen = one_of(source, where, raw.get("architecture", "x86_64" if virtual else own), ("x86_64", "arm64"))
+    if not virtual and chosen != own:
+        raise LabError(f"{source}: {where}: a real node has this machine's, {own}; only a virtual one can be {chosen}")
+    return chosen
 
 
 def _names(source: str, where: str, raw: Mapping[Any, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from patchwave_lab.faults import Faults, Place
 from patchwave_lab.nodes import writes
 from patchwave_lab.nodes.agent import Agent, RealAgent
 from patchwave_lab.nodes.boot import Machine
+from patchwave_lab.nodes.rpm_root import RpmRoot
 from patchwave_lab.nodes.virtual import VirtualAgent
 from patchwave_lab.power import Power
 from patchwave_lab.scenario import NodeSpec, Platform, Scenario
@@ -94,6 +95,7 @@ class World:
         #: Refuse what the caller's IAM policies do not allow. The lab's own user may do everything.
         self.enforce_iam = False
         self._nodes_dir = nodes_dir
+        self._rpm_root = RpmRoot(nodes_dir.parent / "rpm")
         self._pool = ThreadPoolExecutor(scenario.settings.workers, "agent")
         self._nodes: dict[tuple[str, str], dict[str, ManagedNode]] = {}
         self._agents: dict[str, Agent] = {}
@@ -258,15 +260,26 @@ class World:
         if identity not in self._agents:
             home = self._nodes_dir / identity
             self._agents[identity] = (
-                RealAgent(Machine(home, identity, spec.name, spec.region), dict(spec.files), self._pool)
+                RealAgent(
+                    Machine(home, identity, spec.name, spec.region),
+                    dict(spec.files),
+                    self._pool,
+                    partial(self._furnish, spec.platform),
+                )
                 if spec.model is None
                 else VirtualAgent(identity, spec.model, self.timeline)
             )
         return self._agents[identity]
 
+    def _furnish(self, platform: Platform, home: Path) -> None:
+        """Make a node's directory one of its platform."""
+        if platform.rpm:
+            self._rpm_root.furnish(home, platform.identity, platform.name, platform.version)
+
     def _run_instance(self, spec: NodeSpec, identity: str) -> Any:
         backend = ec2_backends[spec.account][spec.region]
         make = backend.make_instance if spec.model is None else backend.copy_instance
         instance = make(identity, dict(spec.tags))
+        instance.architecture = spec.architecture
         instance.platform = "windows" if spec.platform.type == "Windows" else None
         return instance

@@ -18,7 +18,7 @@ buckets: [results]
 settings: {consistency_seconds: 0, acknowledge_seconds: 0.01}
 nodes:
   - {name: quick, count: 20, virtual: {delivery: 0, run: 0, reply: 0}, tags: {Patch Group: quick}}
-  - {name: long, virtual: {delivery: 10, run: 100, reply: 20}}
+  - {name: long, architecture: arm64, virtual: {delivery: 10, run: 100, reply: 20}}
   - {name: endless, virtual: {delivery: 0, run: 100000, reply: 0}}
   - {name: win, count: 2, platform: Windows, virtual: {delivery: 0, run: 0, reply: 0}, tags: {Patch Group: win}}
   - {name: far, count: 8, spread: true, virtual: true}
@@ -139,6 +139,15 @@ def test_virtual_instances_are_in_ec2_with_addresses_and_volumes_of_their_own(vi
     )
     assert states == {"running": 19, "stopped": 1}
     ec2.start_instances(InstanceIds=[instances[-1]["InstanceId"]])
+
+
+def test_a_virtual_node_has_any_architecture(virtual):
+    ids = virtual.ids("long", "quick-01")
+    reserved = virtual.client("ec2").describe_instances(InstanceIds=ids)["Reservations"]
+    shown = {each["InstanceId"]: each["Architecture"] for group in reserved for each in group["Instances"]}
+    properties = virtual.client("ssm").describe_instance_properties()["InstanceProperties"]
+    known = {each["ComputerName"]: each.get("Architecture") for each in properties}
+    assert [shown[each] for each in ids] == [known["long"], known["quick-01"]] == ["arm64", "x86_64"]
 
 
 def test_spread_goes_round_accounts_and_regions(virtual):

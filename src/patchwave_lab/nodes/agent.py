@@ -78,8 +78,11 @@ class Agent(Protocol):
 class RealAgent:
     """Runs tasks inside a node's namespaces on this machine."""
 
-    def __init__(self, machine: Machine, files: dict[str, str], pool: Executor) -> None:
-        self._machine, self._files, self._pool = machine, files, pool
+    def __init__(
+        self, machine: Machine, files: dict[str, str], pool: Executor, furnish: Callable[[Path], None]
+    ) -> None:
+        #: `furnish` makes a new node's directory one of its platform.
+        self._machine, self._files, self._pool, self._furnish = machine, files, pool, furnish
         self._lock = threading.Lock()
         self._queue: deque[_Job] = deque()
         self._busy = 0
@@ -136,7 +139,9 @@ class RealAgent:
             self._machine.fill_disk(full=True)
 
     def _create(self) -> None:
-        namespaces.create(self._machine.home, self._files)
+        namespaces.create(self._machine.home)
+        self._furnish(self._machine.home)
+        namespaces.put_files(self._machine.home, self._files)
         boot.install_programs(self._machine.home)
 
     def _work(self) -> None:

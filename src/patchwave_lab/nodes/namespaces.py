@@ -39,8 +39,8 @@ def _is_root() -> bool:
     return os.geteuid() == 0
 
 
-def create(node: Path, files: Mapping[str, str]) -> None:
-    """Make a new node's directory, with `files` (absolute path in the node to text) in place."""
+def create(node: Path) -> None:
+    """Make a new node's directory."""
     node.mkdir(mode=0o755, parents=True)
     for name in OVERLAID:
         lower = Path("/", name)
@@ -55,10 +55,15 @@ def create(node: Path, files: Mapping[str, str]) -> None:
         for path in WRITABLE_WITHOUT_ROOT:
             make_directories(node, Path("/", path))
     _make_volatile(node)
+
+
+def put_files(node: Path, files: Mapping[str, str]) -> None:
+    """Put `files` (absolute path in the node to text) in place."""
     for name, text in files.items():
         inner = Path(name)
         make_directories(node, inner.parent)
         target = upper_path(node, inner)
+        target.unlink(missing_ok=True)
         target.write_text(text)
         target.chmod(0o755 if text.startswith("#!") else 0o644)
 
@@ -130,7 +135,7 @@ def check(scratch: Path) -> None:
             raise LabError(
                 f"the lab needs the command {tool!r} (Debian packages: util-linux, mount, hostname, python3)"
             )
-    create(scratch, {})
+    create(scratch)
     probe = "touch /opt/probe /tmp/probe && rm /opt/probe && mkdir -p /var/lib/probe"
     try:
         done = subprocess.run(
