@@ -1,47 +1,56 @@
-"""`make bench`: every benchmark, one after the other; writes build/bench.json and prints a table."""
+"""`make bench`: every benchmark, one after the other; writes build/bench.json and prints a table.
+
+QUICK=1 leaves the large ones out. With names of cases as arguments only these run, and the results of the others stay.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fan_out
+import over_ssh
 from rich.console import Console
 from rich.table import Table
 
 import inventory
 
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "bench.json"
+FIGURES = ("ideal_s", "t50_s", "t95_s", "t100_s", "wall_s", "wall_by_ideal", "cpu_s", "rss_mb", "api_calls")
+COLUMNS = ("case", "tool", "command", *FIGURES, "calls_per_node")
+QUICK = ("inventory_1000", "fan_out_1000", "over_ssh")
+CASES: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "inventory_1000": functools.partial(inventory.run, 1000),
+    "inventory_10000": functools.partial(inventory.run, 10000),
+    "over_ssh": functools.partial(over_ssh.run, [1000, 5000]),
+    "fan_out_1000": functools.partial(fan_out.run, 1000),
+    "fan_out_1000_long_tail": functools.partial(fan_out.run, 1000, "_long_tail"),
+    "fan_out_5000": functools.partial(fan_out.run, 5000),
+}
 
 
-def main() -> None:
-    """Run the cases; QUICK=1 leaves the large ones out."""
-    quick = bool(os.environ.get("QUICK"))
-    rows = [row for size in ((1000,) if quick else (1000, 10000)) for row in inventory.run(size)]
-    rows += [row for size in ((1000,) if quick else (1000, 5000)) for row in fan_out.run(size)]
-    if not quick:
-        rows += fan_out.run(1000, "_long_tail")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"schema": 1, "results": rows}, indent=2) + "\n")
-    columns = (
-        "case",
-        "tool",
-        "command",
-        "ideal_s",
-        "t50_s",
-        "t95_s",
-        "t100_s",
-        "wall_s",
-        "cpu_s",
-        "rss_mb",
-        "api_calls",
-    )
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(str(row[column]) for column in columns))
-    Console().print(table)
+def main(names: list[str]) -> None:
+    """Run the cases; each one's results are on the disk when it has ended."""
+    unknown = set(names) - set(CASES)
+    if unknown:
+        raise SystemExit(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    kept = json.loads(RESULTS.read_text())["results"] if names and RESULTS.exists() else []
+    for name in names or (QUICK if os.environ.get("QUICK") else CASES):
+        rows = CASES[name]()
+        found = {(row["case"], row["tool"], row["command"]) for row in rows}
+        kept = [row for row in kept if (row["case"], row["tool"], row["command"]) not in found] + rows
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps({"schema": 1, "results": kept}, indent=2) + "\n")
+    table = Table(*COLUMNS)
+    for row in kept:
+        table.add_row(*("" if row.get(column) is None else str(row[column]) for column in COLUMNS))
+    Console(width=180).print(table)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
