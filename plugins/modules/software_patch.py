@@ -62,56 +62,69 @@ options:
         O(installer) and O(command).
     type: dict
     suboptions:
-      url:
-        description:
-          - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
-          - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over other
-            connections M(patchwave.aws.presigned_url) takes its place. The role P(patchwave.aws.patch_software#role)
-            does either.
-          - It may be a presigned URL and is a secret. It is in no result, log or journal.
-        type: str
-        required: true
-      mirrors:
-        description: Where else to read it, tried in turn when O(archive.url) gives no file with the checksum.
-        type: list
-        elements: str
-        default: []
-      sha256:
-        description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
-        type: str
-        required: true
-      version:
-        description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
-        type: str
-        required: true
-      variants:
-        description: Other files for some nodes. The first that fits the node takes the place of O(archive.url).
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          architecture:
-            description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
-            type: str
-          platform:
-            description:
-              - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
-              - For example V(debian), V(rhel) or V(ubuntu-24.04).
-            type: str
-          url:
-            description: As O(archive.url).
-            type: str
-            required: true
-          sha256:
-            description: As O(archive.sha256).
-            type: str
-            required: true
-      proxy:
-        description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
-        type: str
-      ca_path:
-        description: File on the node with the certificates that sign those of the server.
-        type: path
+      <<: &source
+        url:
+          description:
+            - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
+            - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over
+              other connections M(patchwave.aws.presigned_url) takes its place. The role
+              P(patchwave.aws.patch_software#role) does either.
+            - It may be a presigned URL and is a secret. It is in no result, log or journal.
+          type: str
+          required: true
+        mirrors:
+          description: Where else to read it, tried in turn when the URL gives no file with the checksum.
+          type: list
+          elements: str
+          default: []
+        sha256:
+          description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
+          type: str
+          required: true
+        version:
+          description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
+          type: str
+          required: true
+        signature:
+          description:
+            - A detached OpenPGP signature of the file in ASCII, as C(gpg --armor --detach-sign) makes it.
+            - The node proves it with C(public_key) alone and its own C(gpgv), which comes with apt and with GnuPG.
+            - Without it the checksum alone decides.
+          type: str
+        public_key:
+          description: The public key in ASCII that must have signed the file, as C(gpg --armor --export) prints it.
+          type: str
+        variants:
+          description: Other files for some nodes. The first that fits the node takes the place of the URL.
+          type: list
+          elements: dict
+          default: []
+          suboptions:
+            architecture:
+              description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
+              type: str
+            platform:
+              description:
+                - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
+                - For example V(debian), V(rhel) or V(ubuntu-24.04).
+              type: str
+            url:
+              description: As beside the variants.
+              type: str
+              required: true
+            sha256:
+              description: As beside the variants.
+              type: str
+              required: true
+            signature:
+              description: Of this file, by the same key.
+              type: str
+        proxy:
+          description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
+          type: str
+        ca_path:
+          description: File on the node with the certificates that sign those of the server.
+          type: path
       strip:
         description: How many leading parts to remove from each path in the archive.
         type: int
@@ -128,56 +141,7 @@ options:
         for RPM it must be one that this module has installed, or the patch is refused with V(no_way_back).
     type: dict
     suboptions:
-      url:
-        description:
-          - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
-          - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over other
-            connections M(patchwave.aws.presigned_url) takes its place. The role P(patchwave.aws.patch_software#role)
-            does either.
-          - It may be a presigned URL and is a secret. It is in no result, log or journal.
-        type: str
-        required: true
-      mirrors:
-        description: Where else to read it, tried in turn when O(package_file.url) gives no file with the checksum.
-        type: list
-        elements: str
-        default: []
-      sha256:
-        description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
-        type: str
-        required: true
-      version:
-        description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
-        type: str
-        required: true
-      variants:
-        description: Other files for some nodes. The first that fits the node takes the place of O(package_file.url).
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          architecture:
-            description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
-            type: str
-          platform:
-            description:
-              - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
-              - For example V(debian), V(rhel) or V(ubuntu-24.04).
-            type: str
-          url:
-            description: As O(package_file.url).
-            type: str
-            required: true
-          sha256:
-            description: As O(package_file.sha256).
-            type: str
-            required: true
-      proxy:
-        description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
-        type: str
-      ca_path:
-        description: File on the node with the certificates that sign those of the server.
-        type: path
+      <<: *source
       package:
         description: Name of the package, where it is not O(name).
         type: str
@@ -248,56 +212,7 @@ options:
       - The version of the node is the lowest among the copies with a known checksum. Without any it is not installed.
     type: dict
     suboptions:
-      url:
-        description:
-          - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
-          - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over other
-            connections M(patchwave.aws.presigned_url) takes its place. The role P(patchwave.aws.patch_software#role)
-            does either.
-          - It may be a presigned URL and is a secret. It is in no result, log or journal.
-        type: str
-        required: true
-      mirrors:
-        description: Where else to read it, tried in turn when O(files.url) gives no file with the checksum.
-        type: list
-        elements: str
-        default: []
-      sha256:
-        description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
-        type: str
-        required: true
-      version:
-        description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
-        type: str
-        required: true
-      variants:
-        description: Other files for some nodes. The first that fits the node takes the place of O(files.url).
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          architecture:
-            description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
-            type: str
-          platform:
-            description:
-              - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
-              - For example V(debian), V(rhel) or V(ubuntu-24.04).
-            type: str
-          url:
-            description: As O(files.url).
-            type: str
-            required: true
-          sha256:
-            description: As O(files.sha256).
-            type: str
-            required: true
-      proxy:
-        description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
-        type: str
-      ca_path:
-        description: File on the node with the certificates that sign those of the server.
-        type: path
+      <<: *source
       paths:
         description:
           - Absolute paths of the folders to search, which may be globs.
@@ -334,56 +249,7 @@ options:
       - The word C({installer}) in its arguments and in O(installer.undo) stands for its path.
     type: dict
     suboptions:
-      url:
-        description:
-          - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
-          - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over other
-            connections M(patchwave.aws.presigned_url) takes its place. The role P(patchwave.aws.patch_software#role)
-            does either.
-          - It may be a presigned URL and is a secret. It is in no result, log or journal.
-        type: str
-        required: true
-      mirrors:
-        description: Where else to read it, tried in turn when O(installer.url) gives no file with the checksum.
-        type: list
-        elements: str
-        default: []
-      sha256:
-        description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
-        type: str
-        required: true
-      version:
-        description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
-        type: str
-        required: true
-      variants:
-        description: Other files for some nodes. The first that fits the node takes the place of O(installer.url).
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          architecture:
-            description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
-            type: str
-          platform:
-            description:
-              - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
-              - For example V(debian), V(rhel) or V(ubuntu-24.04).
-            type: str
-          url:
-            description: As O(installer.url).
-            type: str
-            required: true
-          sha256:
-            description: As O(installer.sha256).
-            type: str
-            required: true
-      proxy:
-        description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
-        type: str
-      ca_path:
-        description: File on the node with the certificates that sign those of the server.
-        type: path
+      <<: *source
       interpreter:
         description: Program and arguments before the path of the installer, such as V(sh). Without it, it is executed.
         type: list
@@ -667,8 +533,8 @@ reason:
     - "With V(failed) and nothing touched: V(bad_definition), V(locked), V(journal_invalid), V(probe_failed),
       V(downgrade_refused), V(service_missing), V(dest_conflict), V(command_missing), V(health_missing),
       V(not_writable), V(no_space), V(io_error), V(wrong_package), V(package_locked), V(no_way_back),
-      V(install_failed), V(download_failed), V(bad_signature), V(checksum_mismatch), V(bad_archive),
-      V(unsafe_archive)."
+      V(verifier_missing), V(install_failed), V(download_failed), V(bad_signature), V(checksum_mismatch),
+      V(bad_archive), V(unsafe_archive)."
     - "With V(skipped): V(too_late), V(unsafe_process). With V(unsupported): V(unsupported_node)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),
       V(old_process), or a file system error as above."

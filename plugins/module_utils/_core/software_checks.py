@@ -64,6 +64,7 @@ def problems(definition: Definition, kinds: t.Sequence[str]) -> t.Iterator[Probl
         )
     for kind in given:
         yield from _source_problems(definition, kind)
+        yield from _signature_problems(definition[kind], kind)
         yield from _version_problems(definition, kind)
         yield from _repository_problems(_get(definition, kind, "repository"), kind + ".repository")
     yield from _needed_problems(definition, given)
@@ -123,6 +124,26 @@ def _source_problems(definition: Definition, kind: str) -> t.Iterator[Problem]:
     name = source.get("package")
     if isinstance(name, str) and not _PACKAGE.match(name):
         yield kind + ".package", "must be the name of a package"
+
+
+def _signature_problems(source: t.Any, where: str) -> t.Iterator[Problem]:
+    """Judge signatures: with a key each file has one, and one without a key proves nothing."""
+    if not isinstance(source, dict):
+        return
+    key = source.get("public_key")
+    if isinstance(key, str) and not _is_armored(key, "PUBLIC KEY BLOCK"):
+        yield where + ".public_key", "must be a public key in ASCII, as gpg --armor --export prints it"
+    files = [(where, source)]
+    files += [("{0}.variants[{1}]".format(where, n), file) for n, file in enumerate(_list(source, "variants"))]
+    for path, signature in ((path, _get(file, "signature")) for path, file in files):
+        if (signature is None) != (key is None):
+            yield path, "needs public_key and signature, both"
+        elif isinstance(signature, str) and not _is_armored(signature, "SIGNATURE"):
+            yield path + ".signature", "must be a detached signature in ASCII, as gpg --armor --detach-sign makes it"
+
+
+def _is_armored(text: str, what: str) -> bool:
+    return all("-----{0} PGP {1}-----".format(end, what) in text for end in ("BEGIN", "END"))
 
 
 def _vulnerable_problems(definition: Definition) -> t.Iterator[Problem]:

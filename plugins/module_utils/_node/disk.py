@@ -16,6 +16,8 @@ import shutil
 import stat
 import typing as t
 
+from .errors import PatchError
+
 Checkpoint = t.Callable[[str], None]
 
 
@@ -130,6 +132,13 @@ class Disk:
         if os.path.isdir(path) and not os.listdir(path):
             self.step("rmdir " + path)
             os.rmdir(path)
+
+    def require(self, folder: str, size: int) -> None:
+        """Raise PatchError unless names can be made and C(size) bytes written in a folder; change nothing."""
+        if not os.access(folder, os.W_OK | os.X_OK) or os.statvfs(folder).f_flag & os.ST_RDONLY:
+            raise PatchError("not_writable", "cannot write {0}; check its mount and owner".format(folder))
+        if self.free(folder) < size:
+            raise PatchError("no_space", "no room in {0}; free some and run again".format(folder))
 
     def free(self, path: str) -> int:
         """Return the bytes this process may still write where C(path) is."""

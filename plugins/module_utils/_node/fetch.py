@@ -40,6 +40,7 @@ PAUSE_SECONDS = 0.5
 RESERVE = 16 * 1024**2
 
 _CHUNK = 1024**2
+_PARTIAL, _NO_SUCH_RANGE = 206, 416
 
 
 class Source(t.NamedTuple):
@@ -49,6 +50,7 @@ class Source(t.NamedTuple):
     sha256: str
     proxy: t.Optional[str] = None
     ca_path: t.Optional[str] = None
+    signature: t.Optional[str] = None
 
 
 def source_of(options: t.Mapping[str, t.Any], node: Platform) -> Source:
@@ -58,22 +60,23 @@ def source_of(options: t.Mapping[str, t.Any], node: Platform) -> Source:
         PatchError: C(download_failed), no node can read this URL.
     """
     urls, sha256 = [options["url"], *(options.get("mirrors") or [])], options["sha256"]
+    signature = options.get("signature")
     for variant in options.get("variants") or []:
         if node.fits(variant.get("architecture"), variant.get("platform")):
-            urls, sha256 = [variant["url"]], variant["sha256"]
+            urls, sha256, signature = [variant["url"]], variant["sha256"], variant.get("signature")
             break
     urls = [s3_urls.readable(url) for url in urls]
-    return Source(urls, sha256, options.get("proxy"), options.get("ca_path"))
+    return Source(urls, sha256, options.get("proxy"), options.get("ca_path"), signature)
 
 
 def fetch(source: Source, path: str, disk: Disk, limit: int = MAX_BYTES) -> int:
-    """Stream a source to the new file C(path) and compare its checksum.
+    """Stream a source to the file C(path) and compare its checksum.
 
-    Each URL is tried in turn; a download that breaks off is resumed.
+    Each URL is tried in turn; a download that breaks off is resumed, also one that a killed run has begun.
 
     Args:
         source: https, http or file URLs, or absolute paths. They are secret: no message holds one.
-        path: where to write; must not exist.
+        path: where to write; may hold the beginning of the file.
         disk: how to write.
         limit: largest size in bytes.
 
@@ -85,12 +88,13 @@ def fetch(source: Source, path: str, disk: Disk, limit: int = MAX_BYTES) -> int:
         OSError: C(path) cannot be written.
     """
     disk.step("download " + path)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as target, _proxied(source.proxy):
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "r+b") as target, _proxied(source.proxy):
         problem = _failed("no URL")
-        for url in source.urls:
+        for number, url in enumerate(source.urls):
             try:
-                size = _Download(url, source, target, disk.free(os.path.dirname(path)), limit).run()
+                room = disk.free(os.path.dirname(path)) - RESERVE
+                size = _Download(url, source, target, room, limit).run(go_on=number == 0)
             except PatchError as error:
                 problem = error
                 continue
@@ -104,30 +108,49 @@ def fetch(source: Source, path: str, disk: Disk, limit: int = MAX_BYTES) -> int:
 class _Download:
     """One URL read into one open file."""
 
-    def __init__(self, url: str, source: Source, target: t.BinaryIO, free: int, limit: int) -> None:
+    def __init__(self, url: str, source: Source, target: t.BinaryIO, room: int, limit: int) -> None:
         self._url = url
         self._source = source
         self._target = target
-        self._room = free - RESERVE
+        self._room = room
         self._limit = limit
         self._deadline = time.monotonic() + TOTAL_SECONDS
-        self._restart()
+        self._digest, self._size = hashlib.sha256(), 0
 
     def _restart(self) -> None:
         self._digest, self._size = hashlib.sha256(), 0
         self._target.seek(0)
         self._target.truncate()
 
-    def run(self) -> int:
+    def _go_on(self) -> None:
+        """Take what is there for the beginning of the file."""
+        self._target.seek(0)
+        for chunk in iter(lambda: self._target.read(_CHUNK), b""):
+            self._digest.update(chunk)
+            self._size += len(chunk)
+
+    def _is_right(self) -> bool:
+        return self._digest.hexdigest() == self._source.sha256.lower()
+
+    def run(self, go_on: bool) -> int:
+        if go_on:
+            self._go_on()
+        else:
+            self._restart()
         for attempt in range(TRIES):
+            begun = self._size
             try:
-                self._attempt()
-                break
+                if not self._is_right():
+                    self._attempt()
             except _BrokenOff as error:
                 if attempt == TRIES - 1:
                     raise _failed(str(error)) from None
                 time.sleep(PAUSE_SECONDS)
-        if self._digest.hexdigest() != self._source.sha256.lower():
+                continue
+            if self._is_right() or not begun or attempt == TRIES - 1:
+                break
+            self._restart()  # the beginning may have been that of another file
+        if not self._is_right():
             message = "the file's sha256 is {0}..., not {1}...; check the definition and the upload".format(
                 self._digest.hexdigest()[:12], self._source.sha256.lower()[:12]
             )
@@ -137,6 +160,11 @@ class _Download:
     def _attempt(self) -> None:
         try:
             stream, length, resumed = _open(self._url, self._size, self._source.ca_path)
+        except urllib.error.HTTPError as error:
+            if error.code == _NO_SUCH_RANGE and self._size:
+                self._restart()
+                raise _BrokenOff(_explain(error)) from None
+            raise _failed(_explain(error)) from None
         except (OSError, http.client.HTTPException, UrlConnectionError, ValueError) as error:
             raise _failed(_explain(error)) from None
         with stream:
@@ -212,7 +240,9 @@ def _open(url: str, start: int, ca_path: t.Optional[str]) -> t.Tuple[t.Any, t.Op
             use_netrc=False,
         )
         length = response.headers.get("Content-Length")
-        return response, int(length) if length and length.isdigit() else None, response.getcode() == 206
+        begins = response.headers.get("Content-Range") or "bytes {0}-".format(start)
+        resumed = response.getcode() == _PARTIAL and begins.startswith("bytes {0}-".format(start))
+        return response, int(length) if length and length.isdigit() else None, resumed
     stream = open(path, "rb")  # noqa: SIM115 - the caller closes it
     info = os.fstat(stream.fileno())
     if not stat.S_ISREG(info.st_mode):

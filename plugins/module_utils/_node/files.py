@@ -15,8 +15,8 @@ import typing as t
 
 from . import fetch, nested
 from .disk import Disk, copy_file, copy_owner
+from .download import Download
 from .errors import PatchError
-from .platforms import this_node
 from .transaction import SWITCH, Kind, Undo
 
 Step = t.Tuple[str, t.Callable[[], None]]
@@ -32,17 +32,24 @@ class Files(Kind):
         definition: the module's options.
         disk: how to write.
         compare: how versions compare.
+        download: the file that takes the place of the others.
     """
 
     kind = "files"
     files_too = True
 
     def __init__(
-        self, name: str, definition: t.Mapping[str, t.Any], disk: Disk, compare: t.Callable[[str, str], int]
+        self,
+        name: str,
+        definition: t.Mapping[str, t.Any],
+        disk: Disk,
+        compare: t.Callable[[str, str], int],
+        download: Download,
     ) -> None:
         self._options = definition["files"] or {}
         self._disk = disk
         self._compare = compare
+        self._download = download
         self._folder = os.path.join(definition["state_dir"], name + ".files")
         self._vulnerable = {
             entry["sha256"].lower(): entry["version"] for entry in self._options.get("vulnerable") or []
@@ -57,7 +64,7 @@ class Files(Kind):
     def probe(self) -> t.Optional[str]:
         """Return the lowest version among all copies on this node whose checksum is known, or None."""
         known = dict(self._vulnerable)
-        known[fetch.source_of(self._options, this_node()).sha256.lower()] = self._options["version"]
+        known[self._download.sha256] = self._options["version"]
         search = nested.Search(self._options["name"], frozenset(known))
         self._found = []
         versions = []  # type: t.List[str]
@@ -91,12 +98,9 @@ class Files(Kind):
 
     def check(self) -> None:
         """See Kind."""
+        self._download.check()
         for path in self._found:
-            folder = os.path.dirname(path)
-            if not os.access(folder, os.W_OK | os.X_OK) or os.statvfs(folder).f_flag & os.ST_RDONLY:
-                raise PatchError("not_writable", "cannot write {0}; check its mount and owner".format(folder))
-            if self._disk.free(folder) < os.path.getsize(path) + fetch.RESERVE:
-                raise PatchError("no_space", "no room in {0}; free some and run again".format(folder))
+            self._disk.require(os.path.dirname(path), os.path.getsize(path) + fetch.RESERVE)
 
     def plan(self) -> Undo:
         """See Kind."""
@@ -109,7 +113,7 @@ class Files(Kind):
         def download() -> None:
             self._disk.remove_tree(undo["folder"])
             self._disk.make_dir(undo["folder"], 0o700)
-            fetch.fetch(fetch.source_of(self._options, this_node()), replacement, self._disk)
+            self._download.to(replacement)
 
         def stage() -> None:
             search = nested.Search(self._options["name"], frozenset(self._vulnerable))

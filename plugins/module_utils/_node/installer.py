@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import typing as t
 
-from . import fetch
 from .commands import Commands, found
 from .disk import Disk
+from .download import Download
 from .errors import PatchError
-from .platforms import this_node
 from .transaction import SWITCH, Kind, Undo
 
 Step = t.Tuple[str, t.Callable[[], None]]
@@ -96,12 +95,23 @@ class Installer(Command):
 
     kind = "installer"
 
+    def __init__(
+        self,
+        name: str,
+        definition: t.Mapping[str, t.Any],
+        disk: Disk,
+        commands: Commands,
+        download: Download,
+    ) -> None:
+        super().__init__(name, definition, disk, commands)
+        self._download = download
+
     def _argv(self) -> t.List[str]:
         return [*self._options["interpreter"], INSTALLER, *self._options["arguments"]]
 
     def check(self) -> None:
         """See Kind."""
-        fetch.source_of(self._options, this_node())
+        self._download.check()
         super().check()
 
     def steps(self, undo: Undo) -> t.List[Step]:
@@ -111,7 +121,7 @@ class Installer(Command):
         def download() -> None:
             self._disk.remove_tree(undo["folder"])
             self._disk.make_dir(undo["folder"], 0o700)
-            fetch.fetch(fetch.source_of(self._options, this_node()), path, self._disk)
+            self._download.to(path)
             os.chmod(path, 0o700)
 
         return [("fetch", download)]

@@ -11,10 +11,10 @@ import os
 import typing as t
 
 from . import fetch
-from .disk import Disk
+from .disk import Disk, existing_ancestor
+from .download import Download
 from .errors import PatchError
 from .package_tools import PackageTool
-from .platforms import this_node
 from .transaction import SWITCH, Kind, Undo
 
 Step = t.Tuple[str, t.Callable[[], None]]
@@ -32,6 +32,7 @@ class PackageFile(Kind):
         disk: how to write.
         tool: the package database.
         compare: how its versions compare.
+        download: the package file.
     """
 
     kind = "package_file"
@@ -43,6 +44,7 @@ class PackageFile(Kind):
         disk: Disk,
         tool: PackageTool,
         compare: t.Callable[[str, str], int],
+        download: t.Optional[Download] = None,
     ) -> None:
         self._options = definition[self.kind] or {}
         self._package = self._options.get("package") or name
@@ -50,6 +52,7 @@ class PackageFile(Kind):
         self._tool = tool
         self.family = tool.family
         self._compare = compare
+        self._source = download
         self._folder = os.path.join(definition["state_dir"], name + ".packages")
         self._files = set()  # type: t.Set[str]
 
@@ -71,17 +74,22 @@ class PackageFile(Kind):
         self.check_source()
         if os.geteuid() != 0:
             raise PatchError("not_writable", "packages need root; use become")
+        folders = {os.path.dirname(path) for path in self._tool.files(self._package)} | {self._folder}
+        for folder in sorted({existing_ancestor(folder) for folder in folders}):
+            self._disk.require(folder, fetch.RESERVE)
         if self._tool.version(self._package) is not None and self._way_back(None) is None:
             message = "the package of the installed version of {0} is not in {1}, and {2} cannot make it again"
             raise PatchError("no_way_back", message.format(self._package, self._folder, self._tool.family))
 
     def check_source(self) -> None:
         """Raise PatchError when the package cannot be had here; change nothing."""
-        fetch.source_of(self._options, this_node())
+        if self._source is not None:
+            self._source.check()
 
     def fetch_to(self, path: str) -> None:
         """Put the package file of the new version, checked, at C(path)."""
-        fetch.fetch(fetch.source_of(self._options, this_node()), path, self._disk)
+        if self._source is not None:
+            self._source.to(path)
 
     def plan(self) -> Undo:
         """See Kind."""

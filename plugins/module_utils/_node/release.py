@@ -14,8 +14,8 @@ import typing as t
 
 from . import archive, commands, fetch
 from .disk import Disk, existing_ancestor, missing_dirs
+from .download import Download
 from .errors import PatchError
-from .platforms import Platform
 from .transaction import SWITCH, Kind, Undo
 
 #: Name of the link in dest.
@@ -33,7 +33,7 @@ class Release(Kind):
         name: the program.
         definition: the module's options.
         disk: how to write.
-        node: what this node is.
+        download: the archive.
         limits: what the archive may grow to.
     """
 
@@ -44,11 +44,11 @@ class Release(Kind):
         name: str,
         definition: t.Mapping[str, t.Any],
         disk: Disk,
-        node: Platform,
+        download: Download,
         limits: t.Optional[archive.Limits] = None,
     ) -> None:
         self._name = name
-        self._node = node
+        self._download = download
         self._archive = definition["archive"]
         self._dest = os.path.normpath(definition["dest"])
         self._keep = definition["keep"]
@@ -65,22 +65,13 @@ class Release(Kind):
 
     def check(self) -> None:
         """See Kind."""
-        fetch.source_of(self._archive, self._node)
+        self._download.check()
         folder = existing_ancestor(self._dest)
         if not os.path.isdir(folder):
             raise PatchError("dest_conflict", "{0} is no folder; move it away".format(folder))
-        if not os.access(folder, os.W_OK | os.X_OK) or os.statvfs(folder).f_flag & os.ST_RDONLY:
-            raise PatchError("not_writable", "cannot write {0}; check its mount and owner".format(folder))
-        if self._disk.free(folder) < self._needed():
-            raise PatchError("no_space", "no room in {0}; free some and run again".format(folder))
+        self._disk.require(folder, self._download.size + fetch.RESERVE)
         self._check_places()
         self._check_health_command(None)
-
-    def _needed(self) -> int:
-        """Return the bytes that must be free before the download, as far as they can be known."""
-        path = fetch.local_path(fetch.source_of(self._archive, self._node).urls[0])
-        size = os.path.getsize(path) if path is not None and os.path.isfile(path) else 0
-        return size + fetch.RESERVE
 
     def _check_places(self) -> None:
         link, folder = os.path.join(self._dest, LINK), os.path.join(self._dest, self._archive["version"])
@@ -132,7 +123,7 @@ class Release(Kind):
                 self._disk.make_dir(folder)
             self._disk.remove_tree(staging)
             self._disk.make_dir(staging, 0o700)
-            fetch.fetch(fetch.source_of(self._archive, self._node), packed, self._disk)
+            self._download.to(packed)
 
         def stage() -> None:
             archive.unpack(packed, tree, self._disk, self._archive["format"], self._archive["strip"], self._limits)

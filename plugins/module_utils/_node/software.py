@@ -18,6 +18,7 @@ from .._core.software_checks import scheme_of
 from .archive import Limits
 from .commands import Commands, RunCommand
 from .disk import Disk
+from .download import Download
 from .errors import PatchError
 from .files import Files
 from .installer import Command, Installer
@@ -26,7 +27,6 @@ from .log import Log
 from .package import Package
 from .package_file import PackageFile
 from .package_tools import PackageTool, tool_for
-from .platforms import this_node
 from .preconditions import Preconditions
 from .proof import Proof
 from .release import Release
@@ -76,7 +76,10 @@ def _kinds(
     params: t.Mapping[str, t.Any], commands: Commands, disk: Disk, limits: t.Optional[Limits]
 ) -> t.Dict[str, t.Callable[[], Kind]]:
     """Return what makes each kind. One that a definition does not ask for can only recover."""
-    name, node = params["name"], this_node()
+    name = params["name"]
+
+    def download(kind: str) -> Download:
+        return Download(name, params[kind] or {}, params["state_dir"], disk, commands)
 
     def tool(kind: str) -> PackageTool:
         options = params[kind] or {}
@@ -84,19 +87,19 @@ def _kinds(
 
     def package_file() -> Kind:
         database = tool("package_file")
-        return PackageFile(name, params, disk, database, SCHEMES[database.family].compare)
+        return PackageFile(name, params, disk, database, SCHEMES[database.family].compare, download("package_file"))
 
     def package() -> Kind:
         database = tool("package")
         return Package(name, params, disk, database, SCHEMES[database.family].compare, commands)
 
     return {
-        "archive": lambda: Release(name, params, disk, node, limits),
+        "archive": lambda: Release(name, params, disk, download("archive"), limits),
         "package_file": package_file,
         "package": package,
-        "installer": lambda: Installer(name, params, disk, commands),
+        "installer": lambda: Installer(name, params, disk, commands, download("installer")),
         "command": lambda: Command(name, params, disk, commands),
-        "files": lambda: Files(name, params, disk, (scheme_of(params) or SCHEMES["dotted"]).compare),
+        "files": lambda: Files(name, params, disk, (scheme_of(params) or SCHEMES["dotted"]).compare, download("files")),
     }
 
 
@@ -146,6 +149,7 @@ def _patch(
         services=services,
         preconditions=Preconditions(params["latest_start"], params["unsafe_processes"], services),
         mark=commands.mark,
+        tidy=Download(params["name"], {}, params["state_dir"], disk, commands).sweep,
         journal=Journal(disk, os.path.join(params["state_dir"], params["name"] + ".journal.json")),
         report=report,
     )

@@ -117,6 +117,7 @@ class Patch:
         services: those of the program.
         preconditions: what must hold before the switch.
         mark: marks what commands of this run start.
+        tidy: removes what only a killed run leaves for the next one.
         journal: where to record phases.
         report: where to say how it went.
     """
@@ -130,6 +131,7 @@ class Patch:
         services: Services,
         preconditions: Preconditions,
         mark: str,
+        tidy: t.Callable[[], None],
         journal: Journal,
         report: Report,
     ) -> None:
@@ -140,6 +142,7 @@ class Patch:
         self._services = services
         self._preconditions = preconditions
         self._mark = mark
+        self._tidy = tidy
         self._journal = journal
         self._report = report
         self._pending = None  # type: t.Optional[Entry]
@@ -155,6 +158,8 @@ class Patch:
                 with self._report.step("lock"):
                     path = os.path.join(self._want.state_dir, "lock")
                     stack.enter_context(node_lock(path, self._want.lock_timeout, not self._want.check_mode))
+                if not self._want.check_mode:
+                    stack.callback(self._tidy)
                 self._locked()
         except PatchError as error:
             self._report.end(LEFT_ALONE.get(error.reason, FAILED), error.reason, self._name(error.message))

@@ -152,6 +152,29 @@ def test_a_repository_cannot_say_more_than_where_it_is(changes: dict[str, t.Any]
     assert [path for path, dummy in check_definition("tool", package)] == ([key] if key else [])
 
 
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n...\n-----END PGP PUBLIC KEY BLOCK-----"
+SIGNATURE = "-----BEGIN PGP SIGNATURE-----\n...\n-----END PGP SIGNATURE-----"
+OTHER = {"architecture": "aarch64", "url": "/b", "sha256": "b" * 64}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"signature": SIGNATURE, "public_key": KEY}, None),
+        ({"signature": SIGNATURE}, "package_file"),
+        ({"public_key": KEY}, "package_file"),
+        ({"signature": SIGNATURE, "public_key": SIGNATURE}, "package_file.public_key"),
+        ({"signature": KEY, "public_key": KEY}, "package_file.signature"),
+        ({"signature": SIGNATURE, "public_key": KEY, "variants": [OTHER]}, "package_file.variants[0]"),
+        ({"signature": SIGNATURE, "public_key": KEY, "variants": [{**OTHER, "signature": SIGNATURE}]}, None),
+        ({"variants": [{**OTHER, "signature": SIGNATURE}]}, "package_file.variants[0]"),
+    ],
+)
+def test_each_file_is_signed_or_none(changes: dict[str, t.Any], key: str | None) -> None:
+    found = [path for path, dummy in check_definition("tool", packaged(**changes))]
+    assert found == ([] if key is None else [key])
+
+
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "../a", "a b", "x" * 65, "a\n", None])
 def test_a_name_that_is_no_safe_file_name_is_refused(name: object) -> None:
     assert [key for key, dummy in check_definition(name, definition())] == ["name"]
