@@ -12,8 +12,14 @@ import moto.ec2.urls
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
+from patchwave_lab import ec2_responses
 from patchwave_lab.world import ManagedNode, World
 
+#: What a virtual instance or its network interface has for itself.
+OWN = {
+    *("id", "_private_ips", "_state", "nics", "block_device_mapping", "instance"),
+    *("private_ip_address", "private_ip_addresses", "public_ip"),
+}
 IMAGE = "ami-0123456789abcdef0"
 
 
@@ -25,6 +31,8 @@ class LabEC2Backend(EC2Backend):
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self._pattern: Any = None
+        #: What virtual instances and their network interfaces share, while nobody has changed it.
+        self._shared: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
     @property
     def _url_module(self) -> ModuleType:
@@ -62,6 +70,7 @@ class LabEC2Backend(EC2Backend):
         """The same in 50 microseconds instead of 4 ms: a copy of the first, with its own id, address and volume."""
         if self._pattern is None:
             self._pattern = self.make_instance(identity, tags)
+            self._shared = (_but_own(self._pattern), _but_own(self._pattern.nics[0]))
             return self._pattern
         draw = random.Random(identity)
         instance, interface = copy.copy(self._pattern), copy.copy(self._pattern.nics[0])
@@ -78,6 +87,27 @@ class LabEC2Backend(EC2Backend):
         self.reservations[reservation.id] = reservation
         self.tags[identity].update(tags)
         return instance
+
+    def plain_texts(self, reservation: Any) -> dict[str, str] | None:
+        """What tells a running virtual instance from the others; None for any other, or one that was changed."""
+        instance, *more = reservation.instances
+        if more or instance is self._pattern or not self._shared[0] or instance._state.name != "running":
+            return None
+        interface = instance.nics.get(0)
+        own = {"platform", "architecture"}
+        if not _same(instance, self._shared[0], own) or not _same(interface, self._shared[1], set()):
+            return None
+        blocks, address = list(instance.block_device_mapping.values()), interface.private_ip_address
+        if len(blocks) != 1 or len(instance.nics) != 1 or not instance.get_tags():
+            return None
+        return {
+            "reservation": reservation.id,
+            "instance": instance.id,
+            "volume": blocks[0].volume_id,
+            "interface": interface.id,
+            "address": address,
+            "dashed": address.replace(".", "-"),
+        }
 
     def stop_instances(self, instance_ids: list[str]) -> Any:
         """As moto; what runs in the nodes ends."""
@@ -120,7 +150,18 @@ class LabEC2Backend(EC2Backend):
         instance.block_device_mapping = mapping
 
 
+def _but_own(found: Any) -> dict[str, Any]:
+    return {key: value for key, value in vars(found).items() if key not in OWN}
+
+
+def _same(found: Any, shared: dict[str, Any], own: set[str]) -> bool:
+    return found is not None and all(
+        value is shared.get(key) for key, value in _but_own(found).items() if key not in own
+    )
+
+
 def install(world: World) -> None:
     """Put the lab's EC2 in the place of moto's. Before the first backend is made."""
+    ec2_responses.install()
     LabEC2Backend.world = world
     ec2_backends.backend = LabEC2Backend

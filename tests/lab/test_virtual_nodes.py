@@ -1,5 +1,9 @@
 """Nodes that answer from a latency model: many, cheap, the same every time; Windows among them."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -150,6 +154,15 @@ def test_a_virtual_node_has_any_architecture(virtual):
     assert [shown[each] for each in ids] == [known["long"], known["quick-01"]] == ["arm64", "x86_64"]
 
 
+def test_many_instances_are_written_as_moto_writes_them(tmp_path):
+    command = [sys.executable, str(Path(__file__).with_name("instances_xml.py")), str(tmp_path)]
+    found = json.loads(subprocess.check_output(command, env={**os.environ, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}))
+    # Not the one that the others are copies of, a stopped and a changed one.
+    assert found["plain"] == 6
+    assert found["lab"] == found["moto"]
+    assert [each.count("<instanceId>") for each in found["lab"]] == [9, 5, 1, 0]
+
+
 def test_spread_goes_round_accounts_and_regions(virtual):
     places = Counter(
         (node["account"], node["region"]) for node in virtual.state["nodes"] if node["name"].startswith("far")
@@ -173,6 +186,10 @@ def test_ten_thousand_nodes_start_in_time_idle_for_nothing_and_take_a_command_ch
     before = cpu_seconds(pid)
     time.sleep(1)
     assert cpu_seconds(pid) - before <= 0.02
+    before = cpu_seconds(pid)
+    assert len(lab.client("ec2", region).describe_instances(MaxResults=1000)["Reservations"]) == 1000
+    # A tenth of all; moto alone takes 1.8 s.
+    assert cpu_seconds(pid) - before < 1
 
     def send(batch, **parameters):
         return ssm.send_command(InstanceIds=batch, DocumentName="AWS-RunShellScript", Parameters=parameters)
