@@ -21,9 +21,9 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
 
     Returns:
         `schema` (int), `rollout` (dict: name, plan, software, version, fixed_in, transport, started, finished, runs,
-        error_budget, unreachable_budget, stopped), `totals` (dict of outcome to int, every outcome), and `nodes` (list
-        of dict in the order of the plan: host, id, name, account, region, patch_group, wave, outcome, version_before,
-        version_after, reason, msg, seconds).
+        error_budget, unreachable_budget, stopped, overridden), `totals` (dict of outcome to int, every outcome), and
+        `nodes` (list of dict in the order of the plan: host, id, name, account, region, patch_group, wave, outcome,
+        version_before, version_after, reason, msg, seconds).
     """
     results = ledger.results()
     nodes = [_node(node._asdict(), results.get(node.host)) for wave in plan.waves for node in wave.nodes]
@@ -41,9 +41,14 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
         "error_budget": plan.error_budget,
         "unreachable_budget": plan.unreachable_budget,
         "stopped": stopped,
+        "overridden": [_override(line) for line in ledger.lines if line["event"] == "gate" and line["override"]],
     }
     totals = outcomes.totals(node["outcome"] for node in nodes)
     return {"schema": SCHEMA, "rollout": rollout, "totals": totals, "nodes": nodes}
+
+
+def _override(line: dict[str, Any]) -> dict[str, Any]:
+    return {"time": line["time"], "wave": line["wave"], "closed": line["closed"], **line["override"]}
 
 
 def _node(node: dict[str, str], result: dict[str, Any] | None) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from patchwave.rollout_file import RolloutFile, read_rollout
 PLAYBOOK = "patchwave.aws.patch_software"
 #: Actions whose result is a node's own.
 _NODE_ACTIONS = ("patchwave.aws.node_result", "patchwave.aws.software_patch")
+#: The action that decides whether a wave may start.
+_GATE = "patchwave.aws.gate"
 #: What the ledger keeps of a node's result.
 _KEPT = ("outcome", "reason", "msg", "version_before", "version_after", "seconds", "command_id")
 
@@ -42,8 +44,8 @@ def apply_rollout(path: Path, output: Path | None) -> int:
         output: folder for ledger, logs and reports; by default `NAME` beside the file.
 
     Returns:
-        0 when every node is patched or current, 2 when some are not, 3 when a budget stopped the rollout, 130 when
-        SIGINT or SIGTERM did.
+        0 when every node is patched or current, 2 when some are not, 3 when a budget or a closed gate stopped the
+        rollout, 130 when SIGINT or SIGTERM did.
 
     Raises:
         PatchwaveError: a mistake in the file, or no inventory; nothing was changed.
@@ -134,6 +136,7 @@ class _Rollout:
         self._wanted, self._plan, self._ledger, self._folder, self._screen = wanted, plan, ledger, folder, screen
         self._cache, self._interrupts = cache, interrupts
         self._budget = budget.Budget(plan.error_budget, plan.unreachable_budget)
+        self._closed: str | None = None
 
     def run(self) -> str | None:
         """Run every wave; return why the rollout was stopped, or None."""
@@ -158,7 +161,7 @@ class _Rollout:
         return stopped
 
     def _must_stop(self) -> str | None:
-        return INTERRUPTED if self._interrupts.count else self._budget.exceeded()
+        return INTERRUPTED if self._interrupts.count else self._closed or self._budget.exceeded()
 
     def _nodes(self) -> int:
         return sum(len(wave.nodes) for wave in self._plan.waves)
@@ -178,7 +181,10 @@ class _Rollout:
                 final = _final(how, result)
                 self._record(host, final)
                 self._screen.ended(host, final["outcome"])
-            elif how != "ok" and not result.get("censored"):
+                return
+            if action == _GATE and result.get("closed"):
+                self._gate_was_closed(wave, how, result)
+            if how != "ok" and not result.get("censored"):
                 failures.append(str(result.get("msg", "")))
 
         journal = self._folder / f"{wave.name}.journal"
@@ -199,6 +205,13 @@ class _Rollout:
         if not waiting:
             journal.unlink(missing_ok=True)  # every result is in the ledger; without them the next run takes it up
 
+    def _gate_was_closed(self, wave: Wave, how: str, result: dict[str, Any]) -> None:
+        """Note a gate that stops the rollout, or would have but for the override."""
+        self._screen.say(f"{wave.name}: {result['msg']}")
+        self._ledger.write("gate", wave=wave.name, closed=result["closed"], override=result.get("override"))
+        if how == "failed":
+            self._closed = f"{wave.name}: {result['msg']}"
+
     def _left_alone(self) -> bool:
         return self._interrupts.count > 1
 
@@ -214,6 +227,8 @@ class _Rollout:
             "patch_software_stop_file": str((self._folder / "stop").resolve()),
             "patch_software_token": f"{plan_hash(self._plan)[:16]} {wave.name}",
         }
+        if self._wanted.override:
+            own["gate_override"] = self._wanted.override
         if self._wanted.bucket:
             own["patch_software_bucket"] = self._wanted.bucket
         return {**self._wanted.vars, **own}

@@ -25,6 +25,10 @@ ROLLOUT: dict[str, dict[str, Any]] = {
     "max_in_flight": {"type": "int"},
     "error_budget": {"type": "raw"},
     "unreachable_budget": {"type": "raw"},
+    "override": {
+        "type": "dict",
+        "options": {"by": {"type": "str", "required": True}, "reason": {"type": "str", "required": True}},
+    },
     "vars": {"type": "dict"},
 }
 
@@ -44,6 +48,7 @@ class RolloutFile:
     max_in_flight: int
     error_budget: int | str
     unreachable_budget: int | str
+    override: dict[str, str]
     vars: dict[str, Any]
 
 
@@ -77,6 +82,7 @@ def read_rollout(path: Path) -> RolloutFile:
         max_in_flight=data.get("max_in_flight", 0),
         error_budget=data.get("error_budget", 0),
         unreachable_budget=data.get("unreachable_budget", "100%"),
+        override=data.get("override", {}),
         vars=data.get("vars", {}),
     )
 

@@ -22,6 +22,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 BUCKET = "patchwave-lab"
+#: The example inventory has windows and freezes, and tests run at any time.
+OVERRIDE = {"by": "a test", "reason": "it cannot wait"}
 TOOL = "#!/bin/sh\necho tool {version}\n"
 
 
@@ -167,6 +169,7 @@ def variables(tmp_path: Path, software: dict[str, Any]) -> Path:
         "patch_software_name": "tool",
         "patch_software_catalog": {"tool": software},
         "patch_software_bucket": BUCKET,
+        "gate_override": OVERRIDE,
     }
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
@@ -186,6 +189,7 @@ def rollout(tmp_path: Path, software: dict[str, Any]) -> Callable[..., Path]:
             "software": "tool",
             "waves": ["wave_1"],
             "bucket": BUCKET,
+            "override": OVERRIDE,
             **changes,
         }
         path = tmp_path / "rollout.yml"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import typing as t
 
 from .._aws import ec2 as ec2_api
 from .._aws import organizations as organizations_api

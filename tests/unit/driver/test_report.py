@@ -54,3 +54,20 @@ def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "http:" not in page
     assert "https:" not in page
+
+
+def test_an_override_is_told_with_all_it_overrode(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.write("started", plan="0" * 64)
+    override = {"by": HOSTILE, "reason": "CVE-2026-0001"}
+    ledger.write("gate", wave="wave_1", closed=["a: frozen (Sale)"], override=override)
+    ledger.write("gate", wave="wave_2", closed=["b: frozen (Sale)"], override={})
+    plan = Plan("urgent", "just", {"fixed_in": "2", "archive": {"version": "2.1"}}, "run_command", 1, 1, ())
+    content = report.content(plan, "0" * 64, ledger, None)
+    ledger.close()
+    (found,) = content["rollout"]["overridden"]
+    assert (found["wave"], found["closed"], found["reason"]) == ("wave_1", ["a: frozen (Sale)"], "CVE-2026-0001")
+    report.write(content, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "It was closed: a: frozen (Sale)." in page
+    assert "<script>alert" not in page

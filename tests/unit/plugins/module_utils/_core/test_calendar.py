@@ -10,7 +10,7 @@ from dateutil import rrule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 SECOND_TUESDAY = {"week": 2, "weekday": "tuesday", "start": "22:00", "end": "04:00", "timezone": "Europe/Berlin"}
 YEAR_END = {"name": "Year end", "start": "2026-12-18", "end": "2027-01-06"}
 
@@ -90,17 +90,25 @@ def test_a_night_of_summer_time_is_an_hour_shorter() -> None:
     [
         ("22:00", [], "patch_windows: must be a list, not str"),
         ([{**SECOND_TUESDAY, "week": 6}], [], "patch_windows[0].week: must be one of 1, 2, 3, 4, 5, last, not 6"),
-        ([{**SECOND_TUESDAY, "start": 1320}], [], "patch_windows[0].start: must be a time such as '22:00', in quotes, not 1320"),
+        (
+            [{**SECOND_TUESDAY, "start": 1320}],
+            [],
+            "patch_windows[0].start: must be a time such as '22:00', in quotes, not 1320",
+        ),
         ([{**SECOND_TUESDAY, "weekday": "Tue"}], [], "patch_windows[0].weekday: must be one of monday, "),
         ([{**SECOND_TUESDAY, "offset_days": 28}], [], "patch_windows[0].offset_days: must be 0 to 27, not 28"),
         ([{**SECOND_TUESDAY, "timezone": "Berlin"}], [], "patch_windows[0].timezone: 'Berlin' is no time zone"),
-        ([{**SECOND_TUESDAY, "timezone": "../../etc/passwd"}], [], "patch_windows[0].timezone: '../../etc/passwd' is no"),
+        (
+            [{**SECOND_TUESDAY, "timezone": "../../etc/passwd"}],
+            [],
+            "patch_windows[0].timezone: '../../etc/passwd' is no",
+        ),
         ([{**SECOND_TUESDAY, "zone": "UTC"}], [], "patch_windows[0].zone: unknown key"),
         ([], [{**YEAR_END, "end": "soon"}], "patch_freezes[0].end: must be an ISO 8601 date or time, not 'soon'"),
         ([], [{**YEAR_END, "end": "2026-12-01"}], "patch_freezes[0].end: must be after its start"),
         ([], [{"name": "x", "start": "2026-12-01"}], "patch_freezes[0].end: is required and missing"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_named(windows: Any, freezes: Any, line: str) -> None:
     with pytest.raises(calendar.CalendarError) as caught:
         verdict("2026-12-08T22:00Z", windows, freezes)

@@ -1,0 +1,72 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection. It can change at any time.
+
+"""May the hosts of a batch be patched now? What their own windows and freezes say."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import typing as t
+
+from ansible_collections.patchwave.aws.plugins.module_utils._core import calendar
+
+#: The host variable with windows.
+WINDOWS = "patch_windows"
+#: The host variables with freezes. They add up, for a group that has its own is still in everybody's.
+FREEZES = re.compile(r"patch_freezes(_\w+)?")
+#: How many hosts a message names.
+_NAMED = 3
+
+
+class Batch(t.NamedTuple):
+    """`until` is when the first of the hosts may no longer start, or None; `closed` has a line for each reason."""
+
+    until: datetime.datetime | None
+    closed: list[str]
+
+
+def judge(
+    hosts: t.Iterable[str], variables: t.Callable[[str], t.Mapping[str, t.Any]], now: datetime.datetime, minutes: int
+) -> Batch:
+    """Judge every host by its windows and freezes at this time, of which so many minutes must be left.
+
+    A calendar that cannot be read closes the gate, as a freeze does.
+    """
+    alike: dict[str, list[str]] = {}
+    calendars: dict[str, dict[str, t.Any]] = {}
+    for host in hosts:
+        known = variables(host)
+        found = {name: known[name] for name in sorted(known) if name == WINDOWS or FREEZES.fullmatch(name)}
+        key = json.dumps(found, default=str)
+        calendars[key] = found
+        alike.setdefault(key, []).append(host)
+    limits, closed = [], []
+    for key, members in alike.items():
+        until, why = _judge(calendars[key], now, minutes)
+        if why:
+            closed.append(f"{_names(members)}: {why}")
+        elif until:
+            limits.append(until)
+    return Batch(min(limits, key=datetime.datetime.timestamp, default=None), closed)
+
+
+def _judge(found: dict[str, t.Any], now: datetime.datetime, minutes: int) -> tuple[datetime.datetime | None, str]:
+    try:
+        windows = calendar.windows(found.get(WINDOWS) or [], WINDOWS)
+        freezes = [one for name in found if name != WINDOWS for one in calendar.freezes(found[name] or [], name)]
+        verdict = calendar.verdict(now, windows, freezes)
+    except calendar.CalendarError as error:
+        return None, f"the calendar cannot be read: {error}"
+    if verdict.may_start and verdict.until and verdict.until - now < datetime.timedelta(minutes=minutes):
+        return None, f"less than {minutes} minutes are left until {calendar.shown(verdict.until)}"
+    return verdict.until, verdict.why
+
+
+def _names(hosts: list[str]) -> str:
+    more = len(hosts) - _NAMED
+    return ", ".join(hosts[:_NAMED]) + (f" and {more} more" if more > 0 else "")

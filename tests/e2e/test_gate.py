@@ -1,0 +1,113 @@
+"""Windows and freezes of the example inventory, by the playbook and by the driver."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+
+INVENTORY = ROOT / "inventory"
+DATABASES_FROZEN = "2026-12-30T12:00+01:00"
+
+
+@pytest.fixture(scope="module")
+def verdicts(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """Ask the gate about a group of the example inventory at a time: verdicts(group, at)."""
+    play = tmp_path_factory.mktemp("gate") / "play.yml"
+    tasks = [{"name": "Ask", "patchwave.aws.gate": {"at": "{{ at }}", "minutes_left": 30}}]
+    play.write_text(yaml.safe_dump([{"hosts": "{{ group }}", "gather_facts": False, "tasks": tasks}]))
+
+    def ask(group: str, at: str) -> dict[str, Any]:
+        done = lab.run(
+            *("ansible-playbook", play, "-i", INVENTORY, "-e", f"group={group}", "-e", f"at={at}"),
+            check=False,
+            ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
+        )
+        (play_result,) = json.loads(done.stdout)["plays"]
+        (result,) = play_result["tasks"][0]["hosts"].values()
+        return dict(result)
+
+    return ask
+
+
+def test_a_wave_may_start_in_its_window_until_it_ends(verdicts: Callable[..., dict[str, Any]]) -> None:
+    found = verdicts("wave_2", "2026-10-17T23:00+02:00")
+    assert (found["closed"], found["latest_start"]) == ([], "2026-10-18T04:00+02:00")
+
+
+@pytest.mark.parametrize(
+    ("group", "at", "why"),
+    [
+        ("wave_2", "2026-10-17T21:59+02:00", "outside its window, may start 2026-10-17T22:00+02:00"),
+        ("wave_2", "2026-10-18T03:31+02:00", "less than 30 minutes are left until 2026-10-18T04:00+02:00"),
+        ("wave_3", "2026-12-19T23:00+01:00", "frozen (Year end), may start 2027-01-23T22:00+01:00"),
+    ],
+)
+def test_else_it_is_told_when(verdicts: Callable[..., dict[str, Any]], group: str, at: str, why: str) -> None:
+    found = verdicts(group, at)
+    assert found["failed"]
+    assert all(line.endswith(why) for line in found["closed"]), found["closed"]
+    assert found["msg"].startswith("the gate is closed: ")
+
+
+def test_a_group_with_freezes_of_its_own_keeps_those_of_everybody(verdicts: Callable[..., dict[str, Any]]) -> None:
+    lines = verdicts("patch_group_db", "2027-01-07T12:00+01:00")["closed"]
+    assert any("frozen (Quarter end)" in line for line in lines)
+    lines = verdicts("patch_group_db", "2026-12-19T12:00+01:00")["closed"]
+    assert lines
+    assert all("frozen (Year end)" in line for line in lines)
+
+
+def closed_inventory(folder: Path, freezes: Any) -> Path:
+    source = folder / "estate"
+    (source / "group_vars").mkdir(parents=True)
+    (source / "patch_groups.yml").write_text((INVENTORY / "patch_groups.yml").read_text())
+    (source / "group_vars" / "wave_1.yml").write_text(yaml.safe_dump({"patch_freezes": freezes}))
+    return source / "patch_groups.yml"
+
+
+def test_a_closed_gate_stops_the_rollout_before_anything_is_sent(
+    lab: Any, rollout: Callable[..., Path], tmp_path: Path
+) -> None:
+    tomorrow = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)).strftime("%Y-%m-%d")
+    freeze = {"name": "Sale", "start": "2026-01-01", "end": tomorrow}
+    source = closed_inventory(tmp_path, [freeze])
+    path = rollout(inventory=str(source), waves=["wave_1", "wave_2"], override=None)
+    before = lab.calls()
+    done = lab.run("patchwave", "apply", path, "--output", tmp_path / "out", check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert {node["outcome"] for node in report["nodes"]} == {"skipped"}
+    assert "frozen (Sale), may start" in report["rollout"]["stopped"]
+    assert "wave_1: the gate is closed" in " ".join(done.stdout.split())
+
+
+def test_an_unreadable_calendar_is_frozen_and_an_override_is_in_the_report(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path], tmp_path: Path
+) -> None:
+    install("web-01", "app-01", "db-01", "batch-01")
+    source = closed_inventory(tmp_path, [{"name": "Sale", "start": "2026-01-01"}])
+    override = {"by": "Ada <b>", "reason": "CVE-2026-0001"}
+    path = rollout(inventory=str(source), override=override)
+    done = lab.run("patchwave", "apply", path, "--output", tmp_path / "out", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    (found,) = report["rollout"]["overridden"]
+    assert (found["wave"], found["by"], found["reason"]) == ("wave_1", "Ada <b>", "CVE-2026-0001")
+    assert "the calendar cannot be read: patch_freezes[0].end: is required and missing" in found["closed"][0]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<b>Ada &lt;b&gt; overrode the gate of wave_1:</b> CVE-2026-0001." in page
+
+
+def test_an_override_without_a_reason_is_refused(lab: Any, rollout: Callable[..., Path]) -> None:
+    path = rollout(override={"by": "me"})
+    done = lab.run("patchwave", "apply", path, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"patchwave: {path}: override.reason: is required and missing\n"
