@@ -97,13 +97,44 @@ def test_a_failed_step_does_not_stop_the_next(lab, ssm):  # aws.md 1.7
     assert [each["ResponseCode"] for each in found["CommandPlugins"]] == [5, 0]
 
 
+def flow(lab, name, *steps):
+    """Run steps given as (shell, further inputs); how the command ended, the steps' codes, and who was skipped."""
+    made = [
+        {"action": "aws:runShellScript", "name": f"Step{place}", "inputs": {"runCommand": [shell], **inputs}}
+        for place, (shell, inputs) in enumerate(steps)
+    ]
+    create(lab.client("ssm"), name, made)
+    command_id, found = run(lab, name)
+    plugins = found["CommandPlugins"]
+    skipped = [each["Name"] for each in plugins if "skipped due to prior step with an exit condition" in each["Output"]]
+    return command_id, (found["Status"], [each["ResponseCode"] for each in plugins], skipped)
+
+
 @pytest.mark.parametrize(("exit_code", "status"), [(168, "Success"), (169, "Failed")])
-def test_168_and_169_skip_the_rest(lab, ssm, exit_code, status):  # aws.md 1.7
-    name = f"Skips{exit_code}"
-    create(ssm, name, [{**STEPS[0], "inputs": {"runCommand": [f"exit {exit_code}"]}}, STEPS[2]], PARAMETERS)
-    _, found = run(lab, name, word="hello")
-    assert found["Status"] == status
-    assert [each["Output"][-8:] for each in found["CommandPlugins"]] == ["skipped.", ""]
+def test_168_and_169_skip_the_rest(lab, exit_code, status):  # aws.md 1.7
+    steps = ((f"exit {exit_code}", {}), ("exit 5", {}), ("exit 6", {"finallyStep": True}), ("exit 7", {}))
+    assert flow(lab, f"Skips{exit_code}", *steps)[1] == (status, [exit_code, 0, 0, 0], ["Step1", "Step2", "Step3"])
+
+
+@pytest.mark.parametrize(
+    ("shell", "inputs", "expected"),
+    [
+        ("exit 5", {"onFailure": "exit"}, ("Failed", [5, 0, 0], ["Step1"])),
+        ("exit 5", {"onFailure": "successAndExit"}, ("Success", [168, 0, 0], ["Step1"])),
+        ("exit 0", {"onFailure": "exit"}, ("Success", [0, 0, 0], [])),
+        ("exit 0", {"onSuccess": "exit"}, ("Success", [0, 0, 0], ["Step1"])),
+        ("exit 5", {"onSuccess": "exit"}, ("Failed", [5, 0, 0], [])),
+    ],
+)
+def test_a_step_may_end_the_document_but_for_the_final_step(lab, shell, inputs, expected):  # runpluginutil.go
+    name = "-".join(["Flow", shell[-1], *inputs, *inputs.values()])
+    command_id, found = flow(lab, name, (shell, inputs), ("true", {}), ("echo last", {"finallyStep": True}))
+    assert found == expected
+    where = {"CommandId": command_id, "InstanceId": lab.ids("web-01")[0]}
+    shown = lab.client("ssm").get_command_invocation
+    assert shown(**where, PluginName="Step2")["StandardOutputContent"] == "last\n"
+    noted = shown(**where, PluginName="Step0")["StandardOutputContent"]
+    assert ("onFailure property" in noted) == (shell == "exit 5" and "onFailure" in inputs)
 
 
 @pytest.mark.parametrize(

@@ -74,13 +74,13 @@ def test_an_agent_resumes_15_times_and_then_never_reports(rebooting):  # aws.md 
     assert found["StatusDetails"] == "DeliveryTimedOut"
 
 
-@pytest.mark.parametrize(("code", "status", "word"), [(168, "Success", "succeeded"), (169, "Failed", "failed")])
+@pytest.mark.parametrize(("code", "status", "word"), [(168, "Success", "succeeded"), (169, "Failed", "Failed")])
 def test_168_and_169_end_the_document_early(rebooting, code, status, word):  # aws.md 1.7
-    one = rebooting.run_one("second", f"echo out; exit {code}")
+    one = rebooting.run_one("second", f"echo out; echo err >&2; exit {code}")
     assert (one["Status"], one["ResponseCode"]) == (status, code)
-    assert one["StandardOutputContent"] == (
-        f"out\nStep exited with code {code}. Therefore, marking step as {word}. Further document steps will be skipped."
-    )
+    note = f"\nStep exited with code {code}. Therefore, marking step as {word}. Further document steps will be skipped."
+    assert one["StandardOutputContent"] == f"out\n{note}"
+    assert one["StandardErrorContent"] == ("" if code == 168 else f"err\n{note}")
 
 
 def test_a_script_that_reboots_by_itself_is_resumed_too(rebooting):  # aws.md 1.7

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from patchwave_lab.clock import Clock
-from patchwave_lab.ssm import output
+from patchwave_lab.ssm import control_flow, output
 from patchwave_lab.ssm.documents import Document, Step
 from patchwave_lab.world import ManagedNode
 
@@ -40,6 +40,8 @@ class Result:
     response_code: int = -1
     stdout: str = ""
     stderr: str = ""
+    #: Both as GetCommandInvocation shows them, where that differs.
+    shown: tuple[str, str] | None = None
     urls: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -75,6 +77,13 @@ class Invocation:
     def current(self) -> Result | None:
         """The first step that has not ended."""
         return next((each for each in self.results if not each.details), None)
+
+    def why_skipped(self, result: Result) -> str:
+        """What the agent says if it skips a step, empty if it runs it."""
+        place = self.results.index(result)
+        earlier = [(each.step, each.details, each.response_code) for each in self.results[:place]]
+        last = place == len(self.results) - 1
+        return control_flow.why_skipped(result.step, earlier, self.node.platform.type, last=last)
 
     def urls(self) -> Mapping[str, str]:
         """Where the output is, if there is exactly one step."""

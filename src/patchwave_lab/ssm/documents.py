@@ -38,6 +38,10 @@ class Step:
     timeout: str = str(DEFAULT_TIMEOUT)
     #: Its precondition; empty for none.
     platform: str = ""
+    #: `exit` or `successAndExit`, `exit`, and whether it runs in any case where it is the last.
+    on_failure: str = ""
+    on_success: str = ""
+    finally_step: bool = False
 
     def runs_on(self, platform: str) -> bool:
         """Does it run on such a node, or is it skipped?"""

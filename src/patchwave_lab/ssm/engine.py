@@ -10,15 +10,13 @@ from functools import partial
 from moto.s3.models import s3_backends
 
 from patchwave_lab.nodes.agent import Reply
-from patchwave_lab.ssm import events
+from patchwave_lab.ssm import control_flow, events
 from patchwave_lab.ssm.commands import ERRORS, Command, Invocation, Result
 from patchwave_lab.world import ManagedNode, World
 
 log = logging.getLogger(__name__)
 #: How much of a stream is kept for the API, in characters: enough to tell that it was cut.
 KEPT = 24_001
-#: Exit codes with a meaning (amazon-ssm-agent runpluginutil.go).
-REBOOT, SKIP_AS_SUCCESS, SKIP_AS_FAILURE = 194, 168, 169
 #: How often, and until how old, an agent resumes a command (amazon-ssm-agent constants.go, processor.go).
 RESUME_LIMIT, RESUME_SECONDS = 15, 48 * 3600
 
@@ -103,8 +101,8 @@ class Engine:
 
     def _deliver(self, command: Command, invocation: Invocation) -> None:
         """Hand the next step to the agent; twice if that fault is on. What does not fit the platform is skipped."""
-        while (result := invocation.current) and not result.step.runs_on(invocation.node.platform.type):
-            result.details, result.response_code, result.stdout = "Success", 0, result.step.skipped()
+        while (result := invocation.current) and (why := invocation.why_skipped(result)):
+            result.details, result.response_code, result.stdout = "Success", 0, why
         if result is None:
             self._end(command, invocation, _aggregate(invocation))
             return
@@ -144,28 +142,25 @@ class Engine:
             if invocation.deaf or self.world.faults.hit("lost-reply", invocation.node.place):
                 invocation.deaf = True
                 return
-            if reply.exit_code == REBOOT and not reply.ending:
+            if reply.exit_code == control_flow.REBOOT and not reply.ending:
                 self.world.power.reboot(invocation.node, self.world.settings.reboot_grace_seconds)
                 return
-            self._record(command, invocation, result, _skipping(reply))
+            self._record(command, invocation, result, reply)
             if reply.ending:
                 self._end(command, invocation, result.details)
             else:
                 self._deliver(command, invocation)
 
     def _record(self, command: Command, invocation: Invocation, result: Result, reply: Reply) -> None:
-        """Take down how a step ended; 168 and 169 skip the others."""
-        result.response_code, result.ended = reply.exit_code, self.world.clock.now()
+        """Take down how a step ended."""
+        end = control_flow.ended(result.step, reply)
+        result.details, result.response_code, result.ended = end.details, end.code, self.world.clock.now()
         result.stdout = reply.stdout.decode(errors="replace")[:KEPT]
         result.stderr = reply.stderr.decode(errors="replace")[:KEPT]
-        words = {"timeout": "ExecutionTimedOut", "cancel": "Cancelled"}
-        good = reply.exit_code in (0, SKIP_AS_SUCCESS)
-        result.details = words.get(reply.ending) or ("Success" if good else "Failed")
+        if end.stdout_note:
+            stderr = "" if end.quiet else result.stderr + end.stderr_note
+            result.shown = (result.stdout + end.stdout_note, stderr)
         self._upload(command, invocation, result, reply)
-        if reply.exit_code in (SKIP_AS_SUCCESS, SKIP_AS_FAILURE):
-            for each in invocation.results:
-                if not each.details:
-                    each.details, each.response_code = "Success", 0
 
     def _end(self, command: Command, invocation: Invocation, details: str) -> None:
         """Put an invocation into a terminal state; stop the rest when there are too many errors."""
@@ -224,12 +219,3 @@ def _aggregate(invocation: Invocation) -> str:
     """The invocation's state from those of its steps (amazon-ssm-agent aggregator.go)."""
     details = {each.details for each in invocation.results}
     return next((word for word in ("Failed", "ExecutionTimedOut", "Cancelled") if word in details), "Success")
-
-
-def _skipping(reply: Reply) -> Reply:
-    """What the agent adds to the output of a step that ends the document early."""
-    verdict = {SKIP_AS_SUCCESS: "succeeded", SKIP_AS_FAILURE: "failed"}.get(reply.exit_code)
-    if verdict is None or reply.ending:
-        return reply
-    text = f"Step exited with code {reply.exit_code}. Therefore, marking step as {verdict}. "
-    return replace(reply, stdout=reply.stdout + f"{text}Further document steps will be skipped.".encode())

@@ -46,4 +46,7 @@ def _step(raw: Mapping[str, Any]) -> Step:
         directory=str(inputs.get("workingDirectory", "")),
         timeout=str(inputs.get("timeoutSeconds", DEFAULT_TIMEOUT)),
         platform=next((str(each) for each in condition if each != "platformType"), ""),
+        on_failure=str(inputs.get("onFailure", "")),
+        on_success=str(inputs.get("onSuccess", "")),
+        finally_step=str(inputs.get("finallyStep", "")).lower() == "true",
     )

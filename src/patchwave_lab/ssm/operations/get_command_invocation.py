@@ -18,7 +18,7 @@ def get_command_invocation(call: Call) -> dict[str, Any]:
     if command is None or invocation is None or command.requested + call.world.settings.consistency_seconds > now:
         raise error("InvocationDoesNotExist", "")
     result = _result(invocation, params.get("PluginName"))
-    stdout, stderr = (result.stdout, result.stderr) if invocation.over else ("", "")
+    stdout, stderr = (result.shown or (result.stdout, result.stderr)) if invocation.over else ("", "")
     return {
         **command.describe_invocation(invocation, details=False),
         "PluginName": result.step.name,
