@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import datetime
 import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.patchwave.aws.plugins.module_utils._core import calendar
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _gate
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
@@ -36,11 +34,15 @@ class ActionModule(ActionBase):
         variables: dict[str, t.Any] = task_vars or {}
         dummy, options = self.validate_argument_spec(ARGUMENT_SPEC)
         hosts, hostvars = variables["ansible_play_batch"], variables["hostvars"]
-        batch = _gate.judge(hosts, hostvars.__getitem__, self._now(options["at"]), options["minutes_left"])
+        try:
+            now = _gate.moment(options["at"])
+        except ValueError as error:
+            raise AnsibleActionFail(str(error)) from error
+        batch = _gate.judge(hosts, hostvars.__getitem__, now, options["minutes_left"])
         override = options["override"]
         result = {
             "changed": False,
-            "latest_start": calendar.shown(batch.until) if batch.until and not batch.closed else "",
+            "latest_start": batch.latest_start,
             "closed": batch.closed,
             "override": override or {},
         }
@@ -50,12 +52,3 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": f"the gate is closed: {'; '.join(batch.closed)}"}
         said = f"{override['by']}: {override['reason']}"
         return {**result, "msg": f"the gate is closed but overridden by {said}: {'; '.join(batch.closed)}"}
-
-    @staticmethod
-    def _now(given: str | None) -> datetime.datetime:
-        if not given:
-            return datetime.datetime.now(datetime.UTC)
-        try:
-            return calendar.moment(given, "at")
-        except calendar.CalendarError as error:
-            raise AnsibleActionFail(str(error)) from error

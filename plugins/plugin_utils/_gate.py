@@ -24,10 +24,23 @@ _NAMED = 3
 
 
 class Batch(t.NamedTuple):
-    """`until` is when the first of the hosts may no longer start, or None; `closed` has a line for each reason."""
+    """What all hosts together are told.
 
-    until: datetime.datetime | None
+    `latest_start` is when the first of them may no longer start, ISO 8601; empty without an end or when closed.
+    `closed` has a line for each reason why hosts may not be patched.
+    """
+
+    latest_start: str
     closed: list[str]
+
+
+def moment(given: str | None) -> datetime.datetime:
+    """Return the time to judge by: the given one, or now.
+
+    Raises:
+        ValueError: it is no ISO 8601 time.
+    """
+    return calendar.moment(given, "at") if given else datetime.datetime.now(datetime.UTC)
 
 
 def judge(
@@ -52,7 +65,8 @@ def judge(
             closed.append(f"{_names(members)}: {why}")
         elif until:
             limits.append(until)
-    return Batch(min(limits, key=datetime.datetime.timestamp, default=None), closed)
+    latest = calendar.shown(min(limits, key=datetime.datetime.timestamp)) if limits and not closed else ""
+    return Batch(latest, closed)
 
 
 def _judge(found: dict[str, t.Any], now: datetime.datetime, minutes: int) -> tuple[datetime.datetime | None, str]:
