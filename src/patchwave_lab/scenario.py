@@ -84,6 +84,8 @@ class Settings:
     #: The coarse Status of invocations that end Terminated or InvalidPlatform; AWS does not say.
     terminated_status: str = "Cancelled"
     invalid_platform_status: str = "Failed"
+    #: StatusDetails of invocations that a CloudWatch alarm kept from being sent; AWS does not say.
+    alarm_details: str = "Cancelled"
     #: Is a stopped instance that is named by id `accepted` or `refused`? AWS lists it as valid.
     stopped_nodes: str = "accepted"
     #: Pending invocations of an account and region beyond which a command ends RateExceeded; null: no limit.
@@ -99,6 +101,7 @@ WORDS = {
     "percent_rounding": ("down", "up"),
     "terminated_status": ("Cancelled", "Failed"),
     "invalid_platform_status": ("Failed", "Cancelled"),
+    "alarm_details": ("Cancelled", "Terminated"),
     "stopped_nodes": ("accepted", "refused"),
 }
 

@@ -14,6 +14,7 @@ nodes:
   - {name: app, count: 3, virtual: {delivery: 0, run: 0, reply: 0}, tags: {Group: app}}
   - {name: hybrid, count: 2, type: hybrid, virtual: true, tags: {Group: app}}
   - {name: bad, virtual: {delivery: 0, run: 0, reply: 0, answers: [{exit_code: 1}]}}
+  - {name: slow, virtual: {delivery: 0, run: 100, reply: 0}}
   - {name: dead, virtual: true, agent: "off"}
 """
 SCRIPT = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["true"]}}
@@ -56,7 +57,7 @@ def test_list_nodes_shows_managed_and_unmanaged(served):  # aws.md 3
     ssm = served.client("ssm")
     stray = served.client("ec2").run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]
     found = {each["Id"]: each["NodeType"]["Instance"] for each in ssm.list_nodes()["Nodes"]}
-    assert len(found) == 8
+    assert len(found) == 9
     assert found[stray["InstanceId"]]["ManagedStatus"] == "Unmanaged"
     managed = ssm.list_nodes(Filters=[{"Key": "ManagedStatus", "Values": ["Managed"]}], MaxResults=5)
     assert len(managed["Nodes"]) == 5
@@ -158,3 +159,62 @@ def test_eventbridge_is_told_of_every_status(served, queue):  # aws.md 1.8
         if kind == "EC2 Command Invocation Status-change Notification"
     ]
     assert of_node == [(served.ids("bad")[0], word) for word in ("InProgress", "Failed")]
+
+
+def test_output_goes_to_cloudwatch_logs_by_the_agents_names(served):  # aws.md 1.8
+    logs, (node_id,) = served.client("logs"), served.ids("bad")
+
+    def messages(group, stream):
+        return [each["message"] for each in logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]]
+
+    config = {"CloudWatchOutputEnabled": True}
+    command_id = served.send([node_id], "x", CloudWatchOutputConfig=config)
+    served.finished(command_id)
+    stream = f"{command_id}/{node_id}/aws-runShellScript"
+    assert messages("/aws/ssm/AWS-RunShellScript", f"{stream}/stdout")[0].startswith("PATCHWAVE1 {")
+    shown = served.client("ssm").get_command_invocation(CommandId=command_id, InstanceId=node_id)
+    assert shown["CloudWatchOutputConfig"] == {
+        "CloudWatchLogGroupName": "/aws/ssm/AWS-RunShellScript",
+        "CloudWatchOutputEnabled": True,
+    }
+    command_id = served.send([node_id], "x", CloudWatchOutputConfig={**config, "CloudWatchLogGroupName": "own"})
+    served.finished(command_id)
+    assert messages("own", f"{command_id}/{node_id}/aws-runShellScript/stdout")
+    assert logs.describe_log_streams(logGroupName="own")["logStreams"][0]["logStreamName"].endswith("/stdout")
+    long = {"CloudWatchOutputConfig": {"CloudWatchLogGroupName": "a" * 513}}
+    assert refused(served.client("ssm").send_command, InstanceIds=[node_id], **long, **SCRIPT) == "ValidationException"
+
+
+def alarm(served, state):
+    served.client("cloudwatch").put_metric_alarm(
+        AlarmName="errors",
+        ComparisonOperator="GreaterThanThreshold",
+        EvaluationPeriods=1,
+        MetricName="Errors",
+        Namespace="App",
+        Period=60,
+        Statistic="Sum",
+        Threshold=1,
+    )
+    served.client("cloudwatch").set_alarm_state(AlarmName="errors", StateValue=state, StateReason="test")
+
+
+def test_an_alarm_keeps_what_waits_from_being_sent(served):
+    ids, watched = served.ids("slow", "app-01", "app-02"), {"Alarms": [{"Name": "errors"}]}
+    alarm(served, "OK")
+    command_id = served.send(ids, "x", AlarmConfiguration=watched, MaxConcurrency="1")
+    served.eventually(lambda: served.command(command_id)["Status"] == "InProgress")
+    alarm(served, "ALARM")
+    served.advance(200)
+    found = served.finished(command_id)
+    assert [found[each]["StatusDetails"] for each in ids] == ["Success", "Cancelled", "Cancelled"]
+    command = served.command(command_id)
+    assert command["AlarmConfiguration"]["Alarms"] == watched["Alarms"]
+    assert command["TriggeredAlarms"] == [{"Name": "errors", "State": "ALARM"}]
+
+
+@pytest.mark.parametrize(("ignored", "details"), [(False, "Cancelled"), (True, "Success")])
+def test_an_alarm_that_cannot_be_read_stops_too_unless_that_is_ignored(served, ignored, details):
+    config = {"Alarms": [{"Name": "nobody"}], "IgnorePollAlarmFailure": ignored}
+    (found,) = served.run(served.ids("app-01"), "x", AlarmConfiguration=config).values()
+    assert found["StatusDetails"] == details

@@ -115,6 +115,8 @@ class Command:
     cancelling: bool = False
     #: More nodes than the account may have pending: none of them was sent to.
     rate_exceeded: bool = False
+    #: CloudWatch alarms that stopped it, as TriggeredAlarms shows them.
+    triggered: list[dict[str, str]] = field(default_factory=list)
     #: Invocations that have not ended.
     open: int = 0
     waiting: deque[Invocation] = field(default_factory=deque)
@@ -191,6 +193,8 @@ class Command:
             "DeliveryTimedOutCount": ended.count("DeliveryTimedOut"),
             "ServiceRole": request.get("ServiceRoleArn", ""),
             "TimeoutSeconds": int(self.timeout),
+            **({"AlarmConfiguration": request["AlarmConfiguration"]} if "AlarmConfiguration" in request else {}),
+            **({"TriggeredAlarms": self.triggered} if self.triggered else {}),
             "CloudWatchOutputConfig": request.get(
                 "CloudWatchOutputConfig", {"CloudWatchLogGroupName": "", "CloudWatchOutputEnabled": False}
             ),

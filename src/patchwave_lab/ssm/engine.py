@@ -3,18 +3,14 @@
 Everything here runs with the world's lock held.
 """
 
-import logging
 from dataclasses import replace
 from functools import partial
 
-from moto.s3.models import s3_backends
-
 from patchwave_lab.nodes.agent import Reply
-from patchwave_lab.ssm import control_flow, events
+from patchwave_lab.ssm import alarms, control_flow, delivery, events
 from patchwave_lab.ssm.commands import ERRORS, Command, Invocation, Result
 from patchwave_lab.world import ManagedNode, World
 
-log = logging.getLogger(__name__)
 #: How much of a stream is kept for the API, in characters: enough to tell that it was cut.
 KEPT = 24_001
 #: How often, and until how old, an agent resumes a command (amazon-ssm-agent constants.go, processor.go).
@@ -67,6 +63,12 @@ class Engine:
     def _pump(self, command: Command) -> None:
         """Send as many invocations as MaxConcurrency and the ramp allow: 1, then +2, +4, ... up to the cap."""
         while command.waiting and not command.stopped:
+            command.triggered = alarms.triggered(command)
+            if command.triggered:
+                self._stop(command, self.world.settings.alarm_details)
+                if command.over:
+                    events.announce(command, None, self.world.clock.now())
+                return
             if command.flying >= command.cap or command.sent >= command.quota:
                 break
             invocation = command.waiting.popleft()
@@ -160,7 +162,8 @@ class Engine:
         if end.stdout_note:
             stderr = "" if end.quiet else result.stderr + end.stderr_note
             result.shown = (result.stdout + end.stdout_note, stderr)
-        self._upload(command, invocation, result, reply)
+        delivery.upload(command, invocation, result, reply)
+        delivery.put_log(command, invocation, result, reply, result.ended)
 
     def _end(self, command: Command, invocation: Invocation, details: str) -> None:
         """Put an invocation into a terminal state; stop the rest when there are too many errors."""
@@ -175,15 +178,21 @@ class Engine:
         command.open -= 1
         if not command.stopped and command.errors > command.allowed_errors:
             command.stopped = True
-            for other in command.waiting:
-                if not other.over:
-                    other.details, other.ended = "Terminated", self.world.clock.now()
-                    command.open -= 1
-                    events.announce(command, other, other.ended)
+            self._stop(command, "Terminated")
         events.announce(command, invocation, invocation.ended)
         if command.over:
             events.announce(command, None, invocation.ended)
         self.world.timeline.after(0, partial(self._pump, command))
+
+    def _stop(self, command: Command, details: str) -> None:
+        """End what was not sent yet."""
+        now = self.world.clock.now()
+        for each in command.waiting:
+            if not each.over:
+                each.details, each.ended = details, now
+                command.open -= 1
+                events.announce(command, each, now)
+        command.waiting.clear()
 
     def _expire_undelivered(self, command: Command) -> None:
         """TimeoutSeconds have passed: what has not begun will not run."""
@@ -195,24 +204,6 @@ class Engine:
         """The total timeout has passed: what has not been reported counts as not delivered."""
         for invocation in command.invocations.values():
             self._end(command, invocation, "DeliveryTimedOut")
-
-    def _upload(self, command: Command, invocation: Invocation, result: Result, reply: Reply) -> None:
-        """Write output to S3 as the agent does: with the node's rights, and silently not at all if it cannot."""
-        bucket = command.request.get("OutputS3BucketName")
-        if not bucket:
-            return
-        prefix = command.request.get("OutputS3KeyPrefix", "")
-        parts = [prefix.strip("/"), command.command_id, invocation.node.node_id, result.step.folder]
-        folder = "/".join(part for part in parts if part)
-        base = f"https://s3.{command.region}.amazonaws.com/{bucket}/{folder}"
-        result.urls = {stream: f"{base}/{stream}" for stream in ("stdout", "stderr")}
-        if bucket not in s3_backends.bucket_accounts:
-            log.warning("output of %s: there is no bucket %s", command.command_id, bucket)
-            return
-        partition, account = s3_backends.bucket_accounts[bucket]
-        for stream, content in (("stdout", reply.stdout), ("stderr", reply.stderr)):
-            if content:
-                s3_backends[account][partition].put_object(bucket, f"{folder}/{stream}", content)
 
 
 def _aggregate(invocation: Invocation) -> str:

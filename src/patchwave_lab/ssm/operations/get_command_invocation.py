@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from patchwave_lab.ssm import output
+from patchwave_lab.ssm import delivery, output
 from patchwave_lab.ssm.commands import Invocation, Result
 from patchwave_lab.ssm.errors import error
 from patchwave_lab.ssm.operations._call import Call, operation
@@ -17,6 +17,7 @@ def get_command_invocation(call: Call) -> dict[str, Any]:
     invocation = command.invocations.get(params["InstanceId"]) if command else None
     if command is None or invocation is None or command.requested + call.world.settings.consistency_seconds > now:
         raise error("InvocationDoesNotExist", "")
+    group = delivery.log_group(command)
     result = _result(invocation, params.get("PluginName"))
     stdout, stderr = (result.shown or (result.stdout, result.stderr)) if invocation.over else ("", "")
     return {
@@ -28,7 +29,7 @@ def get_command_invocation(call: Call) -> dict[str, Any]:
         "StandardErrorContent": output.cut(stderr, output.STDERR_LIMIT),
         "StandardOutputUrl": result.urls.get("stdout", ""),
         "StandardErrorUrl": result.urls.get("stderr", ""),
-        "CloudWatchOutputConfig": {"CloudWatchLogGroupName": "", "CloudWatchOutputEnabled": False},
+        "CloudWatchOutputConfig": {"CloudWatchLogGroupName": group, "CloudWatchOutputEnabled": bool(group)},
     }
 
 
