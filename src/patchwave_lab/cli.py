@@ -226,6 +226,23 @@ def switch(
 
 
 @app.command()
+def register(
+    activation: Annotated[str, typer.Argument(metavar="ID", help="Of an activation.")],
+    code: Annotated[str, typer.Argument(help="That CreateActivation showed.")],
+    host: Annotated[str, typer.Argument(help="Host name of the server.")] = "",
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Register a virtual server with an activation, as its agent would; print its id."""
+    from patchwave_lab import control
+
+    try:
+        _, state = labdir.require_running(name)
+        print(control.ask(state, "register", id=activation, code=code, name=host)["node_id"])
+    except LabError as error:
+        fail(error)
+
+
+@app.command()
 def down(name: Name = DEFAULT_NAME) -> None:
     """Stop a lab and all that runs in it, and remove its files."""
     from patchwave_lab import control

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from patchwave_lab.registration import register
 from patchwave_lab.world import World
 
 Verb = Callable[[World, dict[str, Any]], dict[str, Any]]
@@ -56,4 +57,5 @@ VERBS: dict[str, Verb] = {
     "fault": _fault,
     "switch": _switch,
     "settings": _settings,
+    "register": register,
 }

@@ -52,6 +52,10 @@ class ManagedNode:
     virtual: bool = False
     #: moto's EC2 instance behind the node; None for a hybrid node.
     instance: Any = None
+    #: What a hybrid node was registered with: an activation, its role, and the name it gives.
+    activation: str = "00000000-0000-4000-8000-000000000001"
+    role: str = "service-role/AmazonEC2RunCommandRoleForManagedInstances"
+    label: str | None = None
 
     @property
     def hybrid(self) -> bool:
@@ -110,7 +114,7 @@ class World:
             for bucket in self.scenario.buckets:
                 s3_backends[self.scenario.accounts[0]]["aws"].create_bucket(bucket, self.scenario.regions[0])
             for spec in self.scenario.nodes:
-                self._create_node(spec)
+                self.create_node(spec, node_id(spec))
             for fault in self.scenario.faults:
                 self.begin_fault(fault)
 
@@ -175,8 +179,14 @@ class World:
         """What operations keep of a kind, by id; empty again after a reset."""
         return self._stores.setdefault((kind, account, region), {})
 
+    def stored(self, kind: str, identity: str) -> Iterator[tuple[str, str, Any]]:
+        """What operations keep of a kind under an id, with account and region."""
+        for (known, account, region), kept in self._stores.items():
+            if known == kind and identity in kept:
+                yield account, region, kept[identity]
+
     def all_nodes(self) -> Iterator[ManagedNode]:
-        """Every node of the scenario."""
+        """Every node."""
         for nodes in self._nodes.values():
             yield from nodes.values()
 
@@ -218,6 +228,8 @@ class World:
                 agent.reset()
             self._nodes.clear()
             self._stores.clear()
+            planned = {node_id(spec) for spec in self.scenario.nodes}
+            self._agents = {key: agent for key, agent in self._agents.items() if key in planned}
             BackendDict.reset()
             self.build()
 
@@ -230,8 +242,8 @@ class World:
         key.access_key_id, key.secret_access_key = self.access_key, self.secret_key
         iam.access_keys[self.access_key] = key
 
-    def _create_node(self, spec: NodeSpec) -> None:
-        identity = node_id(spec)
+    def create_node(self, spec: NodeSpec, identity: str) -> ManagedNode:
+        """Make a node and register it."""
         node = ManagedNode(
             node_id=identity,
             name=spec.name,
@@ -250,6 +262,7 @@ class World:
         if spec.hybrid:
             backend = ssm_backends[spec.account][spec.region]
             backend.add_tags_to_resource("ManagedInstance", identity, dict(spec.tags))
+        return node
 
     def _went_down(self, node: ManagedNode) -> None:
         """A real node was rebooted by what runs in it."""

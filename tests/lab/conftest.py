@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -89,15 +90,20 @@ class Lab:
     def api_log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.dir / "api.jsonl").read_text().splitlines()]
 
-    def tell(self, verb: str, **body: Any) -> None:
-        """What `patchwave lab clock`, `fault` and `switch` send, without a process for it."""
+    def tell(self, verb: str, **body: Any) -> dict[str, Any]:
+        """What `patchwave lab clock`, `fault` and `switch` send, without a process for it; {error} where it fails."""
         state = self.state
         request = urllib.request.Request(
             f"{state['endpoint']}/_lab/{verb}",
             data=json.dumps(body).encode(),
             headers={"X-Patchwave-Lab-Token": state["control_token"]},
         )
-        urllib.request.urlopen(request, timeout=10).close()
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return dict(json.load(refused))
 
     def advance(self, seconds: float) -> None:
         self.tell("advance", seconds=seconds)

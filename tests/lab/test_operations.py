@@ -53,6 +53,45 @@ def test_an_activation_lives_for_a_day_and_30_at_most(served):  # aws.md 3
     assert refused(ssm.delete_activation, ActivationId=made["ActivationId"]) == "InvalidActivation"
 
 
+def register(served, made, name="srv-01"):
+    return served.tell("register", id=made["ActivationId"], code=made["ActivationCode"], name=name)
+
+
+def test_a_server_registers_with_an_activation_and_has_its_tags(served):  # aws.md 3
+    ssm = served.client("ssm")
+    tags = [{"Key": "PatchGroup", "Value": "db"}]
+    made = ssm.create_activation(IamRole="role", DefaultInstanceName="db", RegistrationLimit=2, Tags=tags)
+    node_id = served.must("register", made["ActivationId"], made["ActivationCode"], "srv-1").strip()
+    other = register(served, made)["node_id"]
+    assert "has reached its limit of 2 registrations" in register(served, made)["error"]
+    (found,) = ssm.describe_instance_information(
+        Filters=[
+            {"Key": "ActivationIds", "Values": [made["ActivationId"]]},
+            {"Key": "InstanceIds", "Values": [node_id]},
+        ]
+    )["InstanceInformationList"]
+    assert (found["InstanceId"], found["ComputerName"], found["Name"]) == (node_id, "srv-1", "db")
+    assert (found["IamRole"], found["ResourceType"]) == ("role", "ManagedInstance")
+    assert ssm.list_tags_for_resource(ResourceType="ManagedInstance", ResourceId=node_id)["TagList"] == tags
+    assert set(served.run([node_id], "x")) == {node_id}
+    (shown,) = ssm.describe_activations()["ActivationList"]
+    assert shown["RegistrationsCount"] == 2
+    ssm.delete_activation(ActivationId=made["ActivationId"])
+    assert "no activation has that id and code" in register(served, made)["error"]
+    for each in (node_id, other):
+        ssm.deregister_managed_instance(InstanceId=each)
+
+
+def test_an_activation_that_has_expired_or_another_code_registers_nothing(served):  # aws.md 3
+    ssm = served.client("ssm")
+    made = ssm.create_activation(IamRole="role")
+    assert "no activation has that id and code" in register(served, {**made, "ActivationCode": "x" * 20})["error"]
+    served.advance(86_401)
+    assert f"activation {made['ActivationId']} has expired" in register(served, made)["error"]
+    assert ssm.describe_activations()["ActivationList"][0]["Expired"] is True
+    ssm.delete_activation(ActivationId=made["ActivationId"])
+
+
 def test_list_nodes_shows_managed_and_unmanaged(served):  # aws.md 3
     ssm = served.client("ssm")
     stray = served.client("ec2").run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]

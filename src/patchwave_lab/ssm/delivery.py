@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from typing import Any
 
 from moto.s3.models import s3_backends
@@ -41,8 +42,11 @@ def log_group(command: Command) -> str:
     return str(config.get("CloudWatchLogGroupName") or ODD.sub(".", f"/aws/ssm/{command.document.name}"))
 
 
-def put_log(command: Command, invocation: Invocation, result: Result, reply: Reply, now: float) -> None:
-    """Write output to CloudWatch Logs: a stream for each step and stream, an event for each line."""
+def put_log(command: Command, invocation: Invocation, result: Result, reply: Reply) -> None:
+    """Write output to CloudWatch Logs: a stream for each step and stream, an event for each line.
+
+    Events have this machine's time: moto refuses what it takes for the future.
+    """
     group = log_group(command)
     if not group:
         return
@@ -57,5 +61,5 @@ def put_log(command: Command, invocation: Invocation, result: Result, reply: Rep
         if lines:
             name = f"{command.command_id}/{invocation.node.node_id}/{step}/{stream}"
             backend.create_log_stream(group, name)
-            events = [{"timestamp": int(now * 1000), "message": line or " "} for line in lines]
+            events = [{"timestamp": int(time.time() * 1000), "message": line or " "} for line in lines]
             backend.put_log_events(group, name, events)

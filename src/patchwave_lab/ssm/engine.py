@@ -163,7 +163,7 @@ class Engine:
             stderr = "" if end.quiet else result.stderr + end.stderr_note
             result.shown = (result.stdout + end.stdout_note, stderr)
         delivery.upload(command, invocation, result, reply)
-        delivery.put_log(command, invocation, result, reply, result.ended)
+        delivery.put_log(command, invocation, result, reply)
 
     def _end(self, command: Command, invocation: Invocation, details: str) -> None:
         """Put an invocation into a terminal state; stop the rest when there are too many errors."""

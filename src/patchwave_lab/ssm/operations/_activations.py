@@ -12,6 +12,7 @@ class Activation:
     """One activation. Times are in seconds since the epoch."""
 
     activation_id: str
+    code: str
     request: dict[str, Any]
     created: float
     expires: float

@@ -8,8 +8,6 @@ from patchwave_lab.ssm.errors import error
 from patchwave_lab.ssm.operations._call import Call
 from patchwave_lab.world import AGENT_VERSION, ManagedNode
 
-#: Activation that all hybrid nodes came with.
-ACTIVATION = "00000000-0000-4000-8000-000000000001"
 #: The agent reports every 5 minutes, so the last ping of a healthy node is up to this old, in seconds.
 HEARTBEAT = 300
 
@@ -42,10 +40,10 @@ def describe(call: Call, node: ManagedNode) -> dict[str, Any]:
 
 def _registration(node: ManagedNode) -> dict[str, Any]:
     return {
-        "ActivationId": ACTIVATION,
-        "IamRole": "service-role/AmazonEC2RunCommandRoleForManagedInstances",
+        "ActivationId": node.activation,
+        "IamRole": node.role,
         "RegistrationDate": Clock.moment(node.registered),
-        "Name": node.name,
+        "Name": node.name if node.label is None else node.label,
     }
 
 

@@ -19,6 +19,6 @@ def create_activation(call: Call) -> dict[str, Any]:
     expires = now + DAY if wanted is None else float(wanted)
     if not now < expires <= now + 30 * DAY:
         raise error("ValidationException", "ExpirationDate must be in the future and within 30 days.")
-    made = Activation(str(uuid.uuid4()), call.params, now, expires)
+    made = Activation(str(uuid.uuid4()), secrets.token_urlsafe(15), call.params, now, expires)
     activations(call)[made.activation_id] = made
-    return {"ActivationId": made.activation_id, "ActivationCode": secrets.token_urlsafe(15)}
+    return {"ActivationId": made.activation_id, "ActivationCode": made.code}
