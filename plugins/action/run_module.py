@@ -10,22 +10,20 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
-from ansible_collections.patchwave.aws.plugins.plugin_utils import _run_module
+from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _payload, _run_module
 from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalError
 
 ARGUMENT_SPEC = {
+    **_batch.ARGUMENT_SPEC,
     "module": {"type": "str", "required": True},
     "args": {"type": "dict", "default": {}},
     "bucket": {"type": "str", "required": True},
     "prefix": {"type": "str", "default": "patchwave/"},
-    "delivery_timeout": {"type": "int", "default": 600},
-    "execution_timeout": {"type": "int", "default": 3600},
-    "max_in_flight": {"type": "int", "default": 0},
-    "max_errors": {"type": "str", "default": "0"},
-    "idempotent": {"type": "bool", "default": False},
-    "token": {"type": "str"},
-    "journal": {"type": "path"},
-    "stop_file": {"type": "path"},
+    "keep_payload": {"type": "bool", "default": False},
+    "presign": {"type": "bool", "default": False},
+    "reboot": {"type": "str", "choices": ["never", "if_required"], "default": "never"},
+    "reboot_timeout": {"type": "int", "default": 600},
+    "latest_start": {"type": "str"},
 }
 
 
@@ -42,28 +40,33 @@ class ActionModule(ActionBase):
         variables: dict[str, t.Any] = task_vars or {}
         auth = aws_argument_spec()
         dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
-        nodes, results = _run_module.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
-        if nodes:
-            payload = self._payload(options["module"], dict(options["args"]), variables)
-            settings = _run_module.Settings(**{name: options[name] for name in _run_module.Settings._fields})
-            try:
+        if self._task.check_mode:
+            options["reboot"] = "never"
+        try:
+            batch, settings = _batch.Settings.of(options), _run_module.Settings.of(options)
+            nodes, results = _run_module.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
+            if nodes:
+                module = self._module(options["module"], dict(options["args"]), options["presign"], variables)
                 sessions = Sessions({name: options.get(name) for name in auth})
-                results.update(_run_module.ship(sessions, payload, nodes, settings))
-            except (AwsError, JournalError, ValueError) as error:
-                raise AnsibleActionFail(f"{error}; nothing was sent to any node") from error
+                results.update(_run_module.ship(sessions, module, nodes, batch, settings))
+        except (AwsError, JournalError, ValueError) as error:
+            raise AnsibleActionFail(f"{error}; nothing was sent to any node") from error
         return {"changed": any(result.get("changed") for result in results.values()), "results": results}
 
-    def _payload(self, module: str, args: dict[str, t.Any], variables: dict[str, t.Any]) -> bytes:
+    def _module(
+        self, name: str, args: dict[str, t.Any], presign: bool, variables: dict[str, t.Any]
+    ) -> _run_module.Module:
         """Return the program that Ansible would copy to a node to run the module with these arguments."""
+        objects = _payload.s3_objects(args) if presign else {}
         # The launcher chooses the interpreter on the node; naming one here spares Ansible the search on the first host.
         variables = {**variables, "ansible_python_interpreter": "/usr/bin/python3"}
-        self._update_module_args(module, args, variables)
+        self._update_module_args(name, args, variables)
         args["_ansible_remote_tmp"] = "/tmp"
-        built = self._configure_module(module_name=module, module_args=args, task_vars=variables)
+        built = self._configure_module(module_name=name, module_args=args, task_vars=variables)
         if len(built) == 2:  # since ansible-core 2.19: an object and the module's path
             style, payload = built[0].module_style, built[0].b_module_data
         else:
             style, payload = built[0], built[2]
-        if style != "new":
-            raise AnsibleActionFail(f"run_module ships Python modules; {module} is not one")
-        return bytes(payload)
+        if style != "new" or b"python" not in bytes(payload).partition(b"\n")[0]:  # PowerShell is new style as well
+            raise AnsibleActionFail(f"run_module ships Python modules; {name} is not one")
+        return _run_module.Module(name, _payload.stable(bytes(payload)), objects)

@@ -13,6 +13,7 @@ version_added: 0.1.0
 author: Patchwave contributors (@patchwave)
 description:
   - Makes a URL by which anybody can read one S3 object for a while. It is a secret, so give the task C(no_log=true).
+  - M(patchwave.aws.run_module) does the same by itself with C(presign=true), anew for each sending.
   - Nothing is asked of AWS. The signer's right to read the object is checked when the URL is used.
   - Unlike M(amazon.aws.s3_object) with C(mode=geturl) it needs no rights beyond reading the object.
 extends_documentation_fragment:
@@ -28,9 +29,11 @@ attributes:
     support: none
 options:
   url:
-    description: The object, as C(s3://BUCKET/KEY). O(region) is the bucket's region.
+    description: The object, as C(s3://BUCKET/KEY). O(region) is the bucket's region. Either this or O(data).
     type: str
-    required: true
+  data:
+    description: Anything, in which each text that is an C(s3://BUCKET/KEY) URL is to be presigned.
+    type: dict
   expiry:
     description: Seconds for which the URL is good, at most 604,800 (Signature Version 4).
     type: int
@@ -50,7 +53,12 @@ EXAMPLES = r"""
 RETURN = r"""
 url:
   description: The presigned URL, a secret.
-  returned: always
+  returned: with O(url)
   type: str
   sample: https://example-patchwave.s3.amazonaws.com/software/just-1.42.4.tar.gz?X-Amz-Signature=...
+data:
+  description: O(data) with presigned URLs, secrets, in the places of S3 URLs.
+  returned: with O(data)
+  type: dict
+  sample: {"url": "https://example-patchwave.s3.amazonaws.com/software/just-1.42.4.tar.gz?X-Amz-Signature=..."}
 """

@@ -19,9 +19,13 @@ description:
   - The payload is stored in an S3 bucket while the command runs. Nodes read it by a presigned URL, so they need no
     rights of their own. The URL is in the parameters of the command, which Systems Manager keeps for 30 days, and is
     worthless soon after the delivery timeout.
+  - One module with one set of arguments is one payload, the same in every play and stage.
+  - A module whose action plugin does a part of the work on the controller, such as M(ansible.builtin.copy) with C(src)
+    or C(content), runs without that part.
   - Nodes whose agent is known to be away are not sent anything and end C(unreachable). C(Undeliverable) and
     C(DeliveryTimedOut) prove nothing, so such nodes end C(unknown).
 extends_documentation_fragment:
+  - patchwave.aws.batch
   - amazon.aws.boto3
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -45,55 +49,56 @@ options:
     type: dict
     default: {}
   bucket:
-    description: The S3 bucket for the payload. The caller may put, read and delete objects in it.
+    description:
+      - The S3 bucket for the payload. The caller may put, read and delete objects in it.
+      - There is no way without one. A command has room for 64 KB, and the least that Ansible makes of any Python module
+        is larger, however well it is packed.
     type: str
     required: true
   prefix:
     description: What the payload's key starts with.
     type: str
     default: patchwave/
-  delivery_timeout:
+  keep_payload:
     description:
-      - Seconds in which a node's agent must have taken the command, 30 to 2,592,000 (limits of SendCommand).
-    type: int
-    default: 600
-  execution_timeout:
-    description: Seconds in which the module must end on the node.
-    type: int
-    default: 3600
-  max_in_flight:
-    description:
-      - At most so many nodes at once over all accounts and regions, refilled as each ends. V(0) sends to all at once.
-    type: int
-    default: 0
-  max_errors:
-    description:
-      - So many nodes of the batch may fail, a number or a percentage that is rounded down, over all accounts and
-        regions. When more have failed, nothing more is sent, what no agent has begun is cancelled, and the rest is
-        waited for.
-    type: str
-    default: "0"
-  idempotent:
-    description:
-      - Whether the module may run twice. Then a node whose command ended C(Undeliverable) or C(DeliveryTimedOut), which
-        proves nothing, is asked once more, and ends as that second run says.
+      - Whether the payload stays in the bucket, under its SHA-256, so that the next play or stage with the same payload
+        stores nothing. It is stored anew when it is older than 12 hours.
+      - Its arguments are in it. Keep none that holds a secret, and let a lifecycle rule of one day clear O(prefix).
+      - By default each play stores the payload under a key of its own and deletes it in the end.
     type: bool
     default: false
-  token:
+  presign:
     description:
-      - Names the work, at most 70 characters. While O(journal) holds sendings of this very work, the next run takes
-        them up. It finds their commands again, reads their results, and sends the work to no node twice.
+      - Whether each text in O(args) that is an C(s3://BUCKET/KEY) URL is presigned, anew for each sending, so that a
+        node that waits long for its place can still read the object. O(region) is the bucket's region.
+      - The URLs travel in the command, not in the payload. The module finds them by the s3 URL in the JSON file that
+        the environment variable E(PATCHWAVE_S3_URLS) names, as M(patchwave.aws.software_patch) does.
+      - They are good for O(delivery_timeout) and O(execution_timeout) together, at most 7 days, and no longer than the
+        caller's credentials.
+    type: bool
+    default: false
+  latest_start:
+    description:
+      - A moment such as V(2026-11-22T04:00:00Z), with its zone, after which no module starts and no node reboots, by
+        the clock of the node. A node that gets the command later ends C(skipped) with the reason C(too_late).
+      - It is checked just before the module starts. A module that then waits for a lock can begin later, so bound its
+        wait, as C(lock_timeout) of M(ansible.builtin.apt) does; M(patchwave.aws.software_patch) has a C(latest_start)
+        of its own that is checked behind its locks.
     type: str
-  journal:
+  reboot:
     description:
-      - A file on the controller to which each intent, each sending and each node's end are appended as JSON lines,
-        before anything is sent. Remove it once the results have been taken, and keep it after a crash.
-    type: path
-  stop_file:
-    description:
-      - While this file is there on the controller, nothing more is sent, what no agent has begun is cancelled, and what
-        runs is waited for.
-    type: path
+      - V(if_required) reboots a node once when its module did not fail and returned C(reboot_required=true). The agent
+        reboots it, a minute later, and runs the script again, which returns the module's kept result with C(rebooted).
+        The module does not run a second time.
+      - A node whose boot id is still the same ends C(failed) with the reason C(not_rebooted).
+      - Nothing reboots in check mode.
+    type: str
+    choices: [never, if_required]
+    default: never
+  reboot_timeout:
+    description: Seconds that a reboot may take, beyond the minute of grace, before the node counts as C(unknown).
+    type: int
+    default: 600
 seealso:
   - module: patchwave.aws.node_result
   - module: patchwave.aws.software_patch
@@ -112,6 +117,20 @@ EXAMPLES = r"""
 - name: Take the node's own result
   patchwave.aws.node_result:
     result: "{{ batch.results[inventory_hostname] }}"
+
+- name: Switch SELinux on, with a reboot where it needs one, in the window only, at most fifty nodes at once
+  patchwave.aws.run_module:
+    module: ansible.posix.selinux
+    args:
+      policy: targeted
+      state: enforcing
+    reboot: if_required
+    latest_start: "2026-11-22T04:00:00Z"
+    max_in_flight: 50
+    max_errors: 5%
+    bucket: example-patchwave
+  register: batch
+  run_once: true
 """
 
 RETURN = r"""
@@ -119,6 +138,9 @@ results:
   description:
     - Each host's own module result. Where a node gave none, C(outcome), C(reason) and C(msg) say why.
     - C(command_id) is that of the Run Command command.
+    - With O(reboot=if_required) and a reboot, C(rebooted), C(boot_id), C(boot_id_before) and C(uptime), the seconds
+      since the node was up again. A node that needs a reboot and may not begin it ends C(reboot_pending) with the reason
+      C(too_late), C(no_boot_id) or C(state_not_written).
   returned: always
   type: dict
   sample:

@@ -79,7 +79,8 @@ class Journal:
                 continue  # cut: nothing was sent yet, since a line is on the disk before that
             if event["event"] == "started":
                 mine = event["token"] == token
-                self.leftovers.append((event["bucket"], event["key"]))
+                if "key" in event:
+                    self.leftovers.append((event["bucket"], event["key"]))
             elif event["event"] == "intent" and mine:
                 self.earlier.append(Sent(event["comment"], tuple(event["nodes"]), event["time"]))
             elif event["event"] == "finished":

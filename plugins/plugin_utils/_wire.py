@@ -39,11 +39,15 @@ _NO_PYTHON = {
 }
 
 
-def script(url: str, sha256: str, timeout: int) -> str:
-    """Return the shell script that a node runs; the configuration in it is base64, so no value is shell text."""
-    config = base64.b64encode(json.dumps({"url": url, "sha256": sha256, "timeout": timeout}).encode()).decode()
+def script(config: dict[str, t.Any]) -> str:
+    """Return the shell script that a node runs.
+
+    Args:
+        config: what the launcher is told, see there. It travels as base64, so no value is shell text.
+    """
+    packed = base64.b64encode(zlib.compress(json.dumps(config).encode(), 9)).decode()
     launcher = pathlib.Path(_launcher.__file__).read_text(encoding="utf-8").rstrip()
-    return _SHELL.format(config=config, launcher=launcher, mark=_launcher.MARK, no_python=json.dumps(_NO_PYTHON))
+    return _SHELL.format(config=packed, launcher=launcher, mark=_launcher.MARK, no_python=json.dumps(_NO_PYTHON))
 
 
 def decode(output: str) -> dict[str, t.Any]:

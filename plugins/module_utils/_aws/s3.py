@@ -10,13 +10,28 @@ from __future__ import annotations
 
 import typing as t
 
-from .errors import handled
+from .errors import AwsError, handled
 
 
 @handled("upload the payload to S3")
 def put_object(s3: t.Any, bucket: str, key: str, body: bytes) -> None:
     """Store body under key; the bucket's default encryption applies."""
     s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+
+def head_object(s3: t.Any, bucket: str, key: str) -> dict[str, t.Any] | None:
+    """Return what S3 knows of key; None where it is not there, which without s3:ListBucket looks like a refusal."""
+    try:
+        return dict(_head_object(s3, bucket, key))
+    except AwsError as error:
+        if error.code in ("404", "403"):
+            return None
+        raise
+
+
+@handled("look for the payload in S3")
+def _head_object(s3: t.Any, bucket: str, key: str) -> t.Any:
+    return s3.head_object(Bucket=bucket, Key=key)
 
 
 @handled("delete the payload from S3")

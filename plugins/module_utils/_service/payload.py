@@ -9,16 +9,22 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import typing as t
 
 from .._aws import s3 as s3_api
 from .._aws.errors import AwsError
 from .._aws.sessions import Sessions
 
+#: Hours after which a payload that was kept is stored anew, so that a lifecycle rule of one day does not take it away
+#: under a batch.
+_KEPT_HOURS = 12
 
-def presigned_url(sessions: Sessions, bucket: str, key: str, seconds: int) -> str:
-    """Return a URL by which anybody can read an object for so many seconds (a secret)."""
-    return str(s3_api.presigned_get(sessions.client("s3"), bucket, key, seconds))
+
+def signer(sessions: Sessions) -> t.Callable[[str, str, int], str]:
+    """Return what makes a URL by which anybody can read (bucket, key) for so many seconds (a secret)."""
+    s3 = sessions.client("s3")
+    return lambda bucket, key, seconds: str(s3_api.presigned_get(s3, bucket, key, seconds))
 
 
 def delete(sessions: Sessions, objects: list[tuple[str, str]]) -> None:
@@ -29,17 +35,28 @@ def delete(sessions: Sessions, objects: list[tuple[str, str]]) -> None:
 
 
 @contextlib.contextmanager
-def stored(sessions: Sessions, bucket: str, key: str, payload: bytes, seconds: int) -> t.Iterator[t.Callable[[], str]]:
-    """Store a payload, yield what makes URLs to it, and delete it.
+def stored(sessions: Sessions, place: tuple[str, str], payload: bytes, keep: bool) -> t.Iterator[None]:
+    """Have a payload lie at (bucket, key) meanwhile.
 
-    Each URL is good for so many seconds from its making, and a secret: anybody can read the payload by it.
+    With keep it stays, and is not stored again for half a day.
 
     Raises:
         AwsError: it could not be stored.
     """
-    s3 = sessions.client("s3")
-    s3_api.put_object(s3, bucket, key, payload)
+    if keep and _lies_there(sessions, place, payload):
+        yield
+        return
+    s3_api.put_object(sessions.client("s3"), *place, payload)
     try:
-        yield lambda: str(s3_api.presigned_get(s3, bucket, key, seconds))
+        yield
     finally:
-        delete(sessions, [(bucket, key)])
+        if not keep:
+            delete(sessions, [place])
+
+
+def _lies_there(sessions: Sessions, place: tuple[str, str], payload: bytes) -> bool:
+    found = s3_api.head_object(sessions.client("s3"), *place)
+    if not found or found["ContentLength"] != len(payload):
+        return False
+    age = datetime.datetime.now(datetime.timezone.utc) - found["LastModified"]
+    return bool(age < datetime.timedelta(hours=_KEPT_HOURS))

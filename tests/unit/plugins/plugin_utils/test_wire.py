@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import re
+import string
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _launcher, _wire
 
 RESULT = {"changed": True, "outcome": "patched", "msg": 'quotes " and \\ and ü'}
 
+#: Exit codes of the scripts that ran.
+EXITS: list[int] = []
 
-def run(tmp_path: Path, module: str, sha256: str | None = None, timeout: int = 20, path: str | None = None) -> str:
+
+def run(tmp_path: Path, module: str, sha256: str | None = None, timeout: int = 20, **config: Any) -> str:
     payload = tmp_path / "payload.py"
     payload.write_text(module, encoding="utf-8")
     digest = sha256 or hashlib.sha256(payload.read_bytes()).hexdigest()
-    script = _wire.script(payload.as_uri(), digest, timeout)
-    environment = {"PATH": path or "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    script = _wire.script({"url": payload.as_uri(), "sha256": digest, "timeout": timeout, **config})
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=environment, check=False)
+    EXITS.append(done.returncode)
     return done.stdout + done.stderr
 
 
@@ -64,7 +73,11 @@ def test_a_module_that_hangs_is_stopped(tmp_path: Path) -> None:
 
 def test_a_node_without_python_is_unsupported(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
-    script = _wire.script("file:///x", "0" * 64, 5).replace("/usr/bin/python3", "/nowhere").replace("/usr/libexec", "")
+    script = (
+        _wire.script({"url": "file:///x", "sha256": "0" * 64, "timeout": 5})
+        .replace("/usr/bin/python3", "/nowhere")
+        .replace("/usr/libexec", "")
+    )
     done = subprocess.run(
         ["/bin/sh", "-c", script], capture_output=True, text=True, env={"PATH": str(tmp_path / "bin")}, check=False
     )
@@ -81,10 +94,110 @@ def test_an_answer_that_cannot_be_read_is_unknown(output: str) -> None:
 
 
 def test_the_url_is_never_shell_text() -> None:
-    assert "a'b$(c)" not in _wire.script("https://x/?a'b$(c)", "0" * 64, 5)
+    assert "a'b$(c)" not in _wire.script({"url": "https://x/?a'b$(c)"})
 
 
 def test_the_launcher_fits_into_a_document() -> None:
     # 64 KB with the document's own text (AWS General Reference, Systems Manager quotas).
-    assert len(_wire.script("https://x/" + "y" * 2000, "0" * 64, 5)) < 16_000
+    url = "https://x/" + "".join(random.choices(string.ascii_letters, k=2000))
+    assert len(_wire.script({"url": url, "sha256": "0" * 64, "timeout": 5})) < 16_000
     assert _launcher.INLINE_LIMIT < 2500
+
+
+NEEDS = "import json; print(json.dumps({'changed': True, 'reboot_required': True, 'msg': 'done'}))"
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the launcher as a node whose boot id is in the file `boot`."""
+    launcher = tmp_path / "launcher.py"
+    text = Path(_launcher.__file__).read_text(encoding="utf-8")
+    for name, value in (("FOLDER", tmp_path / "state"), ("BOOT_ID", tmp_path / "boot")):
+        text = re.sub(f"^{name} = .*$", f"{name} = {str(value)!r}", text, flags=re.MULTILINE)
+    launcher.write_text(text)
+    (tmp_path / "boot").write_text("first\n")
+    monkeypatch.setattr(_launcher, "__file__", str(launcher))
+
+    def go(module: str, code: int, **config: Any) -> dict[str, Any]:
+        output = run(tmp_path, f"open({str(tmp_path / 'ran')!r}, 'a').write('x'); {module}", **config)
+        assert EXITS[-1] == code
+        return _wire.decode(output)
+
+    return go
+
+
+def test_a_node_reboots_once_and_then_returns_the_kept_result(node: Any, tmp_path: Path) -> None:
+    node(NEEDS, 194, reboot="work")
+    (state,) = (tmp_path / "state").iterdir()
+    assert (state.stat().st_mode & 0o777, (tmp_path / "state").stat().st_mode & 0o777) == (0o600, 0o700)
+    (tmp_path / "boot").write_text("second\n")
+    result = node(NEEDS, 0, reboot="work")
+    assert result.pop("uptime") > 0
+    assert result == {
+        "changed": True,
+        "reboot_required": True,
+        "msg": "done",
+        "rebooted": True,
+        "boot_id": "second",
+        "boot_id_before": "first",
+    }
+    assert (tmp_path / "ran").read_text() == "x"
+    assert not list((tmp_path / "state").iterdir())
+
+
+def test_a_node_that_did_not_reboot_fails_and_says_so(node: Any, tmp_path: Path) -> None:
+    node(NEEDS, 194, reboot="work")
+    state = tmp_path / "state" / "work"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "time": time.time() - 181}))
+    result = node(NEEDS, 0, reboot="work")
+    assert (result["failed"], result["outcome"], result["reason"]) == (True, "failed", "not_rebooted")
+    assert (result["rebooted"], result["changed"]) == (False, True)
+    assert (tmp_path / "ran").read_text() == "x"
+
+
+def test_what_waits_for_a_reboot_for_two_days_is_forgotten(node: Any, tmp_path: Path) -> None:
+    node(NEEDS, 194, reboot="work")
+    state = tmp_path / "state" / "work"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "time": time.time() - 200_000}))
+    node(NEEDS, 194, reboot="work")
+    assert (tmp_path / "ran").read_text() == "xx"
+
+
+@pytest.mark.parametrize(
+    ("module", "config", "expected"),
+    [
+        (NEEDS, {}, {"reboot_required": True}),
+        ("import json; print(json.dumps({'failed': True, 'reboot_required': True}))", {"reboot": "work"}, {}),
+        ("print('{}')", {"reboot": "work"}, {}),
+    ],
+)
+def test_a_node_does_not_reboot(node: Any, module: str, config: dict[str, Any], expected: dict[str, Any]) -> None:
+    result = node(module, 0, **config)
+    assert expected.items() <= result.items()
+    assert "rebooted" not in result
+
+
+def test_nothing_begins_after_the_latest_start(node: Any, tmp_path: Path) -> None:
+    result = node(NEEDS, 0, latest_start=time.time() - 1)
+    assert (result["outcome"], result["reason"]) == ("skipped", "too_late")
+    assert not (tmp_path / "ran").exists()
+    result = node("import time; time.sleep(2); " + NEEDS, 0, latest_start=time.time() + 1.5, reboot="work")
+    assert (result["outcome"], result["reason"], result["rebooted"]) == ("reboot_pending", "too_late", False)
+
+
+def test_a_node_without_a_boot_id_is_not_rebooted(node: Any, tmp_path: Path) -> None:
+    (tmp_path / "boot").unlink()
+    result = node(NEEDS, 0, reboot="work")
+    assert (result["outcome"], result["reason"]) == ("reboot_pending", "no_boot_id")
+
+
+def test_urls_of_objects_are_in_a_file_of_the_module_s_own_user(tmp_path: Path) -> None:
+    module = (
+        "import json, os; path = os.environ['PATCHWAVE_S3_URLS'];"
+        "print(json.dumps({'mode': os.stat(path).st_mode & 0o777, 'urls': json.load(open(path)), 'path': path}))"
+    )
+    urls = {"s3://bucket/key": "https://example.com/?secret"}
+    result = _wire.decode(run(tmp_path, module, objects=urls))
+    assert (result["mode"], result["urls"]) == (0o600, urls)
+    assert not Path(result["path"]).exists()
+    assert _wire.decode(run(tmp_path, "import os; print('{}' if 'PATCHWAVE_S3_URLS' not in os.environ else 1)")) == {}

@@ -1,0 +1,55 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What run_module and run_command have in common."""
+
+    DOCUMENTATION = r"""
+options:
+  delivery_timeout:
+    description:
+      - Seconds in which a node's agent must have taken the command, 30 to 2,592,000 (limits of SendCommand).
+    type: int
+    default: 600
+  execution_timeout:
+    description: Seconds in which the work must end on the node, 5 to 172,740 (the agent's limits, less a minute).
+    type: int
+    default: 3600
+  max_in_flight:
+    description:
+      - At most so many nodes at once over all accounts and regions, refilled as each ends. V(0) sends to all at once.
+    type: int
+    default: 0
+  max_errors:
+    description:
+      - So many nodes of the batch may fail, a number or a percentage that is rounded down, over all accounts and
+        regions. When more have failed, nothing more is sent, what no agent has begun is cancelled, and the rest is
+        waited for.
+    type: str
+    default: "0"
+  idempotent:
+    description:
+      - Whether the work may run twice. Then a node whose command ended C(Undeliverable) or C(DeliveryTimedOut), which
+        proves nothing, is asked once more, and ends as that second run says.
+    type: bool
+    default: false
+  token:
+    description:
+      - Names the work, at most 70 characters. While O(journal) holds sendings of this very work, the next run takes
+        them up. It finds their commands again, reads their results, and sends the work to no node twice.
+    type: str
+  journal:
+    description:
+      - A file on the controller to which each intent, each sending and each node's end are appended as JSON lines,
+        before anything is sent. Remove it once the results have been taken, and keep it after a crash.
+    type: path
+  stop_file:
+    description:
+      - While this file is there on the controller, nothing more is sent, what no agent has begun is cancelled, and what
+        runs is waited for.
+    type: path
+"""

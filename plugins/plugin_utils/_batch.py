@@ -1,0 +1,142 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection. It can change at any time.
+
+"""What run_module and run_command share: their options, who is reached how, and the frame of one batch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import typing as t
+import uuid
+
+from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core.budget import allowed
+from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
+from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
+
+from ._journal import Journal
+
+#: Ids of managed nodes, EC2 and hybrid (botocore's model, ssm 2014-11-06).
+NODE_ID = re.compile(r"(i-(\w{8}|\w{17})|mi-\w{17})")
+#: Limits of SendCommand and of the agent's (172,800) less our own minute, in seconds.
+_LIMITS = {"delivery_timeout": (30, 2_592_000), "execution_timeout": (5, 172_740)}
+#: SendCommand's comment takes 100 characters (botocore's model, ssm 2014-11-06); the rest tells sendings apart.
+_TOKEN_LENGTH = 70
+
+#: How Ansible is told of an outcome that is not success.
+_FLAGS = {outcomes.UNREACHABLE: "unreachable"}
+
+#: The options that both doors have.
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    "delivery_timeout": {"type": "int", "default": 600},
+    "execution_timeout": {"type": "int", "default": 3600},
+    "max_in_flight": {"type": "int", "default": 0},
+    "max_errors": {"type": "str", "default": "0"},
+    "idempotent": {"type": "bool", "default": False},
+    "token": {"type": "str"},
+    "journal": {"type": "path"},
+    "stop_file": {"type": "path"},
+}
+
+
+class Settings(t.NamedTuple):
+    """The options of ARGUMENT_SPEC; see the documentation of run_module."""
+
+    delivery_timeout: int
+    execution_timeout: int
+    max_in_flight: int
+    max_errors: str
+    idempotent: bool
+    token: str | None
+    journal: str | None
+    stop_file: str | None
+
+    @classmethod
+    def of(cls, options: t.Mapping[str, t.Any]) -> Settings:
+        """Take the settings out of a task's options.
+
+        Raises:
+            ValueError: one of them cannot be; one line that names it.
+        """
+        settings = cls(**{name: options[name] for name in cls._fields})
+        for name, (least, most) in _LIMITS.items():
+            if not least <= options[name] <= most:
+                raise ValueError(f"{name}: must be {least} to {most} seconds, not {options[name]}")
+        if settings.max_in_flight < 0:
+            raise ValueError(f"max_in_flight: must be 0 (all at once) or more, not {settings.max_in_flight}")
+        if len(settings.token or "") > _TOKEN_LENGTH:
+            raise ValueError(f"token: must have at most {_TOKEN_LENGTH} characters")
+        try:
+            allowed(settings.max_errors, 1)
+        except ValueError as error:
+            raise ValueError(f"max_errors: {error}") from error
+        return settings
+
+
+class Batch(t.NamedTuple):
+    """One batch that has begun."""
+
+    token: str
+    control: Control
+    journal: Journal
+
+
+@contextlib.contextmanager
+def begun(settings: Settings, nodes: int) -> t.Iterator[Batch]:
+    """Begin a batch for so many nodes; its journal is held until the end.
+
+    Raises:
+        JournalError: the journal cannot be had.
+    """
+    token = f"patchwave {settings.token or uuid.uuid4().hex}"
+    stop_file = settings.stop_file
+    asked = lambda: bool(stop_file) and os.path.exists(str(stop_file))  # noqa: E731
+    journal = Journal(settings.journal, token)
+    try:
+        yield Batch(token, Control(settings.max_in_flight, allowed(settings.max_errors, nodes), asked), journal)
+        journal.write("finished", {})
+    finally:
+        journal.close()
+
+
+def targets(
+    hosts: t.Iterable[str], variables: t.Callable[[str], t.Mapping[str, t.Any]]
+) -> tuple[list[run_command.Target], dict[str, dict[str, t.Any]]]:
+    """Find out how each host is reached from the variables that the inventory gave it.
+
+    Returns:
+        The targets, and a result for each host that Run Command cannot reach.
+    """
+    reachable: dict[str, run_command.Target] = {}
+    refused = {}
+    for host in hosts:
+        known = variables(host)
+        node, region = str(known.get("node_id") or host), known.get("region")
+        if not NODE_ID.fullmatch(node) or not region:
+            msg = "not a managed node: the host needs the variables node_id and region (inventory patch_groups)"
+            refused[host] = ended(outcomes.UNREACHABLE, "not_managed", msg)
+        elif node in reachable:
+            msg = f"{node} is also the host {reachable[node].host}, which has the result"
+            refused[host] = ended(outcomes.SKIPPED, "duplicate", msg)
+        else:
+            access = Account(
+                role_arn=known.get("assume_role_arn") or None,
+                external_id=known.get("assume_role_external_id") or None,
+                profile=known.get("assume_role_profile") or None,
+            )
+            reachable[node] = run_command.Target(host, node, str(known.get("account", "")), access, str(region))
+    return list(reachable.values()), refused
+
+
+def ended(outcome: str, reason: str, msg: str, command_id: str = "") -> dict[str, t.Any]:
+    """Return the result of a node that gave none itself."""
+    found: dict[str, t.Any] = {_FLAGS.get(outcome, "failed"): True, "outcome": outcome, "reason": reason, "msg": msg}
+    if command_id:
+        found["command_id"] = command_id
+    return found
