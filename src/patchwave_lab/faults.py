@@ -29,6 +29,7 @@ KINDS = {
     "duplicate-delivery": Kind("a command runs twice"),
     "cancel-ignored": Kind("a cancelled command ends Cancelled and runs on"),
     "stale-ping": Kind("PingStatus stays Online whatever happens; GetConnectionStatus does not"),
+    "access-denied": Kind("a command ends AccessDenied on the node"),
     "reboot-hangs": Kind("a node that reboots does not come back"),
     "disk-full": Kind("/opt and /var of a real node take no more data"),
 }

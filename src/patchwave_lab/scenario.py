@@ -81,11 +81,17 @@ class Settings:
     reboot_seconds: float = 5.0
     #: How percentages of MaxConcurrency and MaxErrors are rounded; AWS does not say.
     percent_rounding: str = "down"
-    #: The coarse Status of invocations that end Terminated or InvalidPlatform; AWS does not say.
+    #: The coarse Status of invocations that end Terminated, InvalidPlatform or AccessDenied; AWS does not say.
     terminated_status: str = "Cancelled"
     invalid_platform_status: str = "Failed"
+    access_denied_status: str = "Failed"
     #: StatusDetails of invocations that a CloudWatch alarm kept from being sent; AWS does not say.
     alarm_details: str = "Cancelled"
+    #: Is the unified console set up, so that ListNodes knows its sync of all accounts and regions? It is the
+    #: organization's choice: `absent` or `present`.
+    unified_console: str = "absent"
+    #: Is DescribeInstanceProperties, which is documented for the console, `offered` or `withdrawn`?
+    instance_properties: str = "offered"
     #: Is a stopped instance that is named by id `accepted` or `refused`? AWS lists it as valid.
     stopped_nodes: str = "accepted"
     #: Pending invocations of an account and region beyond which a command ends RateExceeded; null: no limit.
@@ -101,7 +107,10 @@ WORDS = {
     "percent_rounding": ("down", "up"),
     "terminated_status": ("Cancelled", "Failed"),
     "invalid_platform_status": ("Failed", "Cancelled"),
+    "access_denied_status": ("Failed", "Cancelled"),
     "alarm_details": ("Cancelled", "Terminated"),
+    "unified_console": ("absent", "present"),
+    "instance_properties": ("offered", "withdrawn"),
     "stopped_nodes": ("accepted", "refused"),
 }
 

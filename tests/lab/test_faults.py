@@ -193,7 +193,7 @@ def test_a_mistake_is_one_line(faulty, words, said):
 
 def test_kinds_are_listed(faulty):
     lines = faulty.must("fault", "--kinds").splitlines()
-    assert len(lines) == 13
+    assert len(lines) == 14
     assert "[rate=2] [burst=4]" in lines[0]
 
 

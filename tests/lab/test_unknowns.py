@@ -5,16 +5,22 @@ from collections import Counter
 import pytest
 from botocore.exceptions import ClientError
 
+from patchwave_lab import scenario
+
 NODES = """
 nodes:
   - {name: bad, count: 10, virtual: {delivery: 0, run: 0, reply: 0, answers: [{exit_code: 1}]}, tags: {Group: bad}}
   - {name: win, virtual: true, platform: Windows, tags: {Group: win}}
   - {name: halted, virtual: true}
+  - {name: quick, virtual: {delivery: 0, run: 0, reply: 0}}
+  - {name: far, region: us-east-1, virtual: true}
 """
 VALUES = {
     "usual": "undeliverable_seconds: 0.1, ",
     "other": "percent_rounding: up, terminated_status: Failed, invalid_platform_status: Cancelled, "
-    "stopped_nodes: refused, pending_quota: 11, undeliverable_seconds: null, ",
+    "stopped_nodes: refused, pending_quota: 12, undeliverable_seconds: null, access_denied_status: Cancelled, "
+    "alarm_details: Terminated, unified_console: present, instance_properties: withdrawn, "
+    "connection_lost_seconds: 60, ",
 }
 
 
@@ -23,7 +29,7 @@ def either(request, new_lab, tmp_path_factory):
     """A lab under one set of values, and which."""
     file = tmp_path_factory.mktemp("scenario") / "unknowns.yml"
     settings = f"settings: {{{VALUES[request.param]}consistency_seconds: 0, acknowledge_seconds: 0.01}}"
-    file.write_text(f'accounts: ["111111111111"]\nregions: [eu-west-1]\n{settings}\n{NODES}')
+    file.write_text(f'accounts: ["111111111111"]\nregions: [eu-west-1, us-east-1]\n{settings}\n{NODES}')
     lab = new_lab()
     lab.must("up", "--scenario", str(file))
     return lab, request.param == "other"
@@ -67,5 +73,58 @@ def test_how_many_invocations_may_be_pending(either):  # aws.md 1.4
     if other:
         assert (command["StatusDetails"], command["TargetCount"]) == ("RateExceeded", 0)
     else:
-        assert command["TargetCount"] == 12
+        assert command["TargetCount"] == 13
     lab.client("ssm").cancel_command(CommandId=command["CommandId"])
+
+
+def test_what_the_coarse_status_of_a_denied_access_is(either):
+    lab, other = either
+    lab.tell("fault", add={"name": "access-denied", "nodes": ["quick"]})
+    (found,) = lab.run(lab.ids("quick"), "x").values()
+    lab.tell("fault", clear="access-denied")
+    assert (found["Status"], found["StatusDetails"]) == ("Cancelled" if other else "Failed", "AccessDenied")
+
+
+def test_what_becomes_of_nodes_that_an_alarm_keeps_waiting(either):
+    lab, other = either
+    (found,) = lab.run(lab.ids("quick"), "x", AlarmConfiguration={"Alarms": [{"Name": "nobody"}]}).values()
+    expected = ("Failed", "Terminated") if other else ("Cancelled", "Cancelled")
+    assert (found["Status"], found["StatusDetails"]) == expected
+
+
+def test_when_a_lost_connection_shows(either):  # aws.md 3
+    lab, other = either
+    lab.tell("fault", add={"name": "agent-off", "nodes": ["quick"]})
+    lab.advance(100)
+    listed = lab.client("ssm").describe_instance_information(
+        Filters=[{"Key": "InstanceIds", "Values": lab.ids("quick")}]
+    )
+    lab.tell("fault", clear="agent-off")
+    assert listed["InstanceInformationList"][0]["PingStatus"] == ("ConnectionLost" if other else "Online")
+
+
+def test_whether_the_consoles_own_listing_can_be_had(either):  # aws.md 3
+    lab, other = either
+    if other:
+        with pytest.raises(ClientError, match="UnknownOperationException"):
+            lab.client("ssm").describe_instance_properties()
+    else:
+        assert len(lab.client("ssm").describe_instance_properties()["InstanceProperties"]) == 13
+
+
+def test_whether_a_sync_of_all_accounts_and_regions_is_there(either):  # aws.md 3
+    lab, other = either
+    ask = lab.client("ssm").list_nodes
+    if other:
+        found = ask(SyncName="AWS-QuickSetup-ManagedNode")["Nodes"]
+        assert {each["Region"] for each in found} == {"eu-west-1", "us-east-1"}
+        assert len(found) == len(ask()["Nodes"]) + 1
+    else:
+        with pytest.raises(ClientError, match="ResourceDataSyncNotFoundException"):
+            ask(SyncName="AWS-QuickSetup-ManagedNode")
+
+
+def test_every_setting_that_is_a_word_is_tried_with_all_of_its_values():
+    for name, words in scenario.WORDS.items():
+        others = set(words[1:])
+        assert others == {word for word in others if f"{name}: {word}" in VALUES["other"]}, name

@@ -19,13 +19,14 @@ TERMINAL = {
     "DeliveryTimedOut": "TimedOut",
     "Undeliverable": "Failed",
     "InvalidPlatform": "Failed",
+    "AccessDenied": "Failed",
     "Cancelled": "Cancelled",
     "Terminated": "Cancelled",
 }
 #: What counts against MaxErrors and into ErrorCount (SendCommand status reference).
 ERRORS = {"Failed", "ExecutionTimedOut"}
 #: What ends without the node's doing; it never counts against MaxErrors.
-NEVER_RAN = {"Undeliverable", "InvalidPlatform"}
+NEVER_RAN = {"Undeliverable", "InvalidPlatform", "AccessDenied"}
 
 
 @dataclass

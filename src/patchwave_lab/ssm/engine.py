@@ -93,6 +93,8 @@ class Engine:
         node, timeline = invocation.node, self.world.timeline
         if node.platform.type not in command.document.platforms:
             timeline.after(0, partial(self._end, command, invocation, "InvalidPlatform"))
+        elif self.world.faults.hit("access-denied", node.place):
+            timeline.after(0, partial(self._end, command, invocation, "AccessDenied"))
         elif self.world.connected(node):
             invocation.delivered = True
             self._active.setdefault(node.node_id, []).append((command, invocation))

@@ -12,6 +12,8 @@ from patchwave_lab.world import ManagedNode
 @operation("DescribeInstanceProperties")
 def describe_instance_properties(call: Call) -> dict[str, Any]:
     """Managed nodes of this account and region, with what EC2 knows of them."""
+    if call.world.settings.instance_properties == "withdrawn":
+        raise error("UnknownOperationException", "")
     tests = []
     for each in call.params.get("FiltersWithOperator", []):
         if each.get("Operator", "Equal") not in ("Equal", "NotEqual"):

@@ -1,5 +1,6 @@
-"""ListNodes (aws.md 3): managed and unmanaged instances, 50 a page; without SyncName this account and region only."""
+"""ListNodes (aws.md 3): managed and unmanaged instances, 50 a page; with SyncName of all accounts and regions."""
 
+from dataclasses import replace
 from typing import Any
 
 from moto.ec2.models import ec2_backends
@@ -9,6 +10,8 @@ from patchwave_lab.ssm.errors import error
 from patchwave_lab.ssm.operations._call import Call, operation, paged
 from patchwave_lab.ssm.operations._nodes import describe
 
+#: Made by the unified console, with which it is switched on; it covers the organization.
+SYNC = "AWS-QuickSetup-ManagedNode"
 #: Filter keys and the member of NodeType.Instance that each looks at.
 KEYS = {
     "AgentVersion": "AgentVersion",
@@ -27,15 +30,23 @@ KEYS = {
 @operation("ListNodes")
 def list_nodes(call: Call) -> dict[str, Any]:
     """Nodes of this account and region."""
+    places = [call]
     if call.params.get("SyncName"):
-        raise error("ResourceDataSyncNotFoundException", "The specified sync name wasn't found.")
-    found = [_managed(call, node_id) for node_id in call.nodes] + _unmanaged(call)
+        if call.world.settings.unified_console == "absent" or call.params["SyncName"] != SYNC:
+            raise error("ResourceDataSyncNotFoundException", "The specified sync name wasn't found.")
+        scenario = call.world.scenario
+        places = [replace(call, account=a, region=r) for a in scenario.accounts for r in scenario.regions]
+    found = [node for place in places for node in _of(place)]
     for each in call.params.get("Filters", []):
         if each["Key"] not in KEYS:
             raise error("InvalidFilter", f"The lab has no filter {each['Key']}.")
         wanted = each.get("Type", "Equal") != "NotEqual"
         found = [node for node in found if (_shown(node).get(KEYS[each["Key"]], "") in each["Values"]) == wanted]
     return paged("Nodes", found, call.params, 50)
+
+
+def _of(call: Call) -> list[dict[str, Any]]:
+    return [_managed(call, node_id) for node_id in call.nodes] + _unmanaged(call)
 
 
 def _shown(node: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def _invocation(call: Call, document: Document, node: ManagedNode) -> Invocation
         **TERMINAL,
         "Terminated": settings.terminated_status,
         "InvalidPlatform": settings.invalid_platform_status,
+        "AccessDenied": settings.access_denied_status,
     }
     results = [Result(step) for step in document.steps]
     return Invocation(node, call.world.tags(node).get("Name", ""), results, coarse)
