@@ -134,6 +134,29 @@ options:
         type: str
         choices: [auto, tar, zip]
         default: auto
+      layout:
+        description:
+          - V(versions) unpacks into a folder of its own below O(dest) and points a link to it.
+          - V(in_place) puts each file of the archive in the place of the one in O(dest), each by one rename. The old
+            files are saved beside them until the new version is proven. A file keeps the owner and mode of the one it
+            replaces.
+        type: str
+        choices: [versions, in_place]
+        default: versions
+      preserve:
+        description:
+          - Globs below O(dest) of files that stay as they are where they are there, such as V(conf/*.xml) or V(conf).
+          - With O(archive.layout=in_place).
+        type: list
+        elements: str
+        default: []
+      remove:
+        description:
+          - Globs below O(dest) of files that go unless the archive has them, such as V(lib/*.jar).
+          - With O(archive.layout=in_place); files that no glob names stay.
+        type: list
+        elements: str
+        default: []
   package_file:
     description:
       - A Debian or RPM package that holds the fixed version.
@@ -297,6 +320,7 @@ options:
     description:
       - Absolute path of the folder of all versions, such as C(/opt/just). It belongs to this program alone.
       - The archive is unpacked into a folder named after its version. The link C(current) points to the version in use.
+      - With O(archive.layout=in_place), the folder whose files are replaced.
       - Required with O(archive).
     type: path
   probe:

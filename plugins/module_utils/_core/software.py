@@ -49,6 +49,9 @@ KINDS = {
             **SOURCE,
             "strip": {"type": "int", "default": 0},
             "format": {"type": "str", "choices": ["auto", "tar", "zip"], "default": "auto"},
+            "layout": {"type": "str", "choices": ["versions", "in_place"], "default": "versions"},
+            "preserve": {"type": "list", "elements": "str", "default": []},
+            "remove": {"type": "list", "elements": "str", "default": []},
         },
     },
     "package_file": {

@@ -69,6 +69,7 @@ def problems(definition: Definition, kinds: t.Sequence[str]) -> t.Iterator[Probl
         yield from _repository_problems(_get(definition, kind, "repository"), kind + ".repository")
     yield from _needed_problems(definition, given)
     yield from _vulnerable_problems(definition)
+    yield from _layout_problems(_get(definition, "archive"))
     yield from _path_problems(definition)
     yield from _command_problems(definition)
     yield from _health_problems(definition)
@@ -166,6 +167,16 @@ def _vulnerable_problems(definition: Definition) -> t.Iterator[Problem]:
         yield "files.name", "must be the glob of a file name, such as log4j-core-*.jar"
     if files and definition.get("install_missing"):
         yield "install_missing", "does not fit files, which are only replaced"
+
+
+def _layout_problems(archive: t.Any) -> t.Iterator[Problem]:
+    for key in ("preserve", "remove") if isinstance(archive, dict) else ():
+        globs = _list(archive, key)
+        if globs and archive.get("layout") != "in_place":
+            yield "archive." + key, "needs layout in_place"
+        for index, glob in enumerate(globs):
+            if isinstance(glob, str) and (not glob.strip("/.") or glob.startswith("/") or ".." in glob.split("/")):
+                yield "archive.{0}[{1}]".format(key, index), "must be a glob below dest, without '..'"
 
 
 def _repository_problems(repository: t.Any, where: str) -> t.Iterator[Problem]:

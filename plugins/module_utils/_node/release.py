@@ -50,7 +50,7 @@ class Release(Kind):
         self._name = name
         self._download = download
         self._archive = definition["archive"]
-        self._dest = os.path.normpath(definition["dest"])
+        self._dest = os.path.normpath(definition["dest"] or "/")
         self._keep = definition["keep"]
         self._health = definition["health"]
         self._disk = disk

@@ -13,7 +13,7 @@ import typing as t
 
 from .._core.outcomes import FAILED
 from .._core.schemes import SCHEMES, Scheme
-from .._core.software import check_definition, kind_of
+from .._core.software import check_definition, kind_of, target_version
 from .._core.software_checks import scheme_of
 from .archive import Limits
 from .commands import Commands, RunCommand
@@ -21,6 +21,7 @@ from .disk import Disk
 from .download import Download
 from .errors import PatchError
 from .files import Files
+from .in_place import InPlace
 from .installer import Command, Installer
 from .journal import Journal
 from .log import Log
@@ -95,6 +96,7 @@ def _kinds(
 
     return {
         "archive": lambda: Release(name, params, disk, download("archive"), limits),
+        "in_place": lambda: InPlace(name, params, disk, download("archive"), limits),
         "package_file": package_file,
         "package": package,
         "installer": lambda: Installer(name, params, disk, commands, download("installer")),
@@ -106,12 +108,12 @@ def _kinds(
 def _scheme(params: t.Mapping[str, t.Any], kind: Kind) -> Scheme:
     """Return how versions compare; check once more what could not be checked before the node was known."""
     scheme = scheme_of(params, kind.family) or SCHEMES["dotted"]
-    options = params[kind.kind]
-    for key, version in (("fixed_in", params["fixed_in"]), (kind.kind + ".version", options["version"])):
+    option, target = kind_of(params), target_version(params)
+    for key, version in (("fixed_in", params["fixed_in"]), (option + ".version", target)):
         if not scheme.is_version(version):
             raise PatchError("bad_definition", "{0}: must be a version of {1}".format(key, scheme.name))
-    if scheme.compare(options["version"], params["fixed_in"]) < 0:
-        raise PatchError("bad_definition", "{0}.version: is still vulnerable".format(kind.kind))
+    if scheme.compare(target, params["fixed_in"]) < 0:
+        raise PatchError("bad_definition", "{0}.version: is still vulnerable".format(option))
     return scheme
 
 
@@ -125,12 +127,13 @@ def _patch(
 ) -> Patch:
     """Build the transaction that a definition asks for."""
     kinds = _kinds(params, commands, disk, limits)
-    kind = kinds[kind_of(params)]()
+    in_place = params["archive"] and params["archive"].get("layout") == "in_place"
+    kind = kinds["in_place" if in_place else kind_of(params)]()
     scheme = _scheme(params, kind)
     settings = Settings(
         name=params["name"],
         fixed_in=params["fixed_in"],
-        target=params[kind.kind]["version"],
+        target=target_version(params),
         compare=scheme.compare,
         sought=params["probe"]["command"][0] if params["probe"] else kind.sought,
         allow_downgrade=params["allow_downgrade"],

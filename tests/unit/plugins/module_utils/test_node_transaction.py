@@ -537,50 +537,6 @@ def test_a_damaged_journal_stops_everything(node: Node) -> None:
         assert node.tree() == before
 
 
-# -- killed or failing at every step ---------------------------------------------------------------------------------
-
-
-class Story(t.NamedTuple):
-    """A run to disturb: how the node is made, and what is run on it."""
-
-    make: t.Callable[[Path], Node]
-    params: t.Callable[[Node], dict[str, t.Any]]
-    may_be: set[str | None]
-
-
-def fresh(root: Path) -> Node:
-    return Node(root).install("1.0")
-
-
-def grown(root: Path) -> Node:
-    node = fresh(root)
-    for version in ("1.1", "1.2"):
-        node.run(node.params(version, keep=2))
-    return node
-
-
-def served(text: str = "") -> t.Callable[[Node], dict[str, t.Any]]:
-    def params(node: Node) -> dict[str, t.Any]:
-        return node.params("1.2", text, services=[node.service(), node.service("later", restart="after")])
-
-    return params
-
-
-STORIES = {
-    "served": Story(fresh, served(), {"1.0", "1.2"}),
-    "served sick": Story(fresh, served("sick"), {"1.0", "1.2"}),
-    "served unstartable": Story(fresh, served("unstartable"), {"1.0", "1.2"}),
-    "upgrade": Story(fresh, lambda node: node.params("1.2"), {"1.0", "1.2"}),
-    "prune": Story(grown, lambda node: node.params("1.3"), {"1.2", "1.3"}),
-    "install": Story(Node, lambda node: node.params("1.2", install_missing=True), {None, "1.2"}),
-    "down": Story(grown, lambda node: node.params("1.1", allow_downgrade=True, keep=3), {"1.2", "1.1"}),
-    "sick": Story(fresh, lambda node: node.params("1.2", "sick"), {"1.0", "1.2"}),
-    "sick down": Story(grown, lambda node: node.params("1.1", "sick", allow_downgrade=True), {"1.2", "1.1"}),
-    "sick install": Story(Node, lambda node: node.params("1.2", "sick", install_missing=True), {None, "1.2"}),
-    "checksum": Story(fresh, lambda node: node.params("1.2", archive={"sha256": "0" * 64}), {"1.0"}),
-}
-
-
 def killed_at(node: Node, params: dict[str, t.Any], number: int) -> bool:
     """Run in a child that kills itself at its step C(number); tell whether it came to that."""
     child = os.fork()
@@ -597,76 +553,6 @@ def killed_at(node: Node, params: dict[str, t.Any], number: int) -> bool:
             os._exit(0)
     status = os.waitpid(child, 0)[1]
     return os.WIFSIGNALED(status)
-
-
-def version_now(node: Node, params: dict[str, t.Any]) -> str | None:
-    return Commands(pretend).probe(params["probe"])
-
-
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
-def test_killed_anywhere_once_or_twice_the_next_run_ends_as_if_nothing_had_happened(
-    tmp_path: Path, story: Story
-) -> None:
-    clean = story.make(tmp_path / "clean")
-    expected = clean.run(story.params(clean))
-    number = kills = 0
-    while True:
-        for second in (None, number % 7) if number % 2 else (None,):
-            node = story.make(tmp_path / f"{number}-{second}")
-            params = story.params(node)
-            if not killed_at(node, params, number):
-                assert kills > 8
-                return
-            kills += 1
-            assert version_now(node, params) in story.may_be
-            if second is not None:
-                killed_at(node, params, second)
-                assert version_now(node, params) in story.may_be
-            promised = node.run(params, check_mode=True)
-            result = node.run(params)
-            assert node.tree() == clean.tree(), number
-            assert node.leftovers() == set(), number
-            assert version_now(node, params) == expected["version_after"]
-            if expected["outcome"] == "patched":
-                assert result["outcome"] in ("patched", "current"), number
-                assert promised["outcome"] == result["outcome"], number
-                assert (promised["reason"], promised["changed"]) == (result["reason"], result["changed"]), number
-                assert promised["version_before"] == result["version_before"], number
-            else:
-                assert (result["outcome"], result["reason"]) == (expected["outcome"], expected["reason"]), number
-        number += 1
-
-
-@pytest.mark.parametrize("lasting", [False, True])
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
-def test_a_disk_error_at_any_step_is_an_answer_and_the_next_run_puts_it_right(
-    tmp_path: Path, story: Story, lasting: bool
-) -> None:
-    clean = story.make(tmp_path / "clean")
-    clean.run(story.params(clean))
-    number = 0
-    while True:
-        seen: list[str] = []
-
-        def checkpoint(label: str, seen: list[str] = seen, number: int = number) -> None:
-            seen.append(label)
-            if len(seen) == number + 1 or (lasting and len(seen) > number):
-                raise OSError(errno.ENOSPC, "No space left on device")
-
-        node = story.make(tmp_path / str(number))
-        params = story.params(node)
-        before = node.tree()
-        result = node.run(params, disk=Disk(checkpoint))
-        if len(seen) <= number:
-            return
-        assert version_now(node, params) in story.may_be
-        if not lasting and result["outcome"] != "patched":
-            assert result["reason"] != "rollback_failed" or node.leftovers()
-            assert node.tree() == before or node.leftovers(), seen[-1]
-        node.run(params)
-        assert node.tree() == clean.tree(), seen[number]
-        assert node.leftovers() == set()
-        number += 1
 
 
 # -- two at once -----------------------------------------------------------------------------------------------------

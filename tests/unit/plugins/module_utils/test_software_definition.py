@@ -16,10 +16,13 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core.software impor
 Change = tuple[tuple[str, ...], t.Any]
 
 
+SOURCE = {"url": "https://example.com/a.tgz?sig=secret", "sha256": "a" * 64, "version": "1.2.3"}
+
+
 def definition(*changes: Change) -> dict[str, t.Any]:
     good: dict[str, t.Any] = {
         "fixed_in": "1.2",
-        "archive": {"url": "https://example.com/a.tgz?sig=secret", "sha256": "a" * 64, "version": "1.2.3"},
+        "archive": dict(SOURCE),
         "dest": "/opt/tool",
         "probe": {"command": ["/opt/tool/current/tool"]},
         "health": {"command": ["true"]},
@@ -45,6 +48,10 @@ def definition(*changes: Change) -> dict[str, t.Any]:
         (("archive", "version"), "../1.3"),
         (("archive", "version"), "current"),
         (("archive", "strip"), -1),
+        (("archive", "preserve"), ["conf"]),  # with layout in_place alone
+        (("archive",), {**SOURCE, "layout": "in_place", "remove": ["../x"]}),
+        (("archive",), {**SOURCE, "layout": "in_place", "remove": ["/etc/x"]}),
+        (("archive",), {**SOURCE, "layout": "in_place", "preserve": ["."]}),
         (("fixed_in",), "one"),
         (("dest",), "opt/tool"),
         (("dest",), "/"),
@@ -215,4 +222,4 @@ def test_every_example_of_the_page_is_a_good_definition() -> None:
                 assert spec.problems(software.DEFINITION, example, name) == []
                 assert check_definition(name, example) == []
                 kinds.append(software.kind_of(example))
-    assert kinds == list(software.KINDS)
+    assert list(dict.fromkeys(kinds)) == list(software.KINDS)

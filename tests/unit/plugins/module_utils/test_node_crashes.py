@@ -1,0 +1,221 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs that are killed, or that the disk fails, at every step and at random instants: one more run puts it right."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._node import processes, software
+from ansible_collections.patchwave.aws.plugins.module_utils._node.commands import Commands
+from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
+
+from . import test_node_installer
+from .test_node_files import Java
+from .test_node_in_place import Application
+from .test_node_transaction import Node, killed_at, pretend
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed process loses nothing that was written, synced or not; and no process of this machine is of the node."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    monkeypatch.setattr(processes, "_pids", list)
+
+
+class Story(t.NamedTuple):
+    """A run to disturb: how the node is made, and what is run on it."""
+
+    make: t.Callable[[Path], t.Any]
+    params: t.Callable[[t.Any], dict[str, t.Any]]
+    may_be: set[str | None]
+
+
+def fresh(root: Path) -> Node:
+    return Node(root).install("1.0")
+
+
+def grown(root: Path) -> Node:
+    node = fresh(root)
+    for version in ("1.1", "1.2"):
+        node.run(node.params(version, keep=2))
+    return node
+
+
+def served(text: str = "") -> t.Callable[[Node], dict[str, t.Any]]:
+    def params(node: Node) -> dict[str, t.Any]:
+        return node.params("1.2", text, services=[node.service(), node.service("later", restart="after")])
+
+    return params
+
+
+STORIES = {
+    "served": Story(fresh, served(), {"1.0", "1.2"}),
+    "served sick": Story(fresh, served("sick"), {"1.0", "1.2"}),
+    "served unstartable": Story(fresh, served("unstartable"), {"1.0", "1.2"}),
+    "upgrade": Story(fresh, lambda node: node.params("1.2"), {"1.0", "1.2"}),
+    "prune": Story(grown, lambda node: node.params("1.3"), {"1.2", "1.3"}),
+    "install": Story(Node, lambda node: node.params("1.2", install_missing=True), {None, "1.2"}),
+    "down": Story(grown, lambda node: node.params("1.1", allow_downgrade=True, keep=3), {"1.2", "1.1"}),
+    "sick": Story(fresh, lambda node: node.params("1.2", "sick"), {"1.0", "1.2"}),
+    "sick down": Story(grown, lambda node: node.params("1.1", "sick", allow_downgrade=True), {"1.2", "1.1"}),
+    "sick install": Story(Node, lambda node: node.params("1.2", "sick", install_missing=True), {None, "1.2"}),
+    "in place": Story(Application, lambda node: node.wanted(), {"1.0", "1.2"}),
+    "in place sick": Story(Application, lambda node: node.wanted("sick"), {"1.0", "1.2"}),
+    "checksum": Story(fresh, lambda node: node.params("1.2", archive={"sha256": "0" * 64}), {"1.0"}),
+}
+
+
+def version_now(node: Node, params: dict[str, t.Any]) -> str | None:
+    return Commands(pretend).probe(params["probe"])
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
+def test_killed_anywhere_once_or_twice_the_next_run_ends_as_if_nothing_had_happened(
+    tmp_path: Path, story: Story
+) -> None:
+    clean = story.make(tmp_path / "clean")
+    expected = clean.run(story.params(clean))
+    number = kills = 0
+    while True:
+        for second in (None, number % 7) if number % 2 else (None,):
+            node = story.make(tmp_path / f"{number}-{second}")
+            params = story.params(node)
+            if not killed_at(node, params, number):
+                assert kills > 8
+                return
+            kills += 1
+            assert version_now(node, params) in story.may_be
+            if second is not None:
+                killed_at(node, params, second)
+                assert version_now(node, params) in story.may_be
+            promised = node.run(params, check_mode=True)
+            result = node.run(params)
+            assert node.tree() == clean.tree(), number
+            assert node.leftovers() == set(), number
+            assert version_now(node, params) == expected["version_after"]
+            if expected["outcome"] == "patched":
+                assert result["outcome"] in ("patched", "current"), number
+                assert promised["outcome"] == result["outcome"], number
+                assert (promised["reason"], promised["changed"]) == (result["reason"], result["changed"]), number
+                assert promised["version_before"] == result["version_before"], number
+            else:
+                assert (result["outcome"], result["reason"]) == (expected["outcome"], expected["reason"]), number
+        number += 1
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
+def test_a_disk_error_at_any_step_is_an_answer_and_the_next_run_puts_it_right(
+    tmp_path: Path, story: Story, lasting: bool
+) -> None:
+    clean = story.make(tmp_path / "clean")
+    clean.run(story.params(clean))
+    number = 0
+    while True:
+        seen: list[str] = []
+
+        def checkpoint(label: str, seen: list[str] = seen, number: int = number) -> None:
+            seen.append(label)
+            if len(seen) == number + 1 or (lasting and len(seen) > number):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        node = story.make(tmp_path / str(number))
+        params = story.params(node)
+        before = node.tree()
+        result = node.run(params, disk=Disk(checkpoint))
+        if len(seen) <= number:
+            return
+        assert version_now(node, params) in story.may_be
+        if not lasting and result["outcome"] != "patched":
+            assert result["reason"] != "rollback_failed" or node.leftovers()
+            assert node.tree() == before or node.leftovers(), seen[-1]
+        node.run(params)
+        assert node.tree() == clean.tree(), seen[number]
+        assert node.leftovers() == set()
+        number += 1
+
+
+RANDOM = {
+    **{name: (*STORIES[name][:2], pretend) for name in ("served", "sick", "in place", "in place sick")},
+    "files": (Java, lambda node: node.wanted(), pretend),
+    "command": (test_node_installer.Host, lambda node: node.wanted("command"), test_node_installer.install),
+    "installer": (test_node_installer.Host, lambda node: node.wanted("installer"), test_node_installer.install),
+}
+
+
+def killed_after(seconds: float, params: dict[str, t.Any], program: t.Any) -> bool:
+    """Run in a child and kill it after a time; tell whether it came to that."""
+    child = os.fork()
+    if child == 0:
+        try:
+            software.patch_software(params, program)
+        finally:
+            os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_killed_at_random_instants_the_next_run_ends_as_if_nothing_had_happened(tmp_path: Path, name: str) -> None:
+    make, params_of, program = RANDOM[name]
+    clean = make(tmp_path / "clean")
+    params = params_of(clean)
+    start = time.monotonic()
+    expected = software.patch_software(params, program)
+    duration, kills, chance = 1.5 * (time.monotonic() - start), 0, random.Random(name)
+    for number in range(36):
+        node = make(tmp_path / str(number))
+        params = params_of(node)
+        moments = [chance.uniform(0, duration) for dummy in range(1 + number % 3)]
+        kills += sum([killed_after(moment, params, program) for moment in moments])
+        result = software.patch_software(params, program)
+        assert result["outcome"] in {expected["outcome"], "current" if expected["outcome"] == "patched" else ""}, (
+            moments
+        )
+        assert node.tree() == clean.tree(), moments
+        assert node.leftovers() == set(), moments
+    assert kills > 30
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_definition_of_another_kind_puts_an_interrupted_patch_right(tmp_path: Path, name: str) -> None:
+    make, params_of, program = RANDOM[name]
+    node = make(tmp_path / "node")
+    params = params_of(node)
+    before = node.tree()
+    assert killed_at_label(params, program, ("switch", "keep", "run "))
+    other = dict(params, archive=None, files=None, installer=None, dest=None, services=[], health=None)
+    other["command"] = {"command": ["true"], "version": "9", "undo": ["true"], "timeout": 5}
+    other.update(fixed_in="9", probe={"command": ["/no/such"], "pattern": "(.)", "timeout": 1})
+    result = software.patch_software(other, program)
+    assert (result["outcome"], result["changed"]) == ("current", True), result
+    if not params["services"]:  # which the other definition does not have
+        assert node.tree() == before
+    assert node.leftovers() == set()
+
+
+def killed_at_label(params: dict[str, t.Any], program: t.Any, labels: tuple[str, ...]) -> bool:
+    """Run in a child that kills itself before a step of the switch."""
+    child = os.fork()
+    if child == 0:
+
+        def checkpoint(label: str) -> None:
+            if label.startswith(labels):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            software.patch_software(params, program, disk=Disk(checkpoint))
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
