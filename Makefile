@@ -24,7 +24,7 @@ setup: $(VENV)/.installed ## set up .venv
 .PHONY: system
 system:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v sshd && command -v ssh && command -v unshare && command -v shellcheck && command -v rpmbuild && command -v dnf && command -v createrepo_c && command -v nginx && command -v apt-ftparchive && command -v npm && command -v gpgv && command -v openssl && command -v zypper; } >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client openssl shellcheck util-linux rpm dnf createrepo-c nginx-light apt-utils gnupg gpgv zypper $$(command -v npm >/dev/null || echo nodejs npm); \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client openssl shellcheck util-linux rpm dnf createrepo-c nginx-light apt-utils gnupg gpgv zypper python3-apt $$(command -v npm >/dev/null || echo nodejs npm); \
 	fi
 
 .PHONY: demo

@@ -13,13 +13,15 @@ import collections
 import random
 import typing as t
 
-#: Seconds between two looks: at first, at most, and how it grows while nothing moves.
-_FIRST, _LONGEST, _GROWTH = 1.0, 10.0, 1.3
+#: Seconds between two looks: at first, at most, and how that grows while nothing moves.
+_FIRST, _LONGEST, _GROWTH = 0.5, 10.0, 1.3
 #: While nothing is known of the work, an end is seen at most by this part of the command's age too late.
 _LATE = 8
+#: But not before so many seconds.
+_SOON = 2.0
 #: Where ends are due, seconds between two looks as a part of a usual run: where all runs are alike, and where they are
 #: not, for then ends are spread and each look finds only a few. And the limits of it.
-_ALIKE, _SPREAD = 1 / 30, 1 / 10
+_ALIKE, _SPREAD = 1 / 20, 1 / 10
 _SHORTEST_STEP, _LONGEST_STEP = 0.7, 5.0
 #: So many runs are remembered, for work may change on the way.
 _REMEMBERED = 200
@@ -32,8 +34,8 @@ _THROTTLED, _LONGEST_REST = 2.0, 30.0
 class Pace:
     """Learns from runs that ended how long the next ones will take.
 
-    Until the first end, looks are at first a second apart and then further. From then on there is none before a command
-    is as old as a short run, and there are some in quick succession around the age at which its nodes end.
+    Until the first end, looks are at first close together and then further apart. From then on there is none before a
+    command is as old as a short run, and there are some in quick succession around the age at which its nodes end.
     """
 
     def __init__(self) -> None:
@@ -62,7 +64,7 @@ class Pace:
             ages: how many seconds ago each command was sent that has not ended.
         """
         if not ages:
-            return _FIRST
+            return _SOON
         jitter = random.uniform(0.8, 1.2)
         if self._runs:
             short, dummy, long = self._quantiles()
@@ -70,7 +72,7 @@ class Pace:
             if early and not any(short <= age <= _SLOW * long + _LONGEST_STEP for age in ages):
                 self._pause = self._step()
                 return min(_LONGEST, min(early) + self._pause * jitter)
-        self._pause = min(self._pause, max(2 * _FIRST, min(_LONGEST, min(ages) / _LATE)))
+        self._pause = min(self._pause, max(_SOON, min(_LONGEST, min(ages) / _LATE)))
         return self._pause * jitter
 
     def _step(self) -> float:

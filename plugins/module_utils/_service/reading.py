@@ -29,6 +29,8 @@ _SECOND = datetime.timedelta(seconds=1)
 _SHOWS_AFTER = 10.0
 #: Where ListCommandInvocations cut the output, it says so.
 _CUT = "---Output truncated---"
+#: What stands there between a step's output and its errors.
+ERROR_TITLE = "\n----------ERROR-------\n"
 _TERMINAL = ("Success", "Failed", "TimedOut", "Cancelled")
 
 #: What an invocation's end says of a node that gave no result, by StatusDetails: outcome, reason, what it means.
@@ -116,6 +118,8 @@ class Reader:
         """Return the commands in which nodes have ended that were not read yet; one that is not listed has ended."""
         listed = ssm_api.list_commands(self._ssm, since - _SECOND, executing=True)
         counts = {command["CommandId"]: command["CompletedCount"] for command in listed}
+        for sending in open_:
+            sending.shown = sending.shown or sending.command_id in counts
         return [sending for sending in open_ if counts.get(sending.command_id, -1) != sending.completed]
 
     def _new(self, open_: list[Sending], listed: list[Invocation]) -> list[tuple[Sending, Invocation]]:
@@ -140,7 +144,7 @@ class Reader:
             return output
         name = plugin["Name"] if several else ""
         whole = ssm_api.get_command_invocation(self._ssm, command_id, node, name)
-        return "".join(filter(None, (whole["StandardOutputContent"], whole.get("StandardErrorContent"))))
+        return ERROR_TITLE.join(filter(None, (whole["StandardOutputContent"], whole.get("StandardErrorContent"))))
 
 
 def run_seconds(invocation: Invocation) -> float | None:
