@@ -17,7 +17,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from patchwave_lab import ec2, processes, scenario, sts
+from patchwave_lab import checks, ec2, processes, scenario, sts
 from patchwave_lab.apilog import ApiLog
 from patchwave_lab.gate import Gate
 from patchwave_lab.labdir import LabDir, LabState, NodeEntry
@@ -48,6 +48,7 @@ def main(arguments: list[str]) -> None:
     ec2.install(world)
     sts.install(world)
     install(world)
+    checks.install()
     world.build()
     world.timeline.start()
     gate = Gate(DomainDispatcherApplication(create_backend_app), world, ApiLog(lab.api_log), token)

@@ -19,11 +19,16 @@ CLASSES = {r"\p{L}": "a-zA-Z\u00aa-\uffdc", r"\p{Z}": r"\s", r"\p{N}": r"\d", r"
 
 def check(service: str, operation: str, params: dict[str, Any]) -> None:
     """Raise ValidationException with the service's wording when the request breaks the model."""
+    if text := broken(service, operation, params):
+        raise error("ValidationException", text)
+
+
+def broken(service: str, operation: str, params: dict[str, Any]) -> str:
+    """How a request breaks the model, in the service's wording; empty when it does not."""
     shape = get_service_model(service).operation_model(operation).input_shape
     found = list(_violations(shape, params, "")) if shape is not None else []
-    if found:
-        plural = "s" if len(found) > 1 else ""
-        raise error("ValidationException", f"{len(found)} validation error{plural} detected: {'; '.join(found)}")
+    plural = "s" if len(found) > 1 else ""
+    return f"{len(found)} validation error{plural} detected: {'; '.join(found)}" if found else ""
 
 
 def _violations(shape: Shape, value: Any, path: str) -> Iterator[str]:
