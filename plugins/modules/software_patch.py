@@ -36,8 +36,8 @@ options:
     description:
       - Name of the program in logs, reports and state files.
       - Up to 64 letters, digits and C(._+-), the first a letter or digit.
+      - Exactly one of O(name) and O(definitions) is required.
     type: str
-    required: true
   fixed_in:
     description:
       - First version that is not vulnerable. A node at this version or a higher one is left alone.
@@ -45,441 +45,459 @@ options:
       - Numbers compare as numbers; a leading C(v) and build metadata do not count.
       - C(rc1), C(-beta), C(a1) and words that are not known sort before the release.
       - C(p1) and a single letter without a number, as in C(1.1.1w), sort after it.
+      - Required with O(name).
     type: str
-    required: true
-  versioning:
-    description:
-      - How versions compare.
-      - V(auto) is V(dpkg) or V(rpm) with packages, by the node's own family, and V(dotted) with all other kinds.
-      - V(semver) and V(pep440) follow Semantic Versioning and Python's packaging.
-    type: str
-    choices: [auto, dotted, dpkg, rpm, semver, pep440]
-    default: auto
-  archive:
-    description:
-      - The archive that holds the fixed version, unpacked into a folder of its own below O(dest).
-      - A definition has exactly one of O(archive), O(package_file), O(package), O(files),
-        O(installer) and O(command).
-    type: dict
-    suboptions:
-      <<: &source
-        url:
-          description:
-            - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
-            - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over
-              other connections M(patchwave.aws.presigned_url) takes its place. The role
-              P(patchwave.aws.patch_software#role) does either.
-            - It may be a presigned URL and is a secret. It is in no result, log or journal.
-          type: str
-          required: true
-        mirrors:
-          description: Where else to read it, tried in turn when the URL gives no file with the checksum.
-          type: list
-          elements: str
-          default: []
-        sha256:
-          description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
-          type: str
-          required: true
-        version:
-          description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
-          type: str
-          required: true
-        signature:
-          description:
-            - A detached OpenPGP signature of the file in ASCII, as C(gpg --armor --detach-sign) makes it.
-            - The node proves it with C(public_key) alone and its own C(gpgv), which comes with apt and with GnuPG.
-            - Without it the checksum alone decides.
-          type: str
-        public_key:
-          description: The public key in ASCII that must have signed the file, as C(gpg --armor --export) prints it.
-          type: str
-        variants:
-          description: Other files for some nodes. The first that fits the node takes the place of the URL.
-          type: list
-          elements: dict
-          default: []
-          suboptions:
-            architecture:
-              description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
-              type: str
-            platform:
-              description:
-                - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
-                - For example V(debian), V(rhel) or V(ubuntu-24.04).
-              type: str
-            url:
-              description: As beside the variants.
-              type: str
-              required: true
-            sha256:
-              description: As beside the variants.
-              type: str
-              required: true
-            signature:
-              description: Of this file, by the same key.
-              type: str
-        proxy:
-          description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
-          type: str
-        ca_path:
-          description: File on the node with the certificates that sign those of the server.
-          type: path
-      strip:
-        description: How many leading parts to remove from each path in the archive.
-        type: int
-        default: 0
-      format:
-        description: V(auto) looks at the content. V(tar) reads plain, gzip, bzip2 and xz archives.
-        type: str
-        choices: [auto, tar, zip]
-        default: auto
-      layout:
-        description:
-          - V(versions) unpacks into a folder of its own below O(dest) and points a link to it.
-          - V(in_place) puts each file of the archive in the place of the one in O(dest), each by one rename. The old
-            files are saved beside them until the new version is proven. A file keeps the owner and mode of the one it
-            replaces.
-        type: str
-        choices: [versions, in_place]
-        default: versions
-      preserve:
-        description:
-          - Globs below O(dest) of files that stay as they are where they are there, such as V(conf/*.xml) or V(conf).
-          - With O(archive.layout=in_place).
-        type: list
-        elements: str
-        default: []
-      remove:
-        description:
-          - Globs below O(dest) of files that go unless the archive has them, such as V(lib/*.jar).
-          - With O(archive.layout=in_place); files that no glob names stay.
-        type: list
-        elements: str
-        default: []
-  package_file:
-    description:
-      - A Debian or RPM package that holds the fixed version.
-      - The old version is put back from a package that is kept aside. On Debian it is made from what is installed;
-        for RPM it must be one that this module has installed, or the patch is refused with V(no_way_back).
-    type: dict
-    suboptions:
-      <<: *source
-      package:
-        description: Name of the package, where it is not O(name).
-        type: str
-      format:
-        description: V(auto) is what the node uses for itself.
-        type: str
-        choices: [auto, deb, rpm]
-        default: auto
-      lock_timeout:
-        description: Seconds to wait for another program that changes packages.
-        type: int
-        default: 300
-      timeout:
-        description: Seconds the package manager may take for one change.
-        type: int
-        default: 900
-  package:
-    description:
-      - A pinned version of a package from a repository, by apt or dnf (or yum), whichever the node has.
-      - It is downloaded first and then treated as a O(package_file). A version that needs other packages changed is
-        refused before the node is touched.
-    type: dict
-    suboptions:
-      package:
-        description: Name of the package, where it is not O(name).
-        type: str
-      version:
-        description: The version in full, as the repository lists it. It must be O(fixed_in) or higher.
-        type: str
-        required: true
-      repository:
-        description:
-          - The vendor's repository, used for this download alone. Without it, the repositories of the node are used.
-        type: dict
-        suboptions:
+  <<: &definition
+    versioning:
+      description:
+        - How versions compare.
+        - V(auto) is V(dpkg) or V(rpm) with packages, by the node's own family, and V(dotted) with all other kinds.
+        - V(semver) and V(pep440) follow Semantic Versioning and Python's packaging.
+      type: str
+      choices: [auto, dotted, dpkg, rpm, semver, pep440]
+      default: auto
+    archive:
+      description:
+        - The archive that holds the fixed version, unpacked into a folder of its own below O(dest).
+        - A definition has exactly one of O(archive), O(package_file), O(package), O(files),
+          O(installer) and O(command).
+      type: dict
+      suboptions:
+        <<: &source
           url:
-            description: Its URL; for dnf that of the folder with C(repodata). It may hold a password and is a secret.
+            description:
+              - Where to read it, as an https, http or file URL or as an absolute path on the managed node.
+              - An s3 URL needs M(patchwave.aws.run_module) with C(presign=true), since nodes have no AWS rights. Over
+                other connections M(patchwave.aws.presigned_url) takes its place. The role
+                P(patchwave.aws.patch_software#role) does either.
+              - It may be a presigned URL and is a secret. It is in no result, log or journal.
             type: str
             required: true
-          suite:
-            description: Suite of a Debian repository.
-            type: str
-            default: stable
-          components:
-            description: Components of a Debian repository.
+          mirrors:
+            description: Where else to read it, tried in turn when the URL gives no file with the checksum.
             type: list
             elements: str
-            default: [main]
-          key:
-            description: The public OpenPGP key in ASCII that must have signed the repository (apt) or package (dnf).
-            type: str
-            required: true
-      proxy:
-        description: URL of the HTTP proxy to download through. Otherwise that of the node's settings is used.
-        type: str
-      lock_timeout:
-        description: Seconds to wait for another program that changes packages.
-        type: int
-        default: 300
-      timeout:
-        description: Seconds the package manager may take for one change or download.
-        type: int
-        default: 900
-  files:
-    description:
-      - Copies of one file, wherever they are, also inside jar, war, ear and zip files and those inside them.
-      - All with a checksum in O(files.vulnerable) are replaced in place; names and all else stay as they are.
-      - The version of the node is the lowest among the copies with a known checksum. Without any it is not installed.
-    type: dict
-    suboptions:
-      <<: *source
-      paths:
-        description:
-          - Absolute paths of the folders to search, which may be globs.
-          - C(/proc), C(/sys), C(/dev) and C(/run) are never searched, and no link to a folder is followed.
-        type: list
-        elements: path
-        required: true
-      exclude:
-        description: Absolute paths of folders that are not searched.
-        type: list
-        elements: path
-        default: []
-      name:
-        description: Glob that names of files must match to be looked at, such as V(log4j-core-*.jar).
-        type: str
-        required: true
-      vulnerable:
-        description: The files to replace.
-        type: list
-        elements: dict
-        required: true
-        suboptions:
+            default: []
           sha256:
-            description: Checksum in 64 hexadecimal digits.
+            description: Its SHA-256 checksum in 64 hexadecimal digits. Nothing is used that does not match.
             type: str
             required: true
           version:
-            description: Its version, lower than O(fixed_in).
+            description: The version it carries, which must be O(fixed_in) or higher and is what the probe must report.
             type: str
             required: true
-  installer:
-    description:
-      - A vendor's own script or binary that installs the fixed version.
-      - The word C({installer}) in its arguments and in O(installer.undo) stands for its path.
-    type: dict
-    suboptions:
-      <<: *source
-      interpreter:
-        description: Program and arguments before the path of the installer, such as V(sh). Without it, it is executed.
-        type: list
-        elements: str
-        default: []
-      arguments:
-        description: Arguments after it. No secrets, for they are in the journal.
-        type: list
-        elements: str
-        default: []
-      undo:
-        description:
-          - Program and arguments that put the old version back.
-          - It must bear to be run twice, and to be run when the installer did not come far.
-        type: list
-        elements: str
-        required: true
-      timeout:
-        description: Seconds each of the two may take; then it is killed with all that it started.
-        type: int
-        default: 900
-  command:
-    description: Any command that brings the fixed version, where no other kind fits.
-    type: dict
-    suboptions:
-      command:
-        description: Program and arguments; no shell is involved. No secrets, for they are in the journal.
-        type: list
-        elements: str
-        required: true
-      version:
-        description: The version it brings, which must be O(fixed_in) or higher and is what the probe must report.
-        type: str
-        required: true
-      undo:
-        description: As O(installer.undo).
-        type: list
-        elements: str
-        required: true
-      timeout:
-        description: Seconds each of the two may take; then it is killed with all that it started.
-        type: int
-        default: 900
-  dest:
-    description:
-      - Absolute path of the folder of all versions, such as C(/opt/just). It belongs to this program alone.
-      - The archive is unpacked into a folder named after its version. The link C(current) points to the version in use.
-      - With O(archive.layout=in_place), the folder whose files are replaced.
-      - Required with O(archive).
-    type: path
-  probe:
-    description:
-      - How to learn the version on the node.
-      - Required with O(archive), O(installer) and O(command).
-      - Packages are asked of their database and files are searched; leave it out there.
-    type: dict
-    suboptions:
-      command:
-        description:
-          - Program and arguments; no shell is involved. It should run the program through the link in O(dest).
-          - A program that is not there means that the software is not installed.
-        type: list
-        elements: str
-        required: true
-      pattern:
-        description:
-          - Regular expression with one group around the version, searched in the first 64 KiB of its output.
-          - The default finds the first dotted number.
-        type: str
-        default: >-
-          (?<![\d.])(\d+(?:\.\d+)+(?:[-.~]?(?:dev|alpha|beta|preview|pre|rc|a|b|c|m|p)[-.]?\d+|[-.~]?(?:dev|alpha|beta|rc)|[a-z]{1}(?![0-9A-Za-z]))?)
-      timeout:
-        description: Seconds after which it is killed.
-        type: int
-        default: 10
-  health:
-    description:
-      - How to learn that the program works. Without it the probe alone decides.
-      - Needs exactly one of O(health.command), O(health.http) and O(health.port).
-    type: dict
-    suboptions:
-      command:
-        description: Program and arguments; no shell is involved. Exit code 0 means healthy.
-        type: list
-        elements: str
-      http:
-        description: A page that the program answers with. No proxy is used.
-        type: dict
-        suboptions:
-          url:
-            description: An http or https URL, as the node sees it. It is in no result, log or journal.
+          signature:
+            description:
+              - A detached OpenPGP signature of the file in ASCII, as C(gpg --armor --detach-sign) makes it.
+              - The node proves it with C(public_key) alone and its own C(gpgv), which comes with apt and with GnuPG.
+              - Without it the checksum alone decides.
             type: str
-            required: true
-          status:
-            description: The HTTP status that means healthy.
-            type: int
-            default: 200
-          pattern:
-            description: Regular expression that must match somewhere in the first 64 KiB of the page.
+          public_key:
+            description: The public key in ASCII that must have signed the file, as C(gpg --armor --export) prints it.
             type: str
-          validate_certs:
-            description: Whether the server's certificate must be trusted.
-            type: bool
-            default: true
-      port:
-        description: A TCP port that must take connections.
-        type: int
-      host:
-        description: Where O(health.port) is.
-        type: str
-        default: 127.0.0.1
-      retries:
-        description: How often to try again after a failure.
-        type: int
-        default: 3
-      delay:
-        description: Seconds between tries.
-        type: float
-        default: 1.0
-      timeout:
-        description: Seconds after which one try is killed.
-        type: int
-        default: 10
-  services:
+          variants:
+            description: Other files for some nodes. The first that fits the node takes the place of the URL.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              architecture:
+                description: The processor as C(uname -m) says it, such as V(x86_64) or V(aarch64).
+                type: str
+              platform:
+                description:
+                  - C(ID), a word of C(ID_LIKE), or C(ID) and C(VERSION_ID) with a hyphen of C(/etc/os-release).
+                  - For example V(debian), V(rhel) or V(ubuntu-24.04).
+                type: str
+              url:
+                description: As beside the variants.
+                type: str
+                required: true
+              sha256:
+                description: As beside the variants.
+                type: str
+                required: true
+              signature:
+                description: Of this file, by the same key.
+                type: str
+          proxy:
+            description: URL of the HTTP proxy to download through. Otherwise that of the node's environment is used.
+            type: str
+          ca_path:
+            description: File on the node with the certificates that sign those of the server.
+            type: path
+        strip:
+          description: How many leading parts to remove from each path in the archive.
+          type: int
+          default: 0
+        format:
+          description: V(auto) looks at the content. V(tar) reads plain, gzip, bzip2 and xz archives.
+          type: str
+          choices: [auto, tar, zip]
+          default: auto
+        layout:
+          description:
+            - V(versions) unpacks into a folder of its own below O(dest) and points a link to it.
+            - V(in_place) puts each file of the archive in the place of the one in O(dest), each by one rename. The old
+              files are saved beside them until the new version is proven. A file keeps the owner and mode of the one it
+              replaces.
+          type: str
+          choices: [versions, in_place]
+          default: versions
+        preserve:
+          description:
+            - Globs below O(dest) of files that stay as they are where they are there, such as V(conf/*.xml) or V(conf).
+            - With O(archive.layout=in_place).
+          type: list
+          elements: str
+          default: []
+        remove:
+          description:
+            - Globs below O(dest) of files that go unless the archive has them, such as V(lib/*.jar).
+            - With O(archive.layout=in_place); files that no glob names stay.
+          type: list
+          elements: str
+          default: []
+    package_file:
+      description:
+        - A Debian or RPM package that holds the fixed version.
+        - The old version is put back from a package that is kept aside. On Debian it is made from what is installed;
+          for RPM it must be one that this module has installed, or the patch is refused with V(no_way_back).
+      type: dict
+      suboptions:
+        <<: *source
+        package:
+          description: Name of the package, where it is not O(name).
+          type: str
+        format:
+          description: V(auto) is what the node uses for itself.
+          type: str
+          choices: [auto, deb, rpm]
+          default: auto
+        lock_timeout:
+          description: Seconds to wait for another program that changes packages.
+          type: int
+          default: 300
+        timeout:
+          description: Seconds the package manager may take for one change.
+          type: int
+          default: 900
+    package:
+      description:
+        - A pinned version of a package from a repository, by apt or dnf (or yum), whichever the node has.
+        - It is downloaded first and then treated as a O(package_file). A version that needs other packages changed is
+          refused before the node is touched.
+      type: dict
+      suboptions:
+        package:
+          description: Name of the package, where it is not O(name).
+          type: str
+        version:
+          description: The version in full, as the repository lists it. It must be O(fixed_in) or higher.
+          type: str
+          required: true
+        repository:
+          description:
+            - The vendor's repository, used for this download alone. Without it, the repositories of the node are used.
+          type: dict
+          suboptions:
+            url:
+              description: Its URL; for dnf that of the folder with C(repodata). It may hold a password and is a secret.
+              type: str
+              required: true
+            suite:
+              description: Suite of a Debian repository.
+              type: str
+              default: stable
+            components:
+              description: Components of a Debian repository.
+              type: list
+              elements: str
+              default: [main]
+            key:
+              description: The public OpenPGP key in ASCII that must have signed the repository (apt) or package (dnf).
+              type: str
+              required: true
+        proxy:
+          description: URL of the HTTP proxy to download through. Otherwise that of the node's settings is used.
+          type: str
+        lock_timeout:
+          description: Seconds to wait for another program that changes packages.
+          type: int
+          default: 300
+        timeout:
+          description: Seconds the package manager may take for one change or download.
+          type: int
+          default: 900
+    files:
+      description:
+        - Copies of one file, wherever they are, also inside jar, war, ear and zip files and those inside them.
+        - All with a checksum in O(files.vulnerable) are replaced in place; names and all else stay as they are.
+        - The version of the node is the lowest among the copies with a known checksum. Without any it is not installed.
+      type: dict
+      suboptions:
+        <<: *source
+        paths:
+          description:
+            - Absolute paths of the folders to search, which may be globs.
+            - C(/proc), C(/sys), C(/dev) and C(/run) are never searched, and no link to a folder is followed.
+          type: list
+          elements: path
+          required: true
+        exclude:
+          description: Absolute paths of folders that are not searched.
+          type: list
+          elements: path
+          default: []
+        name:
+          description: Glob that names of files must match to be looked at, such as V(log4j-core-*.jar).
+          type: str
+          required: true
+        vulnerable:
+          description: The files to replace.
+          type: list
+          elements: dict
+          required: true
+          suboptions:
+            sha256:
+              description: Checksum in 64 hexadecimal digits.
+              type: str
+              required: true
+            version:
+              description: Its version, lower than O(fixed_in).
+              type: str
+              required: true
+    installer:
+      description:
+        - A vendor's own script or binary that installs the fixed version.
+        - The word C({installer}) in its arguments and in O(installer.undo) stands for its path.
+      type: dict
+      suboptions:
+        <<: *source
+        interpreter:
+          description: Program and arguments before the installer's path, such as V(sh). Without it, it is executed.
+          type: list
+          elements: str
+          default: []
+        arguments:
+          description: Arguments after it. No secrets, for they are in the journal.
+          type: list
+          elements: str
+          default: []
+        undo:
+          description:
+            - Program and arguments that put the old version back.
+            - It must bear to be run twice, and to be run when the installer did not come far.
+          type: list
+          elements: str
+          required: true
+        timeout:
+          description: Seconds each of the two may take; then it is killed with all that it started.
+          type: int
+          default: 900
+    command:
+      description: Any command that brings the fixed version, where no other kind fits.
+      type: dict
+      suboptions:
+        command:
+          description: Program and arguments; no shell is involved. No secrets, for they are in the journal.
+          type: list
+          elements: str
+          required: true
+        version:
+          description: The version it brings, which must be O(fixed_in) or higher and is what the probe must report.
+          type: str
+          required: true
+        undo:
+          description: As O(installer.undo).
+          type: list
+          elements: str
+          required: true
+        timeout:
+          description: Seconds each of the two may take; then it is killed with all that it started.
+          type: int
+          default: 900
+    dest:
+      description:
+        - Absolute path of the folder of all versions, such as C(/opt/just). It belongs to this program alone.
+        - The archive is unpacked into a folder named after its version. The link C(current) points to that in use.
+        - With O(archive.layout=in_place), the folder whose files are replaced.
+        - Required with O(archive).
+      type: path
+    probe:
+      description:
+        - How to learn the version on the node.
+        - Required with O(archive), O(installer) and O(command).
+        - Packages are asked of their database and files are searched; leave it out there.
+      type: dict
+      suboptions:
+        command:
+          description:
+            - Program and arguments; no shell is involved. It should run the program through the link in O(dest).
+            - A program that is not there means that the software is not installed.
+          type: list
+          elements: str
+          required: true
+        pattern:
+          description:
+            - Regular expression with one group around the version, searched in the first 64 KiB of its output.
+            - The default finds the first dotted number.
+          type: str
+          default: >-
+            (?<![\d.])(\d+(?:\.\d+)+(?:[-.~]?(?:dev|alpha|beta|preview|pre|rc|a|b|c|m|p)[-.]?\d+|[-.~]?(?:dev|alpha|beta|rc)|[a-z]{1}(?![0-9A-Za-z]))?)
+        timeout:
+          description: Seconds after which it is killed.
+          type: int
+          default: 10
+    health:
+      description:
+        - How to learn that the program works. Without it the probe alone decides.
+        - Needs exactly one of O(health.command), O(health.http) and O(health.port).
+      type: dict
+      suboptions:
+        command:
+          description: Program and arguments; no shell is involved. Exit code 0 means healthy.
+          type: list
+          elements: str
+        http:
+          description: A page that the program answers with. No proxy is used.
+          type: dict
+          suboptions:
+            url:
+              description: An http or https URL, as the node sees it. It is in no result, log or journal.
+              type: str
+              required: true
+            status:
+              description: The HTTP status that means healthy.
+              type: int
+              default: 200
+            pattern:
+              description: Regular expression that must match somewhere in the first 64 KiB of the page.
+              type: str
+            validate_certs:
+              description: Whether the server's certificate must be trusted.
+              type: bool
+              default: true
+        port:
+          description: A TCP port that must take connections.
+          type: int
+        host:
+          description: Where O(health.port) is.
+          type: str
+          default: 127.0.0.1
+        retries:
+          description: How often to try again after a failure.
+          type: int
+          default: 3
+        delay:
+          description: Seconds between tries.
+          type: float
+          default: 1.0
+        timeout:
+          description: Seconds after which one try is killed.
+          type: int
+          default: 10
+    services:
+      description:
+        - The services of the program, in the order in which they start; they stop in the reverse order.
+        - Those that do not run are not started. All must be on the node.
+      type: list
+      elements: dict
+      default: []
+      suboptions:
+        name:
+          description: The name of the systemd unit or the System V script, or any name with commands.
+          type: str
+          required: true
+        manager:
+          description: V(auto) is V(commands) where they are given, else V(systemd) where it runs, else V(sysv).
+          type: str
+          choices: [auto, systemd, sysv, commands]
+          default: auto
+        restart:
+          description:
+            - V(around) stops the service before the switch and starts it after.
+            - V(after) restarts it after the switch, which makes the outage shorter.
+          type: str
+          choices: [around, after]
+          default: around
+        start:
+          description: Program and arguments that start it; needs O(services[].stop) and O(services[].status) too.
+          type: list
+          elements: str
+        stop:
+          description: Program and arguments that stop it.
+          type: list
+          elements: str
+        status:
+          description: Program and arguments that end with 0 while it runs.
+          type: list
+          elements: str
+        timeout:
+          description: Seconds it may take to stop, and again to start.
+          type: int
+          default: 60
+    old_processes:
+      description:
+        - What to do about processes that still run or map files of the old version after services have been started.
+        - V(fail) rolls back, V(restart) restarts the systemd services they belong to and fails when some are still
+          left, V(ignore) leaves them.
+      type: str
+      choices: [fail, restart, ignore]
+      default: fail
+    unsafe_processes:
+      description:
+        - Names of processes that must not be disturbed, such as a backup. While one runs, the node ends as V(skipped).
+      type: list
+      elements: str
+      default: []
+    latest_start:
+      description:
+        - A moment such as V(2026-11-22T04:00:00Z), with its zone, after which nothing is begun.
+        - It is checked on the node once it has its lock, and again before services are stopped.
+        - An interrupted earlier run is finished or undone at any time.
+      type: str
+    keep:
+      description:
+        - How many old versions to keep, at least V(1). The version that was replaced is always kept.
+        - Only versions that this module has installed or replaced are ever removed.
+      type: int
+      default: 1
+    allow_downgrade:
+      description:
+        - Also bring nodes above the kind's version to it, for example when the newer versions are the bad ones.
+        - Otherwise such nodes are left alone, since that version is O(fixed_in) or higher.
+      type: bool
+      default: false
+    install_missing:
+      description: Install the program where the probe's command is missing.
+      type: bool
+      default: false
+    state_dir:
+      description: Absolute path of a folder for the lock, the journal, the log and the list of installed versions.
+      type: path
+      default: /var/lib/patchwave
+    lock_timeout:
+      description: Seconds to wait for another patch run on this node.
+      type: int
+      default: 60
+  definitions:
     description:
-      - The services of the program, in the order in which they start; they stop in the reverse order.
-      - Those that do not run are not started. All must be on the node.
+      - Several programs, patched one after the other, each as a transaction of its own. At most 8.
+      - All are checked first. When one fails or is rolled back, those after it are left alone (V(not_run)).
+      - Each has the options of this module; beside O(definitions) there are none.
     type: list
     elements: dict
-    default: []
     suboptions:
       name:
-        description: The name of the systemd unit or the System V script, or any name with commands.
+        description: As O(name).
         type: str
         required: true
-      manager:
-        description: V(auto) is V(commands) where they are given, else V(systemd) where it runs, else V(sysv).
+      fixed_in:
+        description: As O(fixed_in).
         type: str
-        choices: [auto, systemd, sysv, commands]
-        default: auto
-      restart:
-        description:
-          - V(around) stops the service before the switch and starts it after.
-          - V(after) restarts it after the switch, which makes the outage shorter.
-        type: str
-        choices: [around, after]
-        default: around
-      start:
-        description: Program and arguments that start it; needs O(services[].stop) and O(services[].status) too.
-        type: list
-        elements: str
-      stop:
-        description: Program and arguments that stop it.
-        type: list
-        elements: str
-      status:
-        description: Program and arguments that end with 0 while it runs.
-        type: list
-        elements: str
-      timeout:
-        description: Seconds it may take to stop, and again to start.
-        type: int
-        default: 60
-  old_processes:
-    description:
-      - What to do about processes that still run or map files of the old version after services have been started.
-      - V(fail) rolls back, V(restart) restarts the systemd services they belong to and fails when some are still left,
-        V(ignore) leaves them.
-    type: str
-    choices: [fail, restart, ignore]
-    default: fail
-  unsafe_processes:
-    description:
-      - Names of processes that must not be disturbed, such as a backup. While one runs, the node ends as V(skipped).
-    type: list
-    elements: str
-    default: []
-  latest_start:
-    description:
-      - A moment such as V(2026-11-22T04:00:00Z), with its zone, after which nothing is begun.
-      - It is checked on the node once it has its lock, and again before services are stopped.
-      - An interrupted earlier run is finished or undone at any time.
-    type: str
-  keep:
-    description:
-      - How many old versions to keep, at least V(1). The version that was replaced is always kept.
-      - Only versions that this module has installed or replaced are ever removed.
-    type: int
-    default: 1
-  allow_downgrade:
-    description:
-      - Also bring nodes above O(archive.version) to that version, for example when the newer versions are the bad ones.
-      - Otherwise such nodes are left alone, since O(archive.version) is O(fixed_in) or higher.
-    type: bool
-    default: false
-  install_missing:
-    description: Install the program where the probe's command is missing.
-    type: bool
-    default: false
-  state_dir:
-    description: Absolute path of a folder for the lock, the journal, the log and the list of installed versions.
-    type: path
-    default: /var/lib/patchwave
-  lock_timeout:
-    description: Seconds to wait for another patch run on this node.
-    type: int
-    default: 60
+        required: true
+      <<: *definition
 notes:
   - Needs Python 3.8 or later on the node, and no packages.
   - Processes of containers are not looked at; they have files of their own.
@@ -512,6 +530,25 @@ EXAMPLES = r"""
       http:
         url: http://127.0.0.1:3000/api/health
 
+- name: Patch two programs in one run
+  patchwave.aws.software_patch:
+    definitions:
+      - name: just
+        fixed_in: "1.36.0"
+        archive:
+          url: https://artifacts.example.com/just-1.36.0-x86_64-unknown-linux-musl.tar.gz
+          sha256: 18bd2c0e8d4d8c1c7d4b4c8c1c5a6f5d7a6c3b2e1f0a9d8c7b6a594837261504
+          version: "1.36.0"
+        dest: /opt/just
+        probe:
+          command: [/opt/just/current/just, --version]
+      - name: grafana
+        fixed_in: "11.2.2"
+        package_file:
+          url: https://artifacts.example.com/grafana_11.2.2_amd64.deb
+          sha256: 0f5e5d0c3b2a19088f7e6d5c4b3a29180f7e6d5c4b3a29180f7e6d5c4b3a2918
+          version: "11.2.2"
+
 - name: Patch a server, prove that it answers, and keep two old versions
   patchwave.aws.software_patch:
     name: gitea
@@ -534,7 +571,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 name:
-  description: The program.
+  description: The program. Of several, their names with commas between.
   returned: always
   type: str
   sample: just
@@ -559,7 +596,7 @@ reason:
       V(not_writable), V(no_space), V(io_error), V(wrong_package), V(package_locked), V(no_way_back),
       V(verifier_missing), V(install_failed), V(download_failed), V(bad_signature), V(checksum_mismatch),
       V(bad_archive), V(unsafe_archive)."
-    - "With V(skipped): V(too_late), V(unsafe_process). With V(unsupported): V(unsupported_node)."
+    - "With V(skipped): V(too_late), V(unsafe_process), V(not_run). With V(unsupported): V(unsupported_node)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),
       V(old_process), or a file system error as above."
     - "With V(failed) and work for a person: V(rollback_failed)."
@@ -572,12 +609,16 @@ msg:
   type: str
   sample: "just: upgraded 1.35.0 -> 1.36.0"
 version_before:
-  description: The version found, or null when there was none or it was not looked for.
+  description:
+    - The version found, or null when there was none or it was not looked for.
+    - Of several programs, name and version of each with commas between.
   returned: always
   type: str
   sample: 1.35.0
 version_after:
-  description: The version at the end, as the probe reports it; null when there is none or it is not known.
+  description:
+    - The version at the end, as the probe reports it; null when there is none or it is not known.
+    - Of several programs, name and version of each with commas between.
   returned: always
   type: str
   sample: 1.36.0
@@ -588,6 +629,15 @@ seconds:
   returned: always
   type: dict
   sample: {lock: 0.0, probe: 0.004, fetch: 1.203, stage: 0.18, place: 0.002, switch: 0.001, verify: 0.004, total: 1.399}
+programs:
+  description:
+    - What happened to each program, with RV(name), RV(outcome), RV(reason), RV(version_before), RV(version_after) and
+      the seconds it took. Of many with long names, keys that the whole result has too may be missing.
+    - The outcome of the whole is the worst of them, in the order V(failed), V(rolled_back), V(unsupported), V(skipped),
+      V(patched), V(current).
+  returned: with O(definitions)
+  type: list
+  elements: dict
 log:
   description: Path on the node of the log, one JSON object a line.
   returned: always
@@ -597,17 +647,27 @@ log:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core.software import DEFINITION
+from ..module_utils._core.software import MODULE
+from ..module_utils._node.several import patch_all
 from ..module_utils._node.software import diff, patch_software
 
 
 def main() -> None:
     """Run the module."""
+    alone = [key for key, option in MODULE.items() if key != "definitions" and "default" not in option]
     module = AnsibleModule(
-        argument_spec=dict(name=dict(type="str", required=True), **DEFINITION),
+        argument_spec=MODULE,
         supports_check_mode=True,
+        required_one_of=[("name", "definitions")],
+        required_together=[("name", "fixed_in")],
+        mutually_exclusive=[("definitions", key) for key in alone],
     )
-    result = patch_software(module.params, module.run_command, check_mode=module.check_mode)
+
+    def patch(definition):
+        return patch_software(definition, module.run_command, check_mode=module.check_mode)
+
+    several = module.params["definitions"]
+    result = patch(module.params) if several is None else patch_all(several, patch)
     # Answers are read in bulk over a channel that cuts at 2,500 characters; the arguments are known to who sent them.
     result["invocation"] = {"module_args": {"name": result["name"]}}
     if module._diff:

@@ -184,6 +184,18 @@ DEFINITION = {
     "lock_timeout": {"type": "int", "default": 60},
 }  # type: t.Dict[str, t.Dict[str, t.Any]]
 
+#: Argument spec of the module: one definition with its name, or several.
+MODULE = {
+    "name": {"type": "str"},
+    **DEFINITION,
+    "fixed_in": {"type": "str"},
+    "definitions": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"name": {"type": "str", "required": True}, **DEFINITION},
+    },
+}  # type: t.Dict[str, t.Dict[str, t.Any]]
+
 #: Every reason a result can carry, and what it means. Reports and alerts may rely on these words.
 REASONS = {
     "upgraded": "the archive's version is in place and proven",
@@ -217,6 +229,7 @@ REASONS = {
     "service_missing": "a service of the definition is not on this node",
     "service_failed": "a service did not stop or start in its time",
     "old_process": "a process still used the old files after the switch",
+    "not_run": "a definition before it in the same run failed; nothing was touched",
     "too_late": "latest_start had passed before the switch; nothing was changed",
     "unsafe_process": "a process of unsafe_processes ran; nothing was changed",
     "health_failed": "the new version was in place and its health check failed",

@@ -160,8 +160,9 @@ def _patch(
 
 def diff(result: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
     """Return what C(--diff) shows for a result."""
-    line = "{0} {1}\n"
-    return {
-        "before": line.format(result["name"], result["version_before"] or "not installed"),
-        "after": line.format(result["name"], result["version_after"] or "not installed"),
-    }
+    programs = result.get("programs") or [result]
+
+    def lines(key: str) -> str:
+        return "".join("{0} {1}\n".format(one["name"], one.get(key) or "not installed") for one in programs)
+
+    return {"before": lines("version_before"), "after": lines("version_after")}

@@ -57,11 +57,16 @@ def urls_in(value: t.Any, key: str = "") -> t.List[str]:
     return [value] if isinstance(value, str) and key in ("url", "mirrors", "proxy") else []
 
 
+def size(result: t.Dict[str, t.Any]) -> int:
+    """Return the bytes of a result as JSON."""
+    return len(json.dumps(result))
+
+
 def fit(result: t.Dict[str, t.Any], limit: int = RESULT_BYTES) -> t.Dict[str, t.Any]:
     """Shorten C(result["msg"]) until the result is at most C(limit) bytes as JSON."""
-    excess = len(json.dumps(result)) - limit
+    excess = size(result) - limit
     while excess > 0 and len(result["msg"]) > 20:
         kept = max(20, len(result["msg"]) - max(excess // 6, 8))
         result = dict(result, msg=tidy(result["msg"], kept))
-        excess = len(json.dumps(result)) - limit
+        excess = size(result) - limit
     return result

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.patchwave.aws.plugins.module_utils._core.software import DEFINITION, REASONS
+from ansible_collections.patchwave.aws.plugins.module_utils._core.software import MODULE, REASONS
 from ansible_collections.patchwave.aws.plugins.modules import software_patch
 
 KEYS = {"name", "outcome", "reason", "msg", "version_before", "version_after", "changed", "failed", "seconds", "log"}
@@ -188,6 +188,74 @@ def test_ansible_ships_and_runs_it(tmp_path: Path, server: str) -> None:
     assert "0123456789abcdef" not in done.stdout + done.stderr
 
 
+def several(tmp_path: Path, server: str, count: int, **last: str) -> dict[str, t.Any]:
+    """Return arguments for some programs, of which the last one is made by C(last)."""
+    made = []
+    for number in range(count):
+        folder = tmp_path / str(number)
+        (folder / "www").mkdir(parents=True)
+        args = arguments(folder, server, **(last if number == count - 1 else {}))
+        (folder / "www" / "tool.tgz").rename(tmp_path / "www" / f"tool{number}.tgz")
+        args["archive"]["url"] = f"{server}/tool{number}.tgz?{SECRET}"
+        made.append({**args, "name": f"tool{number}", "state_dir": str(tmp_path / "state")})
+    return {"definitions": made}
+
+
+def test_several_programs_in_one_run(tmp_path: Path, server: str) -> None:
+    args = several(tmp_path, server, 3)
+    promised, dummy = run(args, check_mode=True, diff=True)
+    done, said = run(args, diff=True)
+    for key in ("name", "outcome", "reason", "changed", "version_before", "version_after", "diff"):
+        assert promised[key] == done[key], key
+    assert (done["name"], done["outcome"], done["changed"]) == ("tool0, tool1, tool2", "patched", True)
+    assert done["version_after"] == "tool0 1.2.0, tool1 1.2.0, tool2 1.2.0"
+    assert done["diff"]["before"] == "tool0 1.0.0\ntool1 1.0.0\ntool2 1.0.0\n"
+    assert [program["outcome"] for program in done["programs"]] == ["patched"] * 3
+    again, dummy = run(args)
+    assert (again["outcome"], again["changed"]) == ("current", False)
+    assert set(again) == KEYS | {"invocation", "programs"}
+    assert b"0123456789abcdef" not in said + everything_written(tmp_path / "state")
+
+
+def test_what_comes_after_a_failure_is_left_alone(tmp_path: Path, server: str) -> None:
+    args = several(tmp_path, server, 2, health="exit 9")
+    args["definitions"].reverse()
+    result, dummy = run(args)
+    assert (result["outcome"], result["reason"], result["failed"]) == ("rolled_back", "health_failed", True)
+    assert [(program["outcome"], program["reason"]) for program in result["programs"]] == [
+        ("rolled_back", "health_failed"),
+        ("skipped", "not_run"),
+    ]
+    assert result["version_after"] == "tool1 1.0.0, tool0 -"
+
+
+def test_one_wrong_definition_stops_all_before_the_first(tmp_path: Path, server: str) -> None:
+    args = several(tmp_path, server, 2)
+    for key, value in (("keep", 0), ("name", "tool0")):
+        wrong = {"definitions": [args["definitions"][0], {**args["definitions"][1], key: value}]}
+        result, dummy = run(wrong)
+        assert (result["outcome"], result["reason"]) == ("failed", "bad_definition")
+        assert f"definitions[1].{key}: " in result["msg"]
+    result, dummy = run({"definitions": []})
+    assert result["reason"] == "bad_definition"
+    for wrong in ({**args, "name": "tool", "fixed_in": "1"}, {**args, "dest": "/opt/x"}, {"name": "tool"}, {}):
+        result, dummy = run(wrong)
+        assert result["failed"]
+        assert "msg" in result
+    assert not (tmp_path / "state").exists()
+
+
+def test_the_answer_about_many_programs_is_small(tmp_path: Path, server: str) -> None:
+    args = several(tmp_path, server, 8)
+    for number, definition in enumerate(args["definitions"]):
+        definition["name"] = f"{number}" + "x" * 63
+    result, said = run(args, check_mode=True)
+    assert (result["outcome"], len(result["programs"])) == ("patched", 8)
+    assert len(said) < 2000
+    args["definitions"].append(args["definitions"][0])
+    assert run(args)[0]["reason"] == "bad_definition"
+
+
 def test_documentation_and_argument_spec_agree() -> None:
     def compare(options: dict[str, t.Any], spec: dict[str, t.Any], where: str) -> None:
         assert set(options) == set(spec), where
@@ -198,12 +266,12 @@ def test_documentation_and_argument_spec_agree() -> None:
             compare(options[key].get("suboptions", {}), option.get("options", {}), f"{where}{key}.")
 
     documented = yaml.safe_load(software_patch.DOCUMENTATION)["options"]
-    compare(documented, {"name": {"type": "str", "required": True}, **DEFINITION}, "")
+    compare(documented, MODULE, "")
 
 
 def test_every_reason_and_key_is_documented() -> None:
     documented = yaml.safe_load(software_patch.RETURN)
-    assert set(documented) == KEYS - {"changed", "failed"}
+    assert set(documented) == KEYS - {"changed", "failed"} | {"programs"}
     for reason in REASONS:
         assert f"V({reason})" in software_patch.RETURN
     assert yaml.safe_load(software_patch.EXAMPLES)
