@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,6 +43,10 @@ class Clock:
         self.now += seconds
 
 
+class Killed(BaseException):
+    """The controller was killed."""
+
+
 class Service:
     """Run Command of one account and region. `run` says how long a node's nth run takes; None: it never answers."""
 
@@ -54,6 +59,8 @@ class Service:
         self.commands: dict[str, dict[str, Any]] = {}
         #: What goes wrong with the next sendings: `throttled`, `request` or `answer` lost, `500`, or an error's code.
         self.losses: list[str] = []
+        #: Steps that the controller may still take before it is killed.
+        self.life = float("inf")
         #: What InvalidInstanceId and the like say of these nodes; they make the whole call fail.
         self.bad: dict[str, str] = {}
         #: Seconds after a sending when AWS itself ends an invocation; 0: it does not.
@@ -71,7 +78,13 @@ class Service:
 
         return SimpleNamespace(paginate=paginate)
 
+    def step(self) -> None:
+        self.life -= 1
+        if self.life < 0:
+            raise Killed
+
     def _call(self, operation: str) -> None:
+        self.step()
         self.calls[operation] += 1
         self.clock.now += CALL
 
@@ -92,6 +105,7 @@ class Service:
         if loss == "throttled":
             raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "SendCommand")
         command = {} if loss == "request" else self._taken(InstanceIds, Comment, request)
+        self.step()
         if loss == "500":
             details: Any = {"Error": {"Code": "InternalServerError"}, "ResponseMetadata": {"HTTPStatusCode": 500}}
             raise ClientError(details, "SendCommand")
@@ -127,6 +141,15 @@ class Service:
             self.sent.subtract(InstanceIds)
         self.commands[command["CommandId"]] = command
         return command
+
+    def most_in_flight(self) -> int:
+        """Return how many nodes worked at once at most, each from the sending until its end was known here."""
+        spans = [
+            (command["RequestedDateTime"].timestamp() - EPOCH.timestamp(), seen)
+            for command in self.commands.values()
+            for *_, seen, _ in command["nodes"].values()
+        ]
+        return max(sum(begin <= at < end for begin, end in spans) for at, _ in spans)
 
     def pending(self) -> int:
         """Return how many nodes have not ended."""
@@ -219,12 +242,19 @@ class Run:
             return {"commands": [made[-1]]}
 
         def tell(kind: str, event: dict[str, Any]) -> None:
+            service.step()
             self.events.append((kind, {**event, "at": service.clock.now}))
+            service.step()
 
         command = Command("AWS-RunShellScript", fresh, "token", 600, 600, lambda reply: False, idempotent)
         control = Control(places, errors, lambda: self.stop)
         clients = sending.Clients(service, service)
         return region_run.RegionRun(clients, targets, command, control, tell, earlier or []).run()
+
+    def journal(self) -> list[Sent]:
+        """Return the sendings that a next run finds in the journal."""
+        intents = [event for kind, event in self.events if kind == "intent"]
+        return [Sent(one["comment"], tuple(one["nodes"]), EPOCH.timestamp() + one["at"]) for one in intents]
 
     def ended(self, node: str) -> float:
         """Return when a node ended."""
@@ -427,3 +457,46 @@ def test_commands_that_aws_dropped_because_too_many_were_pending_are_sent_later(
     service.run = lambda node, ordinal: 30.0
     assert outcomes(run(service)) == ANSWERED
     assert set(service.sent.values()) == {1}
+
+
+@pytest.mark.parametrize("places", [0, 4])
+def test_a_run_killed_at_any_moment_and_run_again_sends_to_every_node_once(clock: Clock, places: int) -> None:
+    for life in itertools.count():
+        service, run = Service(many(12), lambda node, ordinal: 3.0, clock), Run()
+        service.life = life
+        killed = True
+        try:
+            replies = run(service, places=places)
+            killed = False
+        except Killed:
+            service.life = float("inf")
+            replies = run(service, run.journal(), places=places)
+        assert (len(replies), outcomes(replies)) == (12, ANSWERED)
+        assert service.sent == dict.fromkeys(service.nodes, 1), f"killed after {life} steps"
+        assert service.most_in_flight() <= (places or 12)
+        if not killed:
+            break
+    assert life > 30
+
+
+def test_a_run_killed_again_and_again_sends_to_every_node_once(service: Service, run: Run) -> None:
+    service.nodes, kills = many(40), 0
+    while True:
+        service.life = 10 + kills
+        try:
+            replies = run(service, run.journal(), places=7)
+            break
+        except Killed:
+            kills += 1
+    assert kills > 10
+    assert outcomes(replies) == ANSWERED
+    assert service.sent == dict.fromkeys(service.nodes, 1)
+    assert service.most_in_flight() <= 7
+
+
+def test_places_are_never_exceeded(service: Service, run: Run) -> None:
+    service.nodes = many(120)
+    service.run = lambda node, ordinal: 2.0 + int(node[-2:], 16) % 37
+    service.losses = ["", "throttled", "answer", "", "request", "500"]
+    assert outcomes(run(service, places=9)) == ANSWERED
+    assert service.most_in_flight() == 9
