@@ -101,6 +101,7 @@ options:
     default: 600
 seealso:
   - module: patchwave.aws.node_result
+  - module: patchwave.aws.run_command
   - module: patchwave.aws.software_patch
 """
 
@@ -139,8 +140,8 @@ results:
     - Each host's own module result. Where a node gave none, C(outcome), C(reason) and C(msg) say why.
     - C(command_id) is that of the Run Command command.
     - With O(reboot=if_required) and a reboot, C(rebooted), C(boot_id), C(boot_id_before) and C(uptime), the seconds
-      since the node was up again. A node that needs a reboot and may not begin it ends C(reboot_pending) with the reason
-      C(too_late), C(no_boot_id) or C(state_not_written).
+      since the node was up again. A node that needs a reboot and may not begin it ends C(reboot_pending) with the
+      reason C(too_late), C(no_boot_id) or C(state_not_written).
   returned: always
   type: dict
   sample:

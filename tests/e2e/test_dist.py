@@ -16,6 +16,7 @@ DOCUMENTED = {
     "patchwave.aws.node_result",
     "patchwave.aws.patch_groups",
     "patchwave.aws.presigned_url",
+    "patchwave.aws.run_command",
     "patchwave.aws.run_module",
     "patchwave.aws.software_patch",
 }

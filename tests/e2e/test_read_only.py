@@ -122,6 +122,18 @@ def test_modules_that_send_nothing(lab: Any, read_only: None, tmp_path: Path) ->
     assert "taken" in done.stdout
 
 
+@covers("run_command")
+def test_a_document(lab: Any, read_only: None, tmp_path: Path) -> None:
+    run = {"document": "AWS-RunShellScript", "parameters": {"commands": "reboot"}}
+    tasks = [
+        {"name": "Send", "patchwave.aws.run_command": run, "register": "batch", "run_once": True},
+        {"name": "Take", "patchwave.aws.node_result": {"result": "{{ batch.results[inventory_hostname] }}"}},
+    ]
+    options = ("-i", INVENTORY, "--limit", lab.nodes()[NODE], "--check", "-v")
+    done = lab.run("ansible-playbook", play(tmp_path / "play.yml", tasks), *options)
+    assert "would send AWS-RunShellScript" in done.stdout
+
+
 @covers("run_module", "software_patch", "patch_software")
 def test_every_kind_of_software_over_run_command(
     lab: Any, programs: dict[str, Any], check_only: None, tmp_path: Path

@@ -22,11 +22,12 @@ from .._aws.errors import AwsError
 from .._aws.sessions import Account, Sessions
 from .._core import outcomes
 from .control import Control
+from .reading import ERROR_TITLE
 from .region_run import RegionRun
 from .run_command_types import Command, Listener, Reply, Sent, Step, Target
 from .sending import Clients
 
-__all__ = ["Command", "Listener", "Reply", "Sent", "Step", "Target", "fan_out"]
+__all__ = ["ERROR_TITLE", "Command", "Listener", "Reply", "Sent", "Step", "Target", "fan_out"]
 
 
 def fan_out(

@@ -1,0 +1,48 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _run_command
+from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalError
+
+ARGUMENT_SPEC = {
+    **_batch.ARGUMENT_SPEC,
+    "document": {"type": "str", "required": True},
+    "document_version": {"type": "str"},
+    "document_hash": {"type": "str"},
+    "parameters": {"type": "dict", "default": {}},
+    "output_bucket": {"type": "str"},
+    "output_prefix": {"type": "str"},
+}
+
+
+class ActionModule(ActionBase):
+    """Send a document to every host of the batch at once; see the documentation of the module of this name."""
+
+    BYPASS_HOST_LOOP = True
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Return C(results), a result for each host of the batch."""
+        super().run(tmp, task_vars)
+        variables: dict[str, t.Any] = task_vars or {}
+        auth = aws_argument_spec()
+        dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
+        try:
+            batch, document = _batch.Settings.of(options), _run_command.Document.of(options)
+            nodes, results = _batch.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
+            if nodes:
+                sessions = Sessions({name: options.get(name) for name in auth})
+                results.update(_run_command.send(sessions, document, nodes, batch, self._task.check_mode))
+        except (AwsError, JournalError, ValueError) as error:
+            raise AnsibleActionFail(f"{error}; nothing was sent to any node") from error
+        return {"changed": any(result.get("changed") for result in results.values()), "results": results}

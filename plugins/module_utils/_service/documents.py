@@ -1,0 +1,159 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+"""Command documents: what they take, for which platforms they are, and which nodes they can be sent to."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import difflib
+import json
+import typing as t
+
+from .._aws import ssm as ssm_api
+from .._aws.errors import AwsError
+from .._aws.sessions import Account, Sessions
+from .._core import outcomes
+from .managed_nodes import registered_agents
+from .run_command_types import Reply, Target
+
+
+class Document(t.NamedTuple):
+    """A document: its platforms (`Linux`, ...; none given is any), and its parameters by name: whether each must be."""
+
+    name: str
+    platforms: tuple[str, ...]
+    parameters: dict[str, bool]
+
+
+class Found(t.NamedTuple):
+    """What was found out before anything is sent."""
+
+    #: Nodes that can be sent to.
+    ready: list[Target]
+    #: A reply for each other host.
+    refused: dict[str, Reply]
+    #: Names of the parameters that the document has wherever it can be sent.
+    parameters: set[str]
+
+
+def look(sessions: Sessions, nodes: list[Target], name: str, version: str, values: t.Mapping[str, list[str]]) -> Found:
+    """Find out which nodes a document can be sent to.
+
+    Args:
+        sessions: makes the clients.
+        nodes: the nodes.
+        name: the document's, or the ARN of a shared one.
+        version: the document's; empty for its default.
+        values: its parameters.
+
+    Raises:
+        ValueError: the parameters do not fit the document; one line.
+        AwsError: nowhere is there such a document.
+    """
+    places: dict[tuple[Account, str, str], list[Target]] = {}
+    for node in nodes:
+        places.setdefault((node.access, node.account, node.region), []).append(node)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(places))) as pool:
+        looks = list(pool.map(lambda members: _look(sessions, members, name, version, values), places.values()))
+    errors = [one for one in looks if isinstance(one, AwsError)]
+    if errors and len(errors) == len(looks):
+        raise errors[0]
+    found = Found([], {}, set())
+    common: list[set[str]] = []
+    for members, one in zip(places.values(), looks, strict=True):
+        if isinstance(one, AwsError):
+            where = f"account {members[0].account}, region {members[0].region}"
+            outcome, reason = _ENDS.get(one.code, (outcomes.UNREACHABLE, "api_error"))
+            found.refused.update({node.host: Reply(outcome, reason, f"{where}: {one}") for node in members})
+        else:
+            found.ready.extend(one.ready)
+            found.refused.update(one.refused)
+            common.append(one.parameters)
+    return found._replace(parameters=set.intersection(*common))
+
+
+#: What it means for the nodes of a region that it does not have the document.
+_ENDS = {
+    "InvalidDocument": (outcomes.UNSUPPORTED, "no_document"),
+    "InvalidDocumentVersion": (outcomes.UNSUPPORTED, "no_document"),
+}
+
+
+def _look(
+    sessions: Sessions, members: list[Target], name: str, version: str, values: t.Mapping[str, list[str]]
+) -> Found | AwsError:
+    """Look at one account and region; members are its nodes."""
+    try:
+        ssm = sessions.client("ssm", members[0].access, members[0].region)
+        document = described(ssm, name, version)
+        agents = registered_agents(ssm)
+    except AwsError as error:
+        return error
+    check(document, values)
+    where = f"account {members[0].account}, region {members[0].region}"
+    found = Found([], {}, set(document.parameters))
+    for node in members:
+        problem = _problem(document, agents.get(node.id))
+        if problem:
+            outcome, reason, msg = problem
+            found.refused[node.host] = Reply(outcome, reason, f"{where}: {msg}; nothing was sent")
+        else:
+            found.ready.append(node)
+    return found
+
+
+def _problem(document: Document, agent: dict[str, t.Any] | None) -> tuple[str, str, str] | None:
+    if agent is None:
+        return outcomes.UNREACHABLE, "not_managed", "no agent is registered with Systems Manager"
+    platform = str(agent.get("PlatformType", ""))
+    if document.platforms and platform and platform not in document.platforms:
+        msg = f"{document.name} is for {', '.join(document.platforms)}, and the node runs {platform}"
+        return outcomes.UNSUPPORTED, "platform", msg
+    if agent.get("PingStatus") != "Online":
+        return outcomes.UNREACHABLE, "agent_offline", "the agent is not connected"
+    return None
+
+
+def described(ssm: t.Any, name: str, version: str) -> Document:
+    """Ask for a document.
+
+    Raises:
+        AwsError: there is none, or it may not be asked for.
+        ValueError: it is no command document.
+    """
+    raw = ssm_api.describe_document(ssm, name, version)
+    if raw.get("DocumentType", "Command") != "Command":
+        raise ValueError(f"document: {name} is of the type {raw['DocumentType']}, not Command")
+    parameters = {each["Name"]: "DefaultValue" not in each for each in raw.get("Parameters", ())}
+    return Document(name, tuple(raw.get("PlatformTypes", ())), parameters)
+
+
+def check(document: Document, values: t.Mapping[str, list[str]]) -> None:
+    """Compare parameters with what a document takes; allowed values are known to AWS alone.
+
+    Raises:
+        ValueError: one that it does not have, or one that it needs is missing; one line.
+    """
+    for name in values:
+        if name not in document.parameters:
+            close = difflib.get_close_matches(name, document.parameters, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(document.parameters) or 'none'}"
+            raise ValueError(f"parameters: {document.name} has no parameter '{name}'; {hint}")
+    missing = sorted(name for name, required in document.parameters.items() if required and not values.get(name))
+    if missing:
+        raise ValueError(f"parameters: {document.name} needs {', '.join(missing)}")
+
+
+def texts(parameters: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
+    """Turn parameters as users write them into lists of texts, as SendCommand takes them."""
+    return {
+        name: [_text(each) for each in (value if isinstance(value, (list, tuple)) else [value])]
+        for name, value in parameters.items()
+    }
+
+
+def _text(value: t.Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

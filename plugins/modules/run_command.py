@@ -1,0 +1,144 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: run_command
+short_description: Send a Systems Manager document to every node of the batch
+version_added: 0.1.0
+author: Patchwave contributors (@patchwave)
+description:
+  - Sends a command document, AWS's or one's own, to every node of the batch by C(ceil(N/50)) SendCommand calls for each
+    account and region, and reads the results in bulk. It has places in flight, one error budget, a journal and the same
+    ends as M(patchwave.aws.run_module).
+  - The task runs once for the whole batch, so give it C(run_once=true) and take each node's own result with
+    M(patchwave.aws.node_result).
+  - Before anything is sent, each account and region is asked for the document and its nodes. Parameters that do not
+    fit stop the task. A node of another platform ends C(unsupported), one whose agent is away C(unreachable), and a
+    document that is missing in one region costs the nodes of that region only.
+  - A document may do anything, so a node on which it has begun is C(changed), whether it failed or not. Only
+    C(AWS-RunPatchBaseline) with C(Operation=Scan) is known to change nothing. Where you know better, say so with
+    C(changed_when) at M(patchwave.aws.node_result).
+  - Parameters are kept by Systems Manager for 30 days and shown to whoever may list commands, so no secret belongs
+    there.
+  - Documents for Windows have never been run for real, only answered by the lab's virtual nodes.
+extends_documentation_fragment:
+  - patchwave.aws.batch
+  - amazon.aws.boto3
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+attributes:
+  check_mode:
+    description:
+      - Nothing is sent. The document, its parameters and the nodes are checked, and each node's result says what
+        would be sent, or why not.
+      - C(AWS-RunPatchBaseline) with C(Operation=Install) is not turned into a Scan either, since a Scan overwrites the
+        node's patch compliance. Where that is wanted, run it with C(Operation=Scan).
+      - Values that the document itself restricts are judged by AWS when it is sent.
+    support: full
+  diff_mode:
+    description: Nobody knows what a document changes.
+    support: none
+  bypass_host_loop:
+    description: Runs once for the batch.
+    support: full
+options:
+  document:
+    description: The document's name, or the ARN of one that another account shares. It must be a command document.
+    type: str
+    required: true
+  document_version:
+    description: The document's version, a number, V($LATEST) or V($DEFAULT).
+    type: str
+  document_hash:
+    description: The SHA-256 that the document must have. AWS refuses another.
+    type: str
+  parameters:
+    description:
+      - The document's parameters by name, each a text or a list of texts. Other values are written as JSON.
+      - A reference to Parameter Store is in Ansible's own brackets, so mark it C(!unsafe).
+    type: dict
+    default: {}
+  output_bucket:
+    description:
+      - An S3 bucket to which the nodes write their whole output, with their own rights. Systems Manager itself keeps
+        24,000 characters of output and 8,000 of errors, of which one call for each node reads what is beyond 2,500.
+    type: str
+  output_prefix:
+    description: What keys in O(output_bucket) start with.
+    type: str
+  execution_timeout:
+    description:
+      - Seconds in which the work must end on the node, 5 to 172,740. It is the document's parameter C(executionTimeout)
+        where the document has one and O(parameters) does not give it.
+seealso:
+  - module: patchwave.aws.node_result
+  - module: patchwave.aws.run_module
+"""
+
+EXAMPLES = r"""
+- name: Run a script, at most fifty nodes at once, until five percent have failed
+  patchwave.aws.run_command:
+    document: AWS-RunShellScript
+    parameters:
+      commands:
+        - set -e
+        - uname -r
+    max_in_flight: 50
+    max_errors: 5%
+  register: batch
+  run_once: true
+
+- name: Take the node's own result
+  patchwave.aws.node_result:
+    result: "{{ batch.results[inventory_hostname] }}"
+  changed_when: false
+
+- name: Find missing patches
+  patchwave.aws.run_command:
+    document: AWS-RunPatchBaseline
+    parameters:
+      Operation: Scan
+    idempotent: true
+  register: scan
+  run_once: true
+
+- name: Install an agent
+  patchwave.aws.run_command:
+    document: AWS-ConfigureAWSPackage
+    parameters:
+      action: Install
+      name: AmazonCloudWatchAgent
+  register: install
+  run_once: true
+"""
+
+RETURN = r"""
+results:
+  description:
+    - Each host's own result. A node that answered has C(rc), C(stdout), C(stderr), C(status), which is Systems
+      Manager's StatusDetails, and C(command_id). Of several steps C(rc) is the first that is not 0, and C(steps) has
+      each one's C(name), C(status), C(code) and C(output).
+    - Where a node gave no answer, C(outcome), C(reason) and C(msg) say why.
+  returned: always
+  type: dict
+  sample:
+    i-0123456789abcdef0:
+      changed: true
+      command_id: 6ba7b810-9dad-11d1-80b4-00c04fd430c8
+      rc: 0
+      status: Success
+      stderr: ""
+      stdout: "6.1.0-32-cloud-amd64\n"
+    i-0123456789abcdef1:
+      changed: false
+      failed: true
+      outcome: unsupported
+      reason: platform
+      msg: "account 123456789012, region eu-central-1: AWS-RunShellScript is for Linux, MacOS, and the node runs
+        Windows; nothing was sent"
+"""

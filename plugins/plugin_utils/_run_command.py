@@ -1,0 +1,132 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection. It can change at any time.
+
+"""Send a document to every node of a batch and give each node its own result."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._service import documents, run_command
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Sessions
+
+from . import _batch
+from ._batch import ended
+
+#: What AWS's documents are known to leave as it is: a parameter and its value.
+_READS_ONLY = {"AWS-RunPatchBaseline": ("Operation", "Scan")}
+#: Ends after which the document has certainly begun.
+_BEGUN = ("Success", "Failed", "ExecutionTimedOut")
+#: Characters of a failed node's output that its message shows.
+_TAIL = 300
+
+
+class Document(t.NamedTuple):
+    """What is sent; see the documentation of run_command. `request` is what else SendCommand takes."""
+
+    name: str
+    version: str
+    parameters: dict[str, list[str]]
+    request: dict[str, str]
+
+    @classmethod
+    def of(cls, options: t.Mapping[str, t.Any]) -> Document:
+        """Take the document out of a task's options.
+
+        Raises:
+            ValueError: one of them cannot be; one line that names it.
+        """
+        named = {
+            "DocumentVersion": options["document_version"],
+            "DocumentHash": options["document_hash"],
+            "DocumentHashType": "Sha256" if options["document_hash"] else None,
+            "OutputS3BucketName": options["output_bucket"],
+            "OutputS3KeyPrefix": options["output_prefix"],
+        }
+        request = {name: str(value) for name, value in named.items() if value}
+        version, parameters = options["document_version"] or "", documents.texts(options["parameters"])
+        if not "".join(parameters.get("executionTimeout", ["0"])).isdigit():
+            raise ValueError("parameters: executionTimeout must be a number of seconds")
+        return cls(options["document"], version, parameters, request)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something: nobody knows what a document does, but for a few."""
+        name, value = _READS_ONLY.get(self.name.rpartition("/")[2], ("", ""))
+        return self.parameters.get(name) != [value]
+
+
+def send(
+    sessions: Sessions,
+    document: Document,
+    nodes: list[run_command.Target],
+    batch: _batch.Settings,
+    check_mode: bool,
+) -> dict[str, dict[str, t.Any]]:
+    """Send the document to every node and return each host's result; in check mode say what would be sent.
+
+    Raises:
+        AwsError: there is no such document; nothing was sent.
+        JournalError: the journal cannot be had; nothing was sent.
+        ValueError: the parameters do not fit the document; nothing was sent.
+    """
+    found = documents.look(sessions, nodes, document.name, document.version, document.parameters)
+    if check_mode:
+        results = {host: result(reply, document) for host, reply in found.refused.items()}
+        would = {"changed": document.changes, "msg": f"would send {document.name}"}
+        results.update({node.host: dict(would) for node in found.ready})
+        return results
+    parameters, seconds = dict(document.parameters), batch.execution_timeout
+    if "executionTimeout" in found.parameters:
+        seconds = int("".join(parameters.setdefault("executionTimeout", [str(seconds)])))
+    with _batch.begun(batch, len(nodes)) as begun:
+        begun.journal.write("started", {"token": begun.token})
+        # What an earlier run has sent is taken up, wherever the node is now.
+        sent = {host for sending in begun.journal.earlier for host in sending.hosts}
+        refused = {host: reply for host, reply in found.refused.items() if host not in sent}
+        command = run_command.Command(
+            document=document.name,
+            parameters=lambda: parameters,
+            token=begun.token,
+            delivery_timeout=batch.delivery_timeout,
+            execution_timeout=seconds,
+            charged=lambda reply: _charged(reply, document),
+            idempotent=batch.idempotent,
+            request=document.request,
+        )
+        ready = [node for node in nodes if node.host not in refused]
+        journal = begun.journal
+        replies = run_command.fan_out(sessions, ready, command, begun.control, journal.write, journal.earlier)
+    return {host: result(reply, document) for host, reply in {**refused, **replies}.items()}
+
+
+def _charged(reply: run_command.Reply, document: Document) -> bool:
+    """Say whether a node's end uses up the error budget."""
+    found = result(reply, document)
+    return found["outcome"] in outcomes.CHARGED if "outcome" in found else bool(found.get("failed"))
+
+
+def result(reply: run_command.Reply, document: Document) -> dict[str, t.Any]:
+    """Turn a node's reply into a result."""
+    found: dict[str, t.Any] = {"changed": reply.status in _BEGUN and document.changes}
+    if reply.outcome:
+        found.update(ended(reply.outcome, reply.reason, reply.msg, reply.command_id))
+    else:
+        found.update(command_id=reply.command_id)
+    if reply.status:
+        found["status"] = reply.status
+    if reply.steps:
+        outputs = [step.output.partition(run_command.ERROR_TITLE) for step in reply.steps]
+        found["rc"] = next((step.code for step in reply.steps if step.code), 0)
+        found["stdout"] = "".join(stdout for stdout, dummy, dummy in outputs)
+        found["stderr"] = "".join(stderr for dummy, dummy, stderr in outputs)
+    if len(reply.steps) > 1:
+        found["steps"] = [step._asdict() for step in reply.steps]
+    if not reply.outcome and reply.status != "Success":
+        tail = " ".join((found.get("stderr") or found.get("stdout") or "").split())[-_TAIL:]
+        found.update(failed=True, msg=f"{document.name} ended {reply.status}, exit code {found.get('rc', -1)}: {tail}")
+    return found
