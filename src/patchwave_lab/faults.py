@@ -30,6 +30,7 @@ KINDS = {
     "cancel-ignored": Kind("a cancelled command ends Cancelled and runs on"),
     "stale-ping": Kind("PingStatus stays Online whatever happens; GetConnectionStatus does not"),
     "access-denied": Kind("a command ends AccessDenied on the node"),
+    "wrong-clock": Kind("the clock of a real node is wrong by so much", numbers={"seconds": 3600}),
     "reboot-hangs": Kind("a node that reboots does not come back"),
     "disk-full": Kind("/opt and /var of a real node take no more data"),
 }

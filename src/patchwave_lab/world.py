@@ -19,7 +19,7 @@ from patchwave_lab import processes
 from patchwave_lab.clock import Clock, Timeline
 from patchwave_lab.errors import LabError
 from patchwave_lab.faults import Faults, Place
-from patchwave_lab.nodes import writes
+from patchwave_lab.nodes import writes, wrong_clock
 from patchwave_lab.nodes.agent import Agent, RealAgent
 from patchwave_lab.nodes.boot import Machine
 from patchwave_lab.nodes.rpm_root import RpmRoot
@@ -140,6 +140,8 @@ class World:
         missing = set(names) - {node.node_id for node in found} - {node.name for node in found}
         if missing:
             raise LabError(f"no node {', '.join(sorted(missing))}")
+        if request.get("name") == "wrong-clock":
+            wrong_clock.check()
         made = self.faults.add({**request, "nodes": [node.node_id for node in found]})
         self.apply_faults()
         if made.until is not None:
@@ -159,6 +161,8 @@ class World:
         for node in self.all_nodes():
             if isinstance(node.agent, RealAgent):
                 node.agent.fill_disk(full=self.faults.find("disk-full", node.place) is not None)
+                wrong = self.faults.find("wrong-clock", node.place)
+                node.agent.set_clock(wrong.numbers["seconds"] if wrong else None)
 
     def nodes(self, account: str, region: str) -> dict[str, ManagedNode]:
         """Managed nodes of one account and region by id; terminated instances are none."""

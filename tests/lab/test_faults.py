@@ -7,6 +7,9 @@ from collections import Counter
 import pytest
 from botocore.exceptions import ClientError
 
+from patchwave_lab.errors import LabError
+from patchwave_lab.nodes import wrong_clock
+
 SCENARIO = """
 accounts: ["111111111111", "222222222222"]
 regions: [eu-west-1, us-east-1]
@@ -141,6 +144,27 @@ def test_a_full_disk_takes_no_more_data(faulty, fault):
     faulty.eventually(lambda: faulty.cli("exec", "real", "--", "sh", "-c", write).stdout == "written\n")
 
 
+@pytest.mark.skipif(wrong_clock.library() is None, reason="needs libfaketime (make system)")
+@pytest.mark.parametrize("seconds", [-7200, 86400])
+def test_a_clock_that_is_wrong(faulty, fault, seconds):
+    fault("wrong-clock", "real", "--set", f"seconds={seconds}")
+    look = "import time, subprocess as s; print(int(time.time()), int(s.check_output(['date', '+%s'], timeout=9)))"
+    for said in (
+        faulty.run_one("real", f'python3 -c "{look}"')["StandardOutputContent"],
+        faulty.must("exec", "real", "--", "python3", "-c", look),
+    ):
+        assert [abs(int(word) - time.time() - seconds) < 5 for word in said.split()] == [True, True]
+    assert abs(int(faulty.must("exec", "other", "--", "date", "+%s")) - time.time()) < 5
+    faulty.must("fault", "wrong-clock", "--clear")
+    assert abs(int(faulty.must("exec", "real", "--", "date", "+%s")) - time.time()) < 5
+
+
+def test_without_libfaketime_it_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(wrong_clock, "PLACES", "nowhere/*")
+    with pytest.raises(LabError, match=r"a wrong clock needs libfaketime \(Debian package libfaketime\)"):
+        wrong_clock.check()
+
+
 def test_a_region_that_is_down(faulty, fault):
     fault("region-down", "--region", "us-east-1", "--for", "60")
     assert refused(faulty.client("ssm", "us-east-1").list_commands)[:2] == (503, "ServiceUnavailable")
@@ -193,7 +217,7 @@ def test_a_mistake_is_one_line(faulty, words, said):
 
 def test_kinds_are_listed(faulty):
     lines = faulty.must("fault", "--kinds").splitlines()
-    assert len(lines) == 14
+    assert len(lines) == 15
     assert "[rate=2] [burst=4]" in lines[0]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from patchwave_lab import processes
-from patchwave_lab.nodes import boot, namespaces, writes
+from patchwave_lab.nodes import boot, namespaces, writes, wrong_clock
 from patchwave_lab.nodes.boot import Machine
 
 log = logging.getLogger(__name__)
@@ -125,6 +125,10 @@ class RealAgent:
         if full != self._full:
             self._full = full
             self._pool.submit(self._machine.fill_disk, full=full)
+
+    def set_clock(self, seconds: float | None) -> None:
+        """Let the node's clock be wrong by so many seconds, or right again."""
+        wrong_clock.put(self._machine.home, seconds)
 
     def reset(self) -> None:
         """Make the node's directory again. What ran in it was killed before."""

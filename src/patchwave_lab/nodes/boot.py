@@ -12,7 +12,7 @@ from pathlib import Path
 from patchwave_lab import processes
 from patchwave_lab.errors import LabError
 from patchwave_lab.labdir import OVERLAID
-from patchwave_lab.nodes import namespaces, writes
+from patchwave_lab.nodes import namespaces, writes, wrong_clock
 
 INSIDE = Path(__file__).with_name("inside")
 #: Programs of a node that ask its process 1.
@@ -98,7 +98,7 @@ class Machine:
     @property
     def environment(self) -> dict[str, str]:
         """The whole environment of what runs inside the node."""
-        return namespaces.environment(self.node_id, self.region)
+        return namespaces.environment(self.node_id, self.region) | wrong_clock.environment(self.home)
 
     def _start(self) -> int:
         self._renew()
