@@ -50,7 +50,8 @@ options:
     default: {}
   bucket:
     description:
-      - The S3 bucket for the payload. The caller may put, read and delete objects in it.
+      - The S3 bucket for the payload. The caller may put, read and delete objects in it. The playbook
+        C(patchwave.aws.bucket) makes one.
       - There is no way without one. A command has room for 64 KB, and the least that Ansible makes of any Python module
         is larger, however well it is packed.
     type: str

@@ -122,6 +122,12 @@ def test_modules_that_send_nothing(lab: Any, read_only: None, tmp_path: Path) ->
     assert "taken" in done.stdout
 
 
+@covers("bucket")
+def test_the_bucket(lab: Any, read_only: None) -> None:
+    done = lab.run("ansible-playbook", "patchwave.aws.bucket", "-e", "patchwave_bucket=example-checked", "--check")
+    assert "changed=0" in done.stdout
+
+
 @covers("run_command")
 def test_a_document(lab: Any, read_only: None, tmp_path: Path) -> None:
     run = {"document": "AWS-RunShellScript", "parameters": {"commands": "reboot"}}

@@ -171,6 +171,21 @@ def test_a_payload_that_is_kept_is_stored_once(lab: Any, tmp_path: Path) -> None
     assert len(base64.b64encode(lzma.compress(content, preset=9))) > 64 * 1024
 
 
+def test_the_playbook_makes_a_bucket_that_serves(lab: Any, tmp_path: Path) -> None:
+    name = "example-made"
+    for changed in (2, 0):
+        done = lab.run("ansible-playbook", "patchwave.aws.bucket", "-e", f"patchwave_bucket={name}")
+        assert f"changed={changed} " in done.stdout
+    client = s3(lab)
+    assert set(client.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values()) == {True}
+    (rule,) = client.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    (rule,) = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    assert (rule["Filter"], rule["Expiration"], rule["Status"]) == ({"Prefix": "patchwave/"}, {"Days": 1}, "Enabled")
+    (statement,) = json.loads(client.get_bucket_policy(Bucket=name)["Policy"])["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
 def test_any_source_of_any_kind_may_lie_in_s3(
     lab: Any, install: Callable[..., None], software: dict[str, Any], tmp_path: Path
 ) -> None:
