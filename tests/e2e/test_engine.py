@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
-from conftest import BUCKET, ROOT
+from conftest import BIN, BUCKET, ROOT
 
-PLACES = [("123456789012", "eu-central-1"), ("123456789012", "us-east-1"), ("210987654321", "eu-central-1")]
+ACCOUNTS, REGIONS = ["123456789012", "210987654321"], ["eu-central-1", "us-east-1"]
+PLACES = [(account, region) for account in ACCOUNTS for region in REGIONS]
 FAILED = 'PATCHWAVE1 {"failed":true,"outcome":"rolled_back"}\n'
 
 
@@ -23,8 +30,8 @@ def fleet(make_lab: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
             model["answers"] = answers
         node = {"name": "v", "count": count, "spread": True, "tags": {"PatchGroup": "all"}, "virtual": model}
         content = {
-            "accounts": sorted({account for account, _ in PLACES}),
-            "regions": ["eu-central-1", "us-east-1"],
+            "accounts": ACCOUNTS,
+            "regions": REGIONS,
             "buckets": [BUCKET],
             "nodes": [node],
         }
@@ -35,8 +42,8 @@ def fleet(make_lab: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     return make
 
 
-def run(lab: Any, tmp_path: Path, **options: Any) -> dict[str, dict[str, Any]]:
-    """Run a module on the whole fleet; return each host's result."""
+def playbook(tmp_path: Path, **options: Any) -> Path:
+    """Write a play that runs a module on the whole fleet and keeps each host's result."""
     task = {
         "module": "ansible.builtin.ping",
         "args": {},
@@ -56,34 +63,75 @@ def run(lab: Any, tmp_path: Path, **options: Any) -> dict[str, dict[str, Any]]:
     }
     path = tmp_path / "play.yml"
     path.write_text(yaml.safe_dump([play]))
-    lab.run("ansible-playbook", path, "-i", ROOT / "inventory")
+    return path
+
+
+def run(lab: Any, tmp_path: Path, inventory: Path = ROOT / "inventory", **options: Any) -> dict[str, dict[str, Any]]:
+    """Run a module on the whole fleet; return each host's result."""
+    lab.run("ansible-playbook", playbook(tmp_path, **options), "-i", inventory)
     return dict(json.loads((tmp_path / "results.json").read_text()))
 
 
-def flights(tmp_path: Path) -> list[int]:
-    """Return how many nodes were in flight after each sending and each end."""
-    flying: set[str] = set()
-    found = []
-    for line in (tmp_path / "journal").read_text().splitlines():
-        event = json.loads(line)
-        if event["event"] == "sent":
-            flying.update(event["nodes"])
-        elif event["event"] == "ended":
-            flying.discard(event["node"])
-        else:
-            continue
-        found.append(len(flying))
+def worked(lab: Any) -> dict[str, list[tuple[float, float]]]:
+    """Return when each node was sent a command and ended, by the lab's own record."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    names = {"AccessKeyId": "aws_access_key_id", "SecretAccessKey": "aws_secret_access_key"}
+    names["SessionToken"] = "aws_session_token"
+    keys = {name: lab.environment[name.upper()] for name in list(names.values())[:2]}
+    address = {"endpoint_url": lab.environment["AWS_ENDPOINT_URL"]}
+    for account, region in PLACES:
+        role = f"arn:aws:iam::{account}:role/test"
+        sts = boto3.client("sts", region_name=region, **address, **keys)
+        assumed = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+        session = {option: assumed[name] for name, option in names.items()}
+        ssm = boto3.client("ssm", region_name=region, **address, **session)
+        for page in ssm.get_paginator("list_command_invocations").paginate(Details=True):
+            for one in page["CommandInvocations"]:
+                ended = one["CommandPlugins"][0]["ResponseFinishDateTime"]
+                span = (one["RequestedDateTime"].timestamp(), ended.timestamp())
+                found.setdefault(one["InstanceId"], []).append(span)
     return found
 
 
+def most_in_flight(spans: list[tuple[float, float]]) -> int:
+    return max(sum(begin <= at < end for begin, end in spans) for at, _ in spans)
+
+
 def test_at_most_so_many_nodes_are_in_flight_over_all_accounts_and_regions(fleet: Any, tmp_path: Path) -> None:
-    lab = fleet("sliding", 60, {"uniform": [0.5, 4]})
+    lab = fleet("sliding", 48, {"uniform": [0.3, 2]})
     results = run(lab, tmp_path, max_in_flight=12)
     assert {result["outcome"] for result in results.values()} == {"patched"}
-    assert len(results) == 60
-    assert max(flights(tmp_path)) == 12
-    # A slow node holds only its own place: the next ones begin long before a whole group of 12 has ended.
-    assert flights(tmp_path).count(0) == 1
+    assert len(results) == 48
+    spans = [span for (span,) in worked(lab).values()]
+    assert most_in_flight(spans) == 12
+    # A slow node holds only its own place: the 13th begins long before the first 12 have ended.
+    assert sorted(begin for begin, _ in spans)[12] < max(end for _, end in sorted(spans)[:12])
+
+
+def test_a_run_killed_again_and_again_sends_to_every_node_once(fleet: Any, tmp_path: Path) -> None:
+    lab = fleet("killed", 24, {"uniform": [0.5, 2]})
+    play, journal = playbook(tmp_path, max_in_flight=6, token="killed"), tmp_path / "journal"
+    lines, kills = 1, 0
+    while kills < 6:
+        command = [BIN / "ansible-playbook", play, "-i", ROOT / "inventory"]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=lab.environment, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") >= lines):
+            time.sleep(0.002)
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+        lines = journal.read_bytes().count(b"\n") + kills
+    assert kills >= 4
+    results = run(lab, tmp_path, max_in_flight=6, token="killed")
+    assert Counter(result["outcome"] for result in results.values()) == {"patched": 24}
+    spans = worked(lab)
+    assert {len(each) for each in spans.values()} == {1}, "a node was sent the work twice"
+    assert len(spans) == 24
+    assert most_in_flight([span for (span,) in spans.values()]) <= 6
 
 
 def test_one_error_budget_counts_over_all_accounts_and_regions(fleet: Any, tmp_path: Path) -> None:
@@ -104,6 +152,43 @@ def test_a_thousand_nodes_cost_less_than_a_fifth_of_a_call_each(fleet: Any, tmp_
     assert len(results) == 1000
     made = lab.calls() - before
     assert sum(made.values()) <= 200, made
+
+
+def test_a_bad_node_ends_with_a_reason_and_costs_nobody_else(make_lab: Any, tmp_path: Path) -> None:
+    model = {"delivery": 0.1, "run": 0.2, "reply": 0.1, "seed": 1}
+    common = {"tags": {"PatchGroup": "all"}, "virtual": model}
+    nodes = [{"name": "good", "count": 5}, {"name": "windows", "platform": "Windows"}, {"name": "off", "agent": False}]
+    nodes += [{"name": "elsewhere", "region": "us-east-1"}, {"name": "stopped"}, {"name": "terminated"}]
+    content = {
+        "accounts": ACCOUNTS,
+        "regions": REGIONS,
+        "buckets": [BUCKET],
+        "nodes": [{**common, **node} for node in nodes],
+        "settings": {"stopped_nodes": "refused"},
+    }
+    (tmp_path / "scenario.yml").write_text(yaml.safe_dump(content))
+    lab = make_lab("bad-nodes", tmp_path / "scenario.yml")
+    ids = {**lab.nodes(), "never-there": "i-0123456789abcdef0", "no-id": "localhost"}
+    script = f"import boto3; ec2 = boto3.client('ec2'); ec2.stop_instances(InstanceIds=['{ids['stopped']}']);"
+    lab.run("python", "-c", f"{script} ec2.terminate_instances(InstanceIds=['{ids['terminated']}'])")
+    # All are said to be Linux nodes of the first account and region.
+    place = {"account": ACCOUNTS[0], "region": REGIONS[0], "platform": "linux"}
+    hosts = {name: {"node_id": node, **place} for name, node in ids.items()}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"managed_nodes": {"hosts": hosts}}))
+    results = run(lab, tmp_path, tmp_path / "hosts.yml")
+    found = {name: (result["outcome"], result.get("reason")) for name, result in results.items()}
+    assert {name: found.pop(name) for name in ids if name.startswith("good")} == dict.fromkeys(
+        [f"good-{number:02}" for number in range(1, 6)], ("patched", None)
+    )
+    assert found == {
+        "windows": ("unsupported", "invalid_platform"),
+        "off": ("unreachable", "agent_offline"),
+        "elsewhere": ("unreachable", "not_managed"),
+        "stopped": ("unreachable", "not_managed"),
+        "terminated": ("unreachable", "not_managed"),
+        "never-there": ("unreachable", "not_managed"),
+        "no-id": ("unreachable", "not_managed"),
+    }
 
 
 @pytest.fixture
