@@ -184,7 +184,7 @@ options:
           default: 900
     package:
       description:
-        - A pinned version of a package from a repository, by apt or dnf (or yum), whichever the node has.
+        - A pinned version of a package from a repository, by apt, dnf (or yum) or zypper, whichever the node has.
         - It is downloaded first and then treated as a O(package_file). A version that needs other packages changed is
           refused before the node is touched.
       type: dict
@@ -202,7 +202,9 @@ options:
           type: dict
           suboptions:
             url:
-              description: Its URL; for dnf that of the folder with C(repodata). It may hold a password and is a secret.
+              description:
+                - Its URL; of an RPM repository that of the folder with C(repodata).
+                - It may hold a password and is a secret.
               type: str
               required: true
             suite:
@@ -215,7 +217,7 @@ options:
               elements: str
               default: [main]
             key:
-              description: The public OpenPGP key in ASCII that must have signed the repository (apt) or package (dnf).
+              description: The public OpenPGP key in ASCII that must have signed the repository (apt) or the package (RPM).
               type: str
               required: true
         proxy:

@@ -24,7 +24,7 @@ daemon off; error_log stderr; pid {folder}/nginx.pid; user root;
 events {{}}
 http {{ access_log off; server {{ listen 127.0.0.1:{port}; root {folder}/www; }} }}
 """
-NEEDED = ("nginx", "gpg", "apt-ftparchive", "createrepo_c", "rpmsign", "dnf")
+NEEDED = ("nginx", "gpg", "apt-ftparchive", "createrepo_c", "rpmsign", "dnf", "zypper")
 
 
 @pytest.fixture(scope="module")
@@ -142,17 +142,30 @@ def test_apt_installs_the_pinned_version_of_a_signed_repository(
     assert node.tree("/etc/apt", "/var/lib/apt") == sources
 
 
-def test_dnf_installs_the_pinned_version_of_a_signed_repository(
-    node: Node, folder: Path, dnf: str, keys: tuple[Keys, Keys]
+@pytest.mark.parametrize("manager", ["dnf", "zypper"])
+def test_an_rpm_of_a_pinned_version_from_a_signed_repository(
+    node: Node, folder: Path, dnf: str, keys: tuple[Keys, Keys], manager: str
 ) -> None:
     to_rpm(node)
+    if manager == "zypper":
+        node.sh("rm /usr/bin/dnf /etc/os-release; printf 'ID=sles\nID_LIKE=suse\n' > /etc/os-release")
     assert node.patch(definition(dnf, "1.9-1", keys[0]))["reason"] == "not_installed"
     first = node.patch(definition(dnf, "1.9-1", keys[0], install_missing=True))
     assert (first["outcome"], first["version_after"]) == ("patched", "1.9-1"), first
-    before = node.tree("/opt/pw-tool")
+    before = node.tree("/opt/pw-tool", "/var/lib/patchwave/pw-tool.packages")
     refused = node.patch(definition(dnf, "1.10-1", keys[1]))
     assert (refused["outcome"], refused["reason"]) == ("failed", "bad_signature"), refused
-    assert node.tree("/opt/pw-tool") == before
-    done = node.patch(definition(dnf, "1.10-1", keys[0]))
+    missing = node.patch(definition(dnf, "1.12-1", keys[0]))
+    assert (missing["outcome"], missing["reason"]) == ("failed", "download_failed"), missing
+    down = node.patch({**definition(dnf, "1.9-1", keys[0]), "fixed_in": "1.8-1"})
+    assert (down["outcome"], down["reason"]) == ("current", "already_fixed")
+    promised = node.patch(definition(dnf, "1.10-1", keys[0]), check_mode=True, diff=True)
+    assert node.tree("/opt/pw-tool", "/var/lib/patchwave/pw-tool.packages") == before
+    done = node.patch(definition(dnf, "1.10-1", keys[0]), diff=True)
     assert (done["outcome"], done["version_before"], done["version_after"]) == ("patched", "1.9-1", "1.10-1"), done
+    for key in ("outcome", "reason", "changed", "version_before", "version_after", "diff"):
+        assert promised[key] == done[key], key
+    assert done["diff"] == {"before": "pw-tool 1.9-1\n", "after": "pw-tool 1.10-1\n"}
     assert node.run("cat", "/opt/pw-tool/version") == "1.10\n"
+    again = node.patch(definition(dnf, "1.10-1", keys[0]))
+    assert (again["outcome"], again["changed"]) == ("current", False)

@@ -16,7 +16,10 @@ from .disk import Disk
 from .errors import PatchError
 from .package_file import PackageFile
 from .package_tools import PackageTool
+from .platforms import this_node
 
+#: What zypper ends with while another program holds its lock.
+_ZYPPER_LOCKED = 7
 _REPO = """[patchwave]
 name=patchwave
 baseurl={url}
@@ -65,7 +68,8 @@ class Package(PackageFile):
     def _manager(self) -> str:
         if self._tool.family == "dpkg":
             return "apt-get"
-        return "dnf" if found("dnf") else "yum"
+        order = ("zypper", "dnf", "yum") if "suse" in this_node().names else ("dnf", "yum", "zypper")
+        return next((program for program in order if found(program)), order[0])
 
     def fetch_to(self, path: str) -> None:
         """See PackageFile."""
@@ -74,12 +78,16 @@ class Package(PackageFile):
         key = os.path.join(folder, "key.asc")
         if self._repository:
             self._write(key, self._repository["key"])
-        if self._tool.family == "dpkg":
-            self._apt(folder, key)
-        else:
-            self._dnf(folder, key)
-        files = glob.glob(os.path.join(glob.escape(folder), "packages", "*" + self._tool.suffix))
-        if len(files) != 1:
+        fetch = {"apt-get": self._apt, "zypper": self._zypper}.get(self._manager(), self._dnf)
+        fetch(folder, key)
+        pattern = os.path.join(glob.escape(folder), "packages", "**", "*" + self._tool.suffix)
+        files = glob.glob(pattern, recursive=True)
+        if not files:
+            message = "{0} found no {1} {2}; check the repository"
+            raise PatchError(
+                "download_failed", message.format(self._manager(), self._package, self._options["version"])
+            )
+        if len(files) > 1:
             message = "{0} {1} needs {2} packages changed, and only itself can be put back; install those before"
             raise PatchError("install_failed", message.format(self._package, self._options["version"], len(files)))
         if self._repository and self._tool.family == "rpm":
@@ -111,14 +119,26 @@ class Package(PackageFile):
     def _dnf(self, folder: str, key: str) -> None:
         options = ["--setopt=cachedir=" + os.path.join(folder, "cache"), "--setopt=install_weak_deps=False"]
         if self._repository:
-            repos = os.path.join(folder, "repos")
-            self._disk.make_dir(repos)
-            text = _REPO.format(url=self._repository["url"], key=key)
-            self._write(os.path.join(repos, "patchwave.repo"), text)
-            options.append("--setopt=reposdir=" + repos)
+            options.append("--setopt=reposdir=" + self._write_repo(folder, key, self._repository["url"]))
         wanted = "{0}-{1}".format(self._package, self._options["version"])
         packages = "--downloaddir=" + os.path.join(folder, "packages")
         self._download([self._manager(), "-y", "-q", *options, "--downloadonly", packages, "install", wanted], folder)
+
+    def _zypper(self, folder: str, key: str) -> None:
+        packages = os.path.join(folder, "packages")
+        options = ["--non-interactive", "--quiet", "--cache-dir", os.path.join(folder, "cache")]
+        options += ["--pkg-cache-dir", packages]
+        if self._repository:  # whose key the node does not know; the signature is compared afterwards
+            options += ["--no-gpg-checks", "--reposd-dir", self._write_repo(folder, key, self._repository["url"])]
+        wanted = "{0}={1}".format(self._package, self._options["version"])
+        self._download([self._manager(), *options, "download", wanted], folder)
+
+    def _write_repo(self, folder: str, key: str, url: str) -> str:
+        """Make a folder that holds the definition's repository alone; return its path."""
+        repos = os.path.join(folder, "repos")
+        self._disk.make_dir(repos)
+        self._write(os.path.join(repos, "patchwave.repo"), _REPO.format(url=url, key=key))
+        return repos
 
     def _check_signature(self, path: str, key: str, folder: str) -> None:
         """Compare with the definition's key alone, in a key ring of its own."""
@@ -131,7 +151,10 @@ class Package(PackageFile):
     def _download(self, argv: t.Sequence[str], folder: str) -> None:
         proxy = self._options.get("proxy")
         environ = {name: proxy for name in ("http_proxy", "https_proxy")} if proxy else {}
+        environ["ZYPP_LOCK_TIMEOUT"] = str(self._options["lock_timeout"])
         answer = self._commands.run(argv, self._options["timeout"], environ, cwd=folder)
+        if argv[0] == "zypper" and answer.rc == _ZYPPER_LOCKED:
+            raise PatchError("package_locked", "another program holds the lock of zypper; run again when it has ended")
         if answer.rc != 0 or answer.timed_out:
             reason = "bad_signature" if "NO_PUBKEY" in answer.text or "BADSIG" in answer.text else "download_failed"
             raise PatchError(reason, "{0} {1}".format(argv[0], answer.excuse()))
