@@ -59,6 +59,10 @@ lint: setup types ## ruff, mypy, ansible-lint production, documentation, changel
 sanity: setup system ## ansible-test sanity, without containers
 	tests/sanity.sh
 
+.PHONY: versions
+versions: setup system ## the playbook on the newest ansible-core, where a Python for it is found
+	tests/versions.sh
+
 .PHONY: bench
 bench: setup ## benchmarks; QUICK=1 for the short ones; writes build/bench.json
 	$(BIN)/python tests/bench/bench.py
