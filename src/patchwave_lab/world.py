@@ -281,6 +281,7 @@ class World:
                     Machine(home, identity, spec.name, spec.region),
                     dict(spec.files),
                     self._pool,
+                    self.timeline,
                     partial(self._furnish, spec.platform),
                 )
                 if spec.model is None

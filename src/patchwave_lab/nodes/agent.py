@@ -14,10 +14,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from patchwave_lab import processes
+from patchwave_lab.clock import Timeline
 from patchwave_lab.nodes import boot, namespaces, writes, wrong_clock
 from patchwave_lab.nodes.boot import Machine
 
@@ -79,10 +81,16 @@ class RealAgent:
     """Runs tasks inside a node's namespaces on this machine."""
 
     def __init__(
-        self, machine: Machine, files: dict[str, str], pool: Executor, furnish: Callable[[Path], None]
+        self,
+        machine: Machine,
+        files: dict[str, str],
+        pool: Executor,
+        timeline: Timeline,
+        furnish: Callable[[Path], None],
     ) -> None:
         #: `furnish` makes a new node's directory one of its platform.
         self._machine, self._files, self._pool, self._furnish = machine, files, pool, furnish
+        self._timeline = timeline
         self._lock = threading.Lock()
         self._queue: deque[_Job] = deque()
         self._busy = 0
@@ -212,15 +220,20 @@ class RealAgent:
             job.process = process
             if job.cancelled or job.lost:
                 _kill(process)
-        try:
-            code = process.wait(job.task.timeout)
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            process.wait()
+        self._timeline.after(job.task.timeout, partial(self._time_out, job))
+        code = process.wait()
+        if job.timed_out:
             return KILLED, "timeout"
         if job.cancelled:
             return KILLED, "cancel"
         return (128 - code if code < 0 else code), ""
+
+    def _time_out(self, job: "_Job") -> None:
+        """The task's time is up, by the lab's clock."""
+        with self._lock:
+            if job.process is not None and job.process.poll() is None:
+                job.timed_out = True
+                _kill(job.process)
 
 
 @dataclass(eq=False)
@@ -230,6 +243,7 @@ class _Job:
     done: Done
     process: "subprocess.Popen[bytes] | None" = None
     cancelled: bool = False
+    timed_out: bool = False
     #: The node went down meanwhile: nobody replies.
     lost: bool = False
 
