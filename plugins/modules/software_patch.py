@@ -217,7 +217,7 @@ options:
               elements: str
               default: [main]
             key:
-              description: The public OpenPGP key in ASCII that must have signed the repository (apt) or the package (RPM).
+              description: The public OpenPGP key in ASCII that must have signed the repository (apt) or package (RPM).
               type: str
               required: true
         proxy:

@@ -39,7 +39,13 @@ def spawn(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
     """Run a command as AnsibleModule does."""
     environ = dict(os.environ, **options["environ_update"])
     with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environ, cwd="/"
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=environ,
+        cwd=options.get("cwd", "/"),
     ) as process:
         options["before_communicate_callback"](process)
         out, err = process.communicate()
@@ -154,6 +160,27 @@ def crash(lab: Lab, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
     return {"clean": clean["outcome"], "steps": step, "kills": kills, "faults": faults, "seconds": duration}
 
 
+def chain(lab: Lab, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Kill one run after the other, each a step or a moment later than the one before it, and then let one end."""
+    lab.reset()
+    steps: list[str] = []
+    start = time.monotonic()
+    clean = lab.patch(Disk(steps.append))
+    duration, expected = time.monotonic() - start, lab.look()
+    lab.reset()
+    kills = 0
+    for step in range(0, len(steps), wanted["stride"]):
+        if lab.killed(step, None, False):
+            kills += 1
+        else:  # the one before had come so far that it was only to be finished
+            lab.reset()
+        if step % 4 == 0:
+            kills += lab.killed(None, duration * step / len(steps), bool(step % 8))
+    result = lab.patch()
+    faults = diff(lab.look(), expected) if result["outcome"] in ("patched", "current") else [result]
+    return {"clean": clean["outcome"], "kills": kills, "faults": faults, "seconds": duration}
+
+
 def fill(lab: Lab, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
     """Leave the disk one page or name more each time until a run succeeds; each failure is mended by more room."""
     faults, failures = [], []
@@ -194,7 +221,7 @@ def main() -> None:
     wanted = json.load(sys.stdin)
     fetch.RESERVE = 0
     lab = Lab(wanted["args"], wanted["folders"], wanted["ask"])
-    json.dump({"crash": crash, "fill": fill}[wanted["mode"]](lab, wanted), sys.stdout)
+    json.dump({"crash": crash, "chain": chain, "fill": fill}[wanted["mode"]](lab, wanted), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Node, to_rpm
+from .test_crashes import DEB_FOLDERS, DPKG, RPM, RPM_FOLDERS, disturb, small
 from .test_package_file import deb, rpm, state
 
 NGINX = """
@@ -169,3 +170,24 @@ def test_an_rpm_of_a_pinned_version_from_a_signed_repository(
     assert node.run("cat", "/opt/pw-tool/version") == "1.10\n"
     again = node.patch(definition(dnf, "1.10-1", keys[0]))
     assert (again["outcome"], again["changed"]) == ("current", False)
+
+
+@pytest.mark.parametrize("manager", ["apt", "dnf", "zypper"])
+def test_killed_at_one_step_after_the_other(
+    node: Node, folder: Path, apt: str, dnf: str, keys: tuple[Keys, Keys], manager: str
+) -> None:
+    health = {"command": ["grep", "-q", "1.10", "/opt/pw-tool/version"], "retries": 0, "delay": 0.0}
+    if manager == "apt":
+        small(node)
+        node.run("dpkg", "--force-all", "--install", folder / "pw-tool_1.9-1.deb")
+        health["command"] = ["/opt/pw-tool/tool"]
+        place: tuple[str, list[str], list[str]] = (apt, DEB_FOLDERS, DPKG)
+    else:
+        to_rpm(node)
+        node.sh("rm /usr/bin/dnf" if manager == "zypper" else "rm /usr/bin/zypper")
+        assert node.patch(definition(dnf, "1.9-1", keys[0], install_missing=True))["outcome"] == "patched"
+        place = (dnf, RPM_FOLDERS, RPM)
+    args = definition(place[0], "1.10-1", keys[0], health=health)
+    found = disturb(node, "chain", args, *place[1:], stride=2 if manager == "dnf" else 1)
+    assert found["faults"] == []
+    assert (found["clean"], found["kills"] > 12) == ("patched", True), found
