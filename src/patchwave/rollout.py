@@ -25,8 +25,8 @@ from patchwave.progress import Screen
 from patchwave.rollout_file import RolloutFile, read_rollout
 
 PLAYBOOK = "patchwave.aws.patch_software"
-#: Actions whose result is a node's own.
-_NODE_ACTIONS = ("patchwave.aws.node_result", "patchwave.aws.software_patch")
+#: The action whose result has every node's own, and the one whose result is a node's own.
+_BATCH_ACTION, _NODE_ACTION = "patchwave.aws.run_module", "patchwave.aws.software_patch"
 #: The action that decides whether a wave may start.
 _GATE = "patchwave.aws.gate"
 #: What the ledger keeps of a node's result.
@@ -176,11 +176,12 @@ class _Rollout:
         failures: list[str] = []
 
         def on_result(how: str, host: str, action: str, result: dict[str, Any]) -> None:
-            if host in waiting and (action in _NODE_ACTIONS or how == "unreachable"):
-                waiting.discard(host)
-                final = _final(how, result)
-                self._record(host, final)
-                self._screen.ended(host, final["outcome"])
+            ended = _results(how, host, action, result)
+            for node in waiting & ended.keys():
+                waiting.discard(node)
+                self._record(node, ended[node])
+                self._screen.ended(node, ended[node]["outcome"])
+            if ended:
                 return
             if action == _GATE and result.get("closed"):
                 self._gate_was_closed(wave, how, result)
@@ -219,6 +220,7 @@ class _Rollout:
         own = {
             "patchwave_hosts": "all",
             "patchwave_transport": self._plan.transport,
+            "patch_software_node_results": False,
             "patch_software_name": self._plan.software,
             "patch_software_catalog": {self._plan.software: self._plan.definition},
             "patch_software_max_errors": str(self._budget.errors_left()),
@@ -232,6 +234,15 @@ class _Rollout:
         if self._wanted.bucket:
             own["patch_software_bucket"] = self._wanted.bucket
         return {**self._wanted.vars, **own}
+
+
+def _results(how: str, host: str, action: str, result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the nodes' own results, by host, that a task's result holds; empty for a task of another kind."""
+    if action == _BATCH_ACTION and how == "ok":
+        return {node: _final("failed", one) for node, one in result["results"].items()}
+    if action == _NODE_ACTION or how == "unreachable":
+        return {host: _final(how, result)}
+    return {}
 
 
 def _final(how: str, result: dict[str, Any]) -> dict[str, Any]:

@@ -111,12 +111,13 @@ def play(path: Path, tasks: list[dict[str, Any]], hosts: str = "managed_nodes") 
     return path
 
 
-@covers("presigned_url", "node_result")
+@covers("presigned_url", "node_result", "gate")
 def test_modules_that_send_nothing(lab: Any, read_only: None, tmp_path: Path) -> None:
     tasks: list[dict[str, Any]] = [
         {"name": "Presign", "patchwave.aws.presigned_url": {"url": f"s3://{BUCKET}/x"}, "register": "signed"},
         {"name": "Look", "ansible.builtin.assert": {"that": "'X-Amz-Signature' in signed.url"}, "no_log": True},
         {"name": "Take", "patchwave.aws.node_result": {"result": {"changed": False, "msg": "taken"}}},
+        {"name": "Judge", "patchwave.aws.gate": {}},
     ]
     done = lab.run("ansible-playbook", play(tmp_path / "play.yml", tasks, "localhost"), "--check", "-v")
     assert "taken" in done.stdout
