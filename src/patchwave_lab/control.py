@@ -144,6 +144,8 @@ def _remove(lab: LabDir) -> None:
     with contextlib.suppress(FileNotFoundError, ValueError):
         pid, started = lab.pid_file.read_text().split()
         processes.stop(int(pid), int(started))
+    for left in processes.servers(lab.path):
+        processes.stop(left, processes.start_time(left) or 0, 0)
     processes.kill_inside(lab.path)
     processes.remove_tree(lab.path)
     with contextlib.suppress(FileNotFoundError):
