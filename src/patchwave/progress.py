@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Plan, plan_hash
 from ansible_collections.patchwave.aws.plugins.module_utils._core.software import target_version
 from rich import box
@@ -20,7 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 #: Seconds between two looks at the journal of the running wave.
-_LOOK_EVERY = 0.2
+_LOOK_EVERY = 0.5
+#: More nodes than this are not all listed at the end.
+_ROWS = 40
 
 STYLES = {
     "patched": "green",
@@ -144,14 +147,29 @@ class Screen:
         wide = self._console.width >= 110
         for title in ("node", *(["id"] if wide else []), "group", "wave", "before", "after", "outcome", "reason"):
             table.add_column(title, overflow="fold")
-        for node in content["nodes"]:
+        rows, left_out = _rows(content["nodes"])
+        for node in rows:
             versions = [node["version_before"] or "-", node["version_after"] or "-"]
             cells = [node["name"], *([node["id"]] if wide else []), node["patch_group"], node["wave"], *versions]
             outcome = f"[{STYLES[node['outcome']]}]{node['outcome']}[/]"
             table.add_row(*map(escape, cells), outcome, escape(node["reason"] or ""))
-        self._console.print(table)
+        if rows:
+            self._console.print(table)
+        if left_out:
+            self.say(left_out)
         totals = ", ".join(f"{count} {name}" for name, count in content["totals"].items() if count)
         self.say(f"{len(content['nodes'])} nodes: {totals}")
         if content["rollout"]["stopped"]:
             self.say(f"STOPPED: {content['rollout']['stopped']}")
         self.say(f"Report: {folder / 'report.html'} and {folder / 'report.json'}")
+
+
+def _rows(nodes: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+    """Choose what fits a screen: all nodes of a small fleet, else those that need a person; say what is left out."""
+    if len(nodes) <= _ROWS:
+        return nodes, ""
+    wrong = [node for node in nodes if node["outcome"] not in outcomes.RIGHT]
+    told = [f"{len(nodes) - len(wrong)} nodes that are right"]
+    if len(wrong) > _ROWS:
+        told.append(f"{len(wrong) - _ROWS} more that are not")
+    return wrong[:_ROWS], f"Not shown, but in the report: {' and '.join(told)}"
