@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import typing as t
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import pytest
 
 from . import crashing
 from .conftest import Node, to_rpm
+from .test_applications import source
 from .test_package_file import deb, definition, rpm
 
 TOOL = {"command": ["/opt/pw-tool/tool"], "retries": 0, "delay": 0.0}
@@ -74,6 +77,68 @@ def test_an_rpm(node: Node, tmp_path: Path) -> None:
     found = disturb(node, "crash", dict(new, health=health), RPM_FOLDERS, RPM, seed=6, random=45)
     assert found["faults"] == []
     assert (found["clean"], found["kills"] > 60) == ("patched", True), found
+
+
+def of_files(node: Node, tmp_path: Path, kind: str) -> dict[str, t.Any]:
+    """Put a small application at 1.0 into a node and return the definition of 1.2."""
+    for version in ("1.0", "1.2"):
+        for name, text in (("tool", f"#!/bin/sh\necho {version}\n"), ("lib/core.jar", version * 3000)):
+            path = tmp_path / version / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755)
+    dest = "/opt/pw-tool" if kind == "in_place" else "/opt/pw-tool/1.0"
+    node.sh("mkdir -p $1; cp -a $2/. $1", dest, tmp_path / "1.0")
+    if kind == "files":
+        old, new = (tmp_path / version / "lib/core.jar" for version in ("1.0", "1.2"))
+        vulnerable = [{"sha256": hashlib.sha256(old.read_bytes()).hexdigest(), "version": "1.0"}]
+        files = {**source(new, "1.2"), "paths": ["/opt/pw-tool"], "name": "core.jar", "vulnerable": vulnerable}
+        return {"name": "pw-tool", "fixed_in": "1.2", "files": files}
+    packed = tmp_path / "new.tar"
+    with tarfile.open(packed, "w") as tar:
+        tar.add(tmp_path / "1.2", ".")
+    archive = source(packed, "1.2", layout="in_place" if kind == "in_place" else "versions")
+    program = "/opt/pw-tool/tool" if kind == "in_place" else "/opt/pw-tool/current/tool"
+    if kind == "archive":
+        node.run("ln", "-s", "1.0", "/opt/pw-tool/current")
+    return {
+        "name": "pw-tool",
+        "fixed_in": "1.2",
+        "archive": archive,
+        "dest": "/opt/pw-tool",
+        "probe": {"command": [program]},
+    }
+
+
+@pytest.mark.parametrize("room", ["size", "nr_inodes"])
+@pytest.mark.parametrize("kind", ["archive", "in_place", "files"])
+def test_files_without_room(node: Node, tmp_path: Path, kind: str, room: str) -> None:
+    wanted = of_files(node, tmp_path, kind)
+    folders = ["/opt/pw-tool", "/var/lib/patchwave"]
+    found = disturb(node, "fill", wanted, folders, ["true"], room=[4096 if room == "size" else 1, room])
+    assert found["faults"] == []
+    assert len(found["failures"]) > 5
+    assert {outcome for outcome, reason in found["failures"]} == {"failed"}
+    assert {reason for outcome, reason in found["failures"]} == {"no_space"}
+
+
+@pytest.mark.parametrize("kind", ["archive", "in_place", "files", "package_file"])
+def test_a_read_only_opt_is_told_and_left_alone(node: Node, tmp_path: Path, kind: str) -> None:
+    if kind == "package_file":
+        node.run("dpkg", "--install", deb(tmp_path, "1.9-1"))
+        wanted = definition(deb(tmp_path, "1.10-1"), "1.10-1")
+    else:
+        wanted = of_files(node, tmp_path, kind)
+    node.sh("mount --bind /opt /opt; mount -o remount,bind,ro /opt")
+    before = node.tree("/opt/pw-tool")
+    for check_mode in (True, False):
+        result = node.patch(wanted, check_mode=check_mode)
+        assert (result["outcome"], result["reason"]) == ("failed", "not_writable"), result
+        assert "/opt" in result["msg"]
+    assert node.tree("/opt/pw-tool") == before
+    assert node.sh("ls /var/lib/patchwave").split() == ["lock", "software_patch.log"]
+    node.run("umount", "/opt")
+    assert node.patch(wanted)["outcome"] == "patched"
 
 
 @pytest.mark.parametrize("room", ["size", "nr_inodes"])

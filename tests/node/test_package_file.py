@@ -146,6 +146,17 @@ def test_a_first_installation_that_fails_leaves_nothing(node: Node, tmp_path: Pa
     assert "pw-tool" not in node.run("dpkg-query", "-W")
 
 
+def test_a_process_of_the_old_package_is_found(node: Node, packages: tuple[Path, Path]) -> None:
+    node.sh("cp /bin/sleep /opt/pw-tool/tool.new; mv /opt/pw-tool/tool.new /opt/pw-tool/tool")
+    args = definition(packages[1], "1.10-1~deb12u1")
+    with node.start("sh", "-c", "echo $$ > /var/old.pid; exec /opt/pw-tool/tool 60"):
+        result = node.patch(args)
+        assert (result["outcome"], result["reason"]) == ("rolled_back", "old_process"), result
+        assert "/opt/pw-tool/tool" in result["msg"]
+        node.sh("kill $(cat /var/old.pid)")
+    assert node.patch(args)["outcome"] == "patched"
+
+
 def test_another_package_manager_is_waited_for(node: Node, packages: tuple[Path, Path]) -> None:
     args = definition(packages[1], "1.10-1~deb12u1")
     args["package_file"]["lock_timeout"] = 1

@@ -24,7 +24,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.patchwave.aws.plugins.module_utils._node import signature
+from ansible_collections.patchwave.aws.plugins.module_utils._node import fetch, signature
 from ansible_collections.patchwave.aws.plugins.module_utils._node.commands import Commands
 from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 from ansible_collections.patchwave.aws.plugins.module_utils._node.download import Download
@@ -38,7 +38,7 @@ HALF = 2_500_000
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serve the body; C(/stalls) only half of it, until it is asked for the rest; C(/whole) knows no ranges."""
+    """Serve the body: C(/cut) half of it, C(/stalls) half until it is asked for the rest, C(/whole) without ranges."""
 
     asked: t.ClassVar[list[str]] = []
 
@@ -56,7 +56,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(BODY) - start))
         self.end_headers()
         with contextlib.suppress(ConnectionError):
-            if self.path == "/stalls" and not match:
+            if self.path == "/cut":
+                self.wfile.write(BODY[start:HALF])
+            elif self.path == "/stalls" and not match:
                 self.wfile.write(BODY[:HALF])
                 self.rfile.read(1)  # until the client is gone
             else:
@@ -89,6 +91,11 @@ def downloading(tmp_path: Path, url: str, **options: t.Any) -> Download:
 
 def part(tmp_path: Path) -> Path:
     return tmp_path / "state" / "tool.download" / ("part-" + SHA[:32])
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0)
 
 
 # -- resume ----------------------------------------------------------------------------------------------------------
@@ -136,6 +143,17 @@ def test_what_a_killed_download_left_is_used_or_read_again(
     assert (tmp_path / "file").read_bytes() == BODY
     assert Handler.asked == asked
     assert os.listdir(tmp_path / "state") == []
+
+
+def test_a_download_that_is_cut_short_leaves_the_node_as_before(port: int, tmp_path: Path) -> None:
+    node = Node(tmp_path / "node").install("1.0")
+    params = node.params("1.2")
+    params["archive"].update(url=f"http://127.0.0.1:{port}/cut", sha256=SHA)
+    before = node.tree()
+    result = node.run(params)
+    assert (result["outcome"], result["reason"]) == ("failed", "download_failed"), result
+    assert "ended after 2500000 of 5000000 bytes" in result["msg"]
+    assert (node.tree(), node.leftovers()) == (before, set())
 
 
 def test_what_is_left_of_another_file_goes(port: int, tmp_path: Path) -> None:

@@ -244,9 +244,7 @@ def failing(node: Node) -> dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]]:
     """Reason -> (parameters, how to run)."""
     cut = node.root / "cut.tar"
     cut.write_bytes(Path(node.params("1.2")["archive"]["url"]).read_bytes()[:700])
-    evil, bomb = node.root / "evil.tar", node.root / "bomb.tgz"
-    with tarfile.open(evil, "w") as file:
-        file.addfile(tarfile.TarInfo("../out"))
+    bomb = node.root / "bomb.tgz"
     with tarfile.open(bomb, "w:gz") as file:
         info = tarfile.TarInfo("zeros")
         info.size = 3_000_000
@@ -256,6 +254,15 @@ def failing(node: Node) -> dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]]:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         return node.params("1.2", archive={"url": str(path), "sha256": sha256})
 
+    def evil(name: str, link: str = "") -> dict[str, t.Any]:
+        path = node.root / f"evil {len(name + link)}.tar"
+        with tarfile.open(path, "w") as file:
+            info = tarfile.TarInfo(name)
+            if link:
+                info.type, info.linkname = tarfile.SYMTYPE, link
+            file.addfile(info)
+        return of(path)
+
     class Full(Disk):
         def free(self, path: str) -> int:
             return 1000
@@ -264,9 +271,16 @@ def failing(node: Node) -> dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]]:
         "checksum_mismatch": (node.params("1.2", archive={"sha256": "0" * 64}), {}),
         "download_failed": (node.params("1.2", archive={"url": "/no/such/file"}), {}),
         "bad_archive": (of(cut), {}),
-        "unsafe_archive": (of(evil), {}),
+        "unsafe_archive climbs": (evil("../out"), {}),
+        "unsafe_archive absolute": (evil("/tmp/out"), {}),
+        "unsafe_archive link": (evil("tool", "../../../etc/passwd"), {}),
+        "unsafe_archive absolute link": (evil("tool", "/etc/passwd"), {}),
         "unsafe_archive bomb": (of(bomb), {"limits": Limits(ratio_floor=1000)}),
         "bad_definition": (node.params("1.2", fixed_in="2.0"), {}),
+        "bad_definition of two kinds": (
+            node.params("1.2", command={"command": ["x"], "version": "1.2", "undo": ["x"], "timeout": 1}),
+            {},
+        ),
         "no_space": (node.params("1.2"), {"disk": Full()}),
         "health_missing": (
             node.params("1.2", health={"command": ["/no/such"], "retries": 0, "delay": 0, "timeout": 1}),
@@ -288,9 +302,13 @@ CASES = [
     "checksum_mismatch",
     "download_failed",
     "bad_archive",
-    "unsafe_archive",
+    "unsafe_archive climbs",
+    "unsafe_archive absolute",
+    "unsafe_archive link",
+    "unsafe_archive absolute link",
     "unsafe_archive bomb",
     "bad_definition",
+    "bad_definition of two kinds",
     "no_space",
     "health_missing",
     "health_missing inside",
@@ -308,7 +326,7 @@ def test_bad_input_ends_with_its_own_reason_and_the_node_as_before(node: Node, c
     outcome = "rolled_back" if case in ("health_failed", "wrong_version", "probe_failed") else "failed"
     assert (result["outcome"], result["reason"]) == (outcome, case.split()[0]), result
     assert (result["changed"], result["failed"]) == (False, True)
-    assert result["msg"].startswith(("tool: ", "archive.version: "))
+    assert result["msg"].startswith(("tool: ", "archive.version: ", "command: "))
     assert node.tree() == before
     assert node.leftovers() == set()
     assert result["version_after"] == result["version_before"]

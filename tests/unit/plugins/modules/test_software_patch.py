@@ -15,6 +15,7 @@ import sys
 import tarfile
 import threading
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,14 @@ def test_wrong_arguments_are_an_answer_and_no_traceback(tmp_path: Path, server: 
     assert result["failed"]
     assert key in result["msg"]
     assert b"0123456789abcdef" not in said
+
+
+def test_of_two_copies_at_once_one_works_and_the_other_waits(tmp_path: Path, server: str) -> None:
+    args = arguments(tmp_path, server, health="sleep 0.5")
+    with ThreadPoolExecutor() as pool:
+        results = [result for result, dummy in pool.map(run, [args, args])]
+    assert sorted(result["outcome"] for result in results) == ["current", "patched"]
+    assert max(result["seconds"]["lock"] for result in results) > 0.3
 
 
 def test_ansible_ships_and_runs_it(tmp_path: Path, server: str) -> None:
