@@ -37,12 +37,15 @@ class ActionModule(ActionBase):
         variables: dict[str, t.Any] = task_vars or {}
         auth = aws_argument_spec()
         dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
+        calls = 0
         try:
             batch, document = _batch.Settings.of(options), _run_command.Document.of(options)
             nodes, results = _batch.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
             if nodes:
                 sessions = Sessions({name: options.get(name) for name in auth})
                 results.update(_run_command.send(sessions, document, nodes, batch, self._task.check_mode))
+                calls = sessions.api_calls
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from error
-        return {"changed": any(result.get("changed") for result in results.values()), "results": results}
+        changed = any(result.get("changed") for result in results.values())
+        return {"changed": changed, "results": results, "api_calls": calls}

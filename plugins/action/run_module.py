@@ -42,6 +42,7 @@ class ActionModule(ActionBase):
         dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
         if self._task.check_mode:
             options["reboot"] = "never"
+        calls = 0
         try:
             batch, settings = _batch.Settings.of(options), _run_module.Settings.of(options)
             nodes, results = _run_module.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
@@ -49,9 +50,11 @@ class ActionModule(ActionBase):
                 module = self._module(options["module"], dict(options["args"]), options["presign"], variables)
                 sessions = Sessions({name: options.get(name) for name in auth})
                 results.update(_run_module.ship(sessions, module, nodes, batch, settings))
+                calls = sessions.api_calls
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from error
-        return {"changed": any(result.get("changed") for result in results.values()), "results": results}
+        changed = any(result.get("changed") for result in results.values())
+        return {"changed": changed, "results": results, "api_calls": calls}
 
     def _module(
         self, name: str, args: dict[str, t.Any], presign: bool, variables: dict[str, t.Any]

@@ -118,6 +118,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+api_calls:
+  description: AWS API calls made for the batch, each retry counted, without those that assume roles.
+  returned: always
+  type: int
+  sample: 29
 results:
   description:
     - Each host's own result. A node that answered has C(rc), C(stdout), C(stderr), C(status), which is Systems

@@ -136,6 +136,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+api_calls:
+  description: AWS API calls made for the batch, each retry counted, without those that assume roles.
+  returned: always
+  type: int
+  sample: 29
 results:
   description:
     - Each host's own module result. Where a node gave none, C(outcome), C(reason) and C(msg) say why.

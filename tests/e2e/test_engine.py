@@ -51,7 +51,7 @@ def playbook(tmp_path: Path, **options: Any) -> Path:
         "journal": str(tmp_path / "journal"),
         **options,
     }
-    show = {"content": "{{ batch.results | to_json }}", "dest": str(tmp_path / "results.json")}
+    show = {"content": "{{ batch | to_json }}", "dest": str(tmp_path / "batch.json")}
     play = {
         "name": "Batch",
         "hosts": "managed_nodes",
@@ -69,7 +69,7 @@ def playbook(tmp_path: Path, **options: Any) -> Path:
 def run(lab: Any, tmp_path: Path, inventory: Path = ROOT / "inventory", **options: Any) -> dict[str, dict[str, Any]]:
     """Run a module on the whole fleet; return each host's result."""
     lab.run("ansible-playbook", playbook(tmp_path, **options), "-i", inventory)
-    return dict(json.loads((tmp_path / "results.json").read_text()))
+    return dict(json.loads((tmp_path / "batch.json").read_text())["results"])
 
 
 def worked(lab: Any) -> dict[str, list[tuple[float, float]]]:
@@ -152,6 +152,10 @@ def test_a_thousand_nodes_cost_less_than_a_fifth_of_a_call_each(fleet: Any, tmp_
     assert len(results) == 1000
     made = lab.calls() - before
     assert sum(made.values()) <= 200, made
+    of_the_inventory = ("DescribeInstances", "DescribeInstanceProperties", "GetCallerIdentity", "GetResources")
+    own = sum(count for place, count in made.items() if place[2] not in (*of_the_inventory, "AssumeRole"))
+    reported = json.loads((tmp_path / "batch.json").read_text())["api_calls"]
+    assert reported == own + len(PLACES), made  # DescribeInstanceProperties once in each place
 
 
 def test_a_bad_node_ends_with_a_reason_and_costs_nobody_else(make_lab: Any, tmp_path: Path) -> None:

@@ -77,6 +77,13 @@ class Sessions:
         #: Regions that clients were made for, in order; False for one whose token service gave no answer.
         self._regions: dict[str, bool] = {self.region: True} if self.region else {}
         self._lock = threading.Lock()
+        #: Calls made so far, each retry counted; not those that assume roles.
+        self.api_calls = 0
+        self._counting = threading.Lock()
+
+    def _called(self, **dummy: t.Any) -> None:
+        with self._counting:
+            self.api_calls += 1
 
     def client(
         self, service: str, account: Account = OWN_ACCOUNT, region: str | None = None, retries: bool = True
@@ -87,7 +94,9 @@ class Sessions:
             AwsError: no region, or no such profile. Bad credentials show at the first call.
         """
         with self._lock:
-            return self._client(service, account, region or self.region, _MAX_ATTEMPTS if retries else 1)
+            client = self._client(service, account, region or self.region, _MAX_ATTEMPTS if retries else 1)
+        client.meta.events.register("before-send", self._called)
+        return client
 
     @handled("connect to AWS")
     def known_regions(self) -> set[str]:

@@ -23,13 +23,6 @@ class Control:
         self._errors = 0
         self._asked_to_stop = asked_to_stop
         self._lock = threading.Condition()
-        #: Calls of Systems Manager made so far, each retry counted.
-        self.api_calls = 0
-
-    def called(self, **dummy: t.Any) -> None:
-        """Count one call; a handler of botocore's events."""
-        with self._lock:
-            self.api_calls += 1
 
     def exchange(self, given: int, wanted: int) -> int:
         """Give places back and take up to so many, in one go; return how many were taken."""

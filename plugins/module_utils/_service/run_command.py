@@ -68,8 +68,6 @@ def fan_out(
             clients = Clients(
                 sessions.client("ssm", access, region), sessions.client("ssm", access, region, retries=False)
             )
-            for client in clients:
-                client.meta.events.register("before-send.ssm", control.called)
             runs.append(RegionRun(clients, members, command, control, tell, earlier))
         except AwsError as error:
             reply = Reply(outcomes.UNREACHABLE, "api_error", f"account {account}, region {region}: {error}")
