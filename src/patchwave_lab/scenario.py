@@ -69,6 +69,8 @@ class Settings:
     consistency_seconds: float = 0.3
     #: Delivery of a ramp's step is acknowledged after this long; AWS publishes no number.
     acknowledge_seconds: float = 0.05
+    #: What a node whose agent is off was sent shows Delayed after this long; AWS publishes no number.
+    delayed_seconds: float = 2.0
     #: A node whose agent is off ends Undeliverable after this long; null: never, it waits for the delivery timeout.
     undeliverable_seconds: float | None = 4.0
     #: How long ago an agent that is off was last heard of.

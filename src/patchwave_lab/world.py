@@ -104,6 +104,8 @@ class World:
         self._nodes: dict[tuple[str, str], dict[str, ManagedNode]] = {}
         self._agents: dict[str, Agent] = {}
         self._stores: dict[tuple[str, str, str], dict[str, Any]] = {}
+        #: Called when a fault has begun or ended.
+        self.on_faults: list[Callable[[], None]] = []
         #: Called on `reset`, after the timeline was emptied and before AWS is made anew.
         self.on_reset: list[Callable[[], None]] = []
 
@@ -163,6 +165,8 @@ class World:
                 node.agent.fill_disk(full=self.faults.find("disk-full", node.place) is not None)
                 wrong = self.faults.find("wrong-clock", node.place)
                 node.agent.set_clock(wrong.numbers["seconds"] if wrong else None)
+        for hook in self.on_faults:
+            hook()
 
     def nodes(self, account: str, region: str) -> dict[str, ManagedNode]:
         """Managed nodes of one account and region by id; terminated instances are none."""

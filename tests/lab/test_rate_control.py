@@ -116,16 +116,27 @@ def test_a_dead_agent_times_out_when_delivery_does(patient):  # aws.md 1.5, 1.6
     assert (command["DeliveryTimedOutCount"], command["ErrorCount"]) == (1, 0)
 
 
-def test_no_reply_until_the_total_timeout_is_delivery_timed_out_although_it_runs(patient):  # aws.md 1.4, 1.6
-    command_id = patient.send(
-        patient.ids("slow"), "sleep 2", "touch /var/tmp/ran", TimeoutSeconds=30, executionTimeout="30"
-    )
-    time.sleep(0.4)
+def test_what_waits_for_an_agent_is_delayed_and_runs_when_it_is_back(patient):  # aws.md 1.5
+    (node_id,), ssm = patient.ids("slow"), patient.client("ssm")
+    patient.tell("fault", add={"name": "agent-off", "nodes": ["slow"]})
+    command_id = patient.send([node_id], "echo back", TimeoutSeconds=600)
+    patient.eventually(lambda: patient.command(command_id)["Status"] == "InProgress")
+    patient.advance(3)
+    (found,) = ssm.list_command_invocations(CommandId=command_id)["CommandInvocations"]
+    assert (found["Status"], found["StatusDetails"]) == ("Delayed", "Delayed")
+    patient.tell("fault", clear="agent-off")
+    (found,) = patient.finished(command_id).values()
+    assert (found["Status"], found["CommandPlugins"][0]["Output"]) == ("Success", "back\n")
+
+
+def test_no_reply_until_the_total_timeout_is_delivery_timed_out_although_it_ran(patient):  # aws.md 1.4, 1.6
+    patient.tell("fault", add={"name": "lost-reply", "nodes": ["slow"], "count": 1})
+    command_id = patient.send(patient.ids("slow"), "touch /var/tmp/ran", TimeoutSeconds=30, executionTimeout="30")
+    patient.eventually(lambda: patient.cli("exec", "slow", "--", "test", "-e", "/var/tmp/ran").returncode == 0)
+    time.sleep(0.2)
     patient.advance(31)
     assert patient.command(command_id)["Status"] == "InProgress"
     patient.advance(30)
     (found,) = patient.finished(command_id).values()
     assert (found["StatusDetails"], found["CommandPlugins"][0]["ResponseCode"]) == ("DeliveryTimedOut", -1)
-    time.sleep(2)
-    assert patient.cli("exec", "slow", "--", "test", "-e", "/var/tmp/ran").returncode == 0
     assert patient.command(command_id)["Status"] == "TimedOut"

@@ -23,6 +23,8 @@ TERMINAL = {
     "Cancelled": "Cancelled",
     "Terminated": "Cancelled",
 }
+#: What an invocation can be on the way, but a plugin cannot.
+PASSING = {"Cancelling", "Delayed"}
 #: What counts against MaxErrors and into ErrorCount (SendCommand status reference).
 ERRORS = {"Failed", "ExecutionTimedOut"}
 #: What ends without the node's doing; it never counts against MaxErrors.
@@ -227,8 +229,8 @@ class Command:
         times = {"ResponseStartDateTime": result.started, "ResponseFinishDateTime": result.ended or invocation.ended}
         return {
             "Name": result.step.name,
-            "Status": status if status != "Cancelling" else "InProgress",
-            "StatusDetails": details if details != "Cancelling" else "InProgress",
+            "Status": status if status not in PASSING else "InProgress",
+            "StatusDetails": details if details not in PASSING else "InProgress",
             "ResponseCode": result.response_code,
             **{key: Clock.moment(at) for key, at in times.items() if at},
             "Output": output.combine(

@@ -25,7 +25,10 @@ class Engine:
         self._commands: dict[tuple[str, str], dict[str, Command]] = {}
         #: Delivered and not ended, by node.
         self._active: dict[str, list[tuple[Command, Invocation]]] = {}
-        world.on_reset += [self._commands.clear, self._active.clear]
+        #: Sent to nodes that do not answer, by node.
+        self._waiting: dict[str, list[tuple[Command, Invocation]]] = {}
+        world.on_reset += [self._commands.clear, self._active.clear, self._waiting.clear]
+        world.on_faults.append(self._try_again)
         world.power.on_boot.append(self._resume)
 
     def commands(self, account: str, region: str) -> dict[str, Command]:
@@ -96,12 +99,42 @@ class Engine:
         elif self.world.faults.hit("access-denied", node.place):
             timeline.after(0, partial(self._end, command, invocation, "AccessDenied"))
         elif self.world.connected(node):
-            invocation.delivered = True
-            self._active.setdefault(node.node_id, []).append((command, invocation))
-            self._deliver(command, invocation)
-        elif self.world.settings.undeliverable_seconds is not None:
+            self._hand_over(command, invocation)
+        else:
+            self._waiting.setdefault(node.node_id, []).append((command, invocation))
+            timeline.after(self.world.settings.delayed_seconds, partial(self._delay, command, invocation))
             patience = self.world.settings.undeliverable_seconds
-            timeline.after(patience, partial(self._end, command, invocation, "Undeliverable"))
+            if patience is not None:
+                timeline.after(patience, partial(self._give_up, command, invocation))
+
+    def _hand_over(self, command: Command, invocation: Invocation) -> None:
+        """Give a node's agent what it is to do."""
+        invocation.delivered, invocation.details = True, "InProgress"
+        self._active.setdefault(invocation.node.node_id, []).append((command, invocation))
+        self._deliver(command, invocation)
+
+    def _delay(self, command: Command, invocation: Invocation) -> None:
+        """A node that did not answer at first is tried again until the delivery timeout."""
+        if not invocation.delivered and not invocation.over:
+            invocation.details = "Delayed"
+            events.announce(command, invocation, self.world.clock.now())
+
+    def _give_up(self, command: Command, invocation: Invocation) -> None:
+        if not invocation.delivered:
+            self._end(command, invocation, "Undeliverable")
+
+    def _try_again(self) -> None:
+        """Hand over what waits for agents that answer again."""
+        for node_id, pairs in list(self._waiting.items()):
+            left = [(command, invocation) for command, invocation in pairs if not invocation.over]
+            if left and self.world.connected(left[0][1].node):
+                for pair in left:
+                    self._hand_over(*pair)
+                left = []
+            if left:
+                self._waiting[node_id] = left
+            else:
+                del self._waiting[node_id]
 
     def _deliver(self, command: Command, invocation: Invocation) -> None:
         """Hand the next step to the agent; twice if that fault is on. What does not fit the platform is skipped."""
@@ -127,6 +160,7 @@ class Engine:
                 continue
             invocation.resumes += 1
             self._deliver(command, invocation)
+        self._try_again()
 
     def _started(self, command: Command, invocation: Invocation, result: Result) -> None:
         with self.world.lock:
