@@ -16,9 +16,9 @@ import typing as t
 #: Seconds between two looks: at first, at most, and how that grows while nothing moves.
 _FIRST, _LONGEST, _GROWTH = 0.5, 10.0, 1.3
 #: While nothing is known of the work, an end is seen at most by this part of the command's age too late.
-_LATE = 8
+_LATE = 16
 #: But not before so many seconds.
-_SOON = 2.0
+_SOON = 1.5
 #: Where ends are due, seconds between two looks as a part of a usual run: where all runs are alike, and where they are
 #: not, for then ends are spread and each look finds only a few. And the limits of it.
 _ALIKE, _SPREAD = 1 / 20, 1 / 10
