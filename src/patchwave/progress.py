@@ -83,7 +83,8 @@ class Screen:
     def plan(self, plan: Plan, done: set[str], places: int) -> None:
         """Show what is about to happen with so many places (0: no limit), and what an earlier run has already done."""
         nodes = sum(len(wave.nodes) for wave in plan.waves)
-        self.say(f"Rollout {plan.rollout}: {plan.software} to {target_version(plan.definition)} on {nodes} nodes")
+        software = ", ".join(f"{name} to {target_version(wanted)}" for name, wanted in plan.software.items())
+        self.say(f"Rollout {plan.rollout}: {software} on {nodes} nodes")
         self.say(f"Plan {plan_hash(plan)[:12]}, transport {plan.transport}")
         for wave in plan.waves:
             groups = Counter(node.patch_group for node in wave.nodes)

@@ -31,9 +31,9 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
     rollout = {
         "name": plan.rollout,
         "plan": digest,
-        "software": plan.software,
-        "version": target_version(plan.definition),
-        "fixed_in": plan.definition["fixed_in"],
+        "software": ", ".join(plan.software),
+        "version": ", ".join(target_version(definition) for definition in plan.software.values()),
+        "fixed_in": ", ".join(definition["fixed_in"] for definition in plan.software.values()),
         "transport": plan.transport,
         "started": starts[0],
         "finished": ledger.lines[-1]["time"],

@@ -89,7 +89,7 @@ def _plan(wanted: RolloutFile, inventory: runner.Inventory) -> Plan:
             budgets.append(budget.allowed(getattr(wanted, key), nodes))
         except ValueError as error:
             raise PatchwaveError(f"{wanted.path}: {key}: {error}") from error
-    return Plan(wanted.name, wanted.software, wanted.definition, wanted.transport, budgets[0], budgets[1], waves)
+    return Plan(wanted.name, wanted.software, wanted.transport, budgets[0], budgets[1], waves)
 
 
 class _Interrupts:
@@ -221,8 +221,8 @@ class _Rollout:
             "patchwave_hosts": "all",
             "patchwave_transport": self._plan.transport,
             "patch_software_node_results": False,
-            "patch_software_name": self._plan.software,
-            "patch_software_catalog": {self._plan.software: self._plan.definition},
+            "patch_software_name": list(self._plan.software),
+            "patch_software_catalog": self._plan.software,
             "patch_software_max_errors": str(self._budget.errors_left()),
             "patch_software_max_in_flight": self._wanted.max_in_flight,
             "patch_software_journal": str(journal.resolve()),

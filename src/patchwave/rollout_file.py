@@ -18,7 +18,7 @@ ROLLOUT: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "inventory": {"type": "path", "required": True},
     "catalog": {"type": "path", "required": True},
-    "software": {"type": "str", "required": True},
+    "software": {"type": "raw", "required": True},
     "waves": {"type": "list", "elements": "str", "required": True},
     "transport": {"type": "str", "choices": ["run_command", "connection"]},
     "bucket": {"type": "str"},
@@ -40,8 +40,7 @@ class RolloutFile:
     path: Path
     name: str
     inventory: Path
-    software: str
-    definition: dict[str, Any]
+    software: dict[str, dict[str, Any]]
     waves: list[str]
     transport: str
     bucket: str | None
@@ -74,8 +73,7 @@ def read_rollout(path: Path) -> RolloutFile:
         path=path,
         name=data["name"],
         inventory=inventory,
-        software=data["software"],
-        definition=_definition(path, folder / data["catalog"], data["software"]),
+        software=_software(path, folder / data["catalog"], data["software"]),
         waves=data["waves"],
         transport=data.get("transport", "run_command"),
         bucket=data.get("bucket"),
@@ -87,8 +85,16 @@ def read_rollout(path: Path) -> RolloutFile:
     )
 
 
-def _definition(path: Path, catalog: Path, name: str) -> dict[str, Any]:
+def _software(path: Path, catalog: Path, wanted: Any) -> dict[str, dict[str, Any]]:
+    """Return the definitions of one program or of a list of several, by name and in their order."""
+    names = wanted if isinstance(wanted, list) else [wanted]
+    if not names or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        raise PatchwaveError(f"{path}: software: must be a program of the catalog, or a list of several")
     programs = _load(catalog)
+    return {name: _definition(path, catalog, programs, name) for name in names}
+
+
+def _definition(path: Path, catalog: Path, programs: Any, name: str) -> dict[str, Any]:
     if not isinstance(programs, dict) or name not in programs:
         known = ", ".join(sorted(map(str, programs))) if isinstance(programs, dict) and programs else "none"
         raise PatchwaveError(f"{path}: software: '{name}' is not in {catalog}; known programs: {known}")

@@ -33,11 +33,10 @@ class Wave(t.NamedTuple):
 
 
 class Plan(t.NamedTuple):
-    """What a rollout does; budgets are numbers of nodes."""
+    """What a rollout does; budgets are numbers of nodes, software is definitions by name in the order of patching."""
 
     rollout: str
-    software: str
-    definition: t.Dict[str, t.Any]
+    software: t.Dict[str, t.Dict[str, t.Any]]
     transport: str
     error_budget: int
     unreachable_budget: int
@@ -88,7 +87,8 @@ def _node(host: str, variables: t.Mapping[str, t.Any], wave: str) -> Node:
 
 
 def plan_hash(plan: Plan) -> str:
-    """Return the SHA-256 of the plan as 64 hex digits: same nodes, waves, budgets and definition, same hash."""
+    """Return the SHA-256 of the plan as 64 hex digits: same nodes, waves, budgets and definitions, same hash."""
     content = dict(plan._asdict())
+    content["software"] = list(plan.software.items())
     content["waves"] = [[wave.name, [list(node) for node in wave.nodes]] for wave in plan.waves]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()

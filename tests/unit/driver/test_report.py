@@ -14,7 +14,7 @@ HOSTILE = '<script>alert(1)</script>{{ 7*7 }}"'
 def make(tmp_path: Path) -> dict[str, object]:
     nodes = tuple(Node(host, host, HOSTILE, "123456789012", "eu-central-1", "web", "wave_1") for host in "ab")
     definition = {"fixed_in": "2", "archive": {"version": "2.1"}}
-    plan = Plan("urgent", "just", definition, "run_command", 1, 1, (Wave("wave_1", nodes),))
+    plan = Plan("urgent", {"just": definition}, "run_command", 1, 1, (Wave("wave_1", nodes),))
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.write("started", plan="0" * 64)
     ledger.write(
@@ -62,12 +62,12 @@ def test_an_override_is_told_with_all_it_overrode(tmp_path: Path) -> None:
     override = {"by": HOSTILE, "reason": "CVE-2026-0001"}
     ledger.write("gate", wave="wave_1", closed=["a: frozen (Sale)"], override=override)
     ledger.write("gate", wave="wave_2", closed=["b: frozen (Sale)"], override={})
-    plan = Plan("urgent", "just", {"fixed_in": "2", "archive": {"version": "2.1"}}, "run_command", 1, 1, ())
+    plan = Plan("urgent", {"just": {"fixed_in": "2", "archive": {"version": "2.1"}}}, "run_command", 1, 1, ())
     content = report.content(plan, "0" * 64, ledger, None)
     ledger.close()
     (found,) = content["rollout"]["overridden"]
     assert (found["wave"], found["closed"], found["reason"]) == ("wave_1", ["a: frozen (Sale)"], "CVE-2026-0001")
     report.write(content, tmp_path)
     page = (tmp_path / "report.html").read_text()
-    assert "It was closed: a: frozen (Sale)." in page
+    assert "<small>a: frozen (Sale)</small>" in page
     assert "<script>alert" not in page

@@ -42,8 +42,14 @@ def write(tmp_path: Path) -> Any:
 def test_a_good_file_is_read_with_its_defaults(write: Any, tmp_path: Path) -> None:
     rollout = read_rollout(write())
     assert rollout.inventory == tmp_path / "hosts.yml"
-    assert rollout.definition == JUST
+    assert rollout.software == {"just": JUST}
     assert (rollout.transport, rollout.error_budget, rollout.unreachable_budget) == ("run_command", 0, "100%")
+
+
+def test_several_programs_keep_their_order(write: Any) -> None:
+    catalog = {"just": JUST, "bat": {**JUST, "dest": "/opt/bat"}}
+    assert list(read_rollout(write({"software": ["just", "bat"]}, catalog)).software) == ["just", "bat"]
+    assert list(read_rollout(write({"software": ["bat", "just"]}, catalog)).software) == ["bat", "just"]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +57,15 @@ def test_a_good_file_is_read_with_its_defaults(write: Any, tmp_path: Path) -> No
     [
         ({"eror_budget": 1}, "rollout.yml: eror_budget: unknown key; did you mean 'error_budget'?"),
         ({"software": "jsut"}, "rollout.yml: software: 'jsut' is not in {0}/software.yml; known programs: just"),
+        (
+            {"software": ["just", "jsut"]},
+            "rollout.yml: software: 'jsut' is not in {0}/software.yml; known programs: just",
+        ),
+        (
+            {"software": ["just", "just"]},
+            "rollout.yml: software: must be a program of the catalog, or a list of several",
+        ),
+        ({"software": []}, "rollout.yml: software: must be a program of the catalog, or a list of several"),
         ({"inventory": "nowhere"}, "rollout.yml: inventory: no such file or folder: {0}/nowhere"),
         ({"catalog": "nowhere.yml"}, "nowhere.yml: cannot be read: No such file or directory"),
         ({"bucket": None}, "rollout.yml: bucket: is required with transport run_command"),

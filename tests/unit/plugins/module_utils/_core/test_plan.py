@@ -6,7 +6,7 @@ HOSTVARS = {"a": {"node_id": "i-0a", "account": "1", "region": "r", "patch_group
 
 
 def make(**changes: object) -> Plan:
-    plan = Plan("r", "just", {"fixed_in": "2"}, "run_command", 1, 2, make_waves(["wave_1"], GROUPS, HOSTVARS))
+    plan = Plan("r", {"just": {"fixed_in": "2"}}, "run_command", 1, 2, make_waves(["wave_1"], GROUPS, HOSTVARS))
     return plan._replace(**changes)
 
 
@@ -40,7 +40,8 @@ def test_the_hash_is_that_of_the_content() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"definition": {"fixed_in": "3"}},
+        {"software": {"just": {"fixed_in": "3"}}},
+        {"software": {"just": {"fixed_in": "2"}, "bat": {"fixed_in": "2"}}},
         {"error_budget": 0},
         {"transport": "connection"},
         {"waves": make_waves(["wave_2"], GROUPS, HOSTVARS)},
