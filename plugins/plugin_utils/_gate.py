@@ -58,15 +58,16 @@ def judge(
         key = json.dumps(found, default=str)
         calendars[key] = found
         alike.setdefault(key, []).append(host)
-    limits, closed = [], []
+    limits: list[datetime.datetime] = []
+    closed: dict[str, list[str]] = {}
     for key, members in alike.items():
         until, why = _judge(calendars[key], now, minutes)
         if why:
-            closed.append(f"{_names(members)}: {why}")
+            closed.setdefault(why, []).extend(members)
         elif until:
             limits.append(until)
     latest = calendar.shown(min(limits, key=datetime.datetime.timestamp)) if limits and not closed else ""
-    return Batch(latest, closed)
+    return Batch(latest, [f"{_names(members)}: {why}" for why, members in closed.items()])
 
 
 def _judge(found: dict[str, t.Any], now: datetime.datetime, minutes: int) -> tuple[datetime.datetime | None, str]:

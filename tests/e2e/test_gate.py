@@ -103,7 +103,7 @@ def test_an_unreadable_calendar_is_frozen_and_an_override_is_in_the_report(
     assert (found["wave"], found["by"], found["reason"]) == ("wave_1", "Ada <b>", "CVE-2026-0001")
     assert "the calendar cannot be read: patch_freezes[0].end: is required and missing" in found["closed"][0]
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "<b>Ada &lt;b&gt; overrode the gate of wave_1:</b> CVE-2026-0001." in page
+    assert "<b>Ada &lt;b&gt; overrode the gate</b> of wave_1: CVE-2026-0001." in page
 
 
 def test_an_override_without_a_reason_is_refused(lab: Any, rollout: Callable[..., Path]) -> None:
