@@ -190,3 +190,22 @@ def test_enough_of_it_worked(results: Any) -> None:
         if result.get("changed") and not result.get("failed")
     ]
     assert set(changed) >= {"command", "copy", "lineinfile", "file", "group", "user", "apt", "systemd_service", "dnf"}
+
+
+def test_what_runs_on_the_controller_is_refused(lab: Any, tmp_path: Path) -> None:
+    modules = ["template", "package", "script", "shell", "raw", "reboot"]
+    task = {
+        "name": "Refused",
+        "patchwave.aws.run_module": {"module": "ansible.builtin.{{ item }}", "bucket": BUCKET},
+        "run_once": True,
+        "ignore_errors": True,
+        "register": "tries",
+        "loop": modules,
+    }
+    messages = "tries.results | map(attribute='msg')"
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play("managed_nodes", [task], [messages], tmp_path / "kept")]))
+    before = lab.calls()
+    lab.run("ansible-playbook", tmp_path / "play.yml", "-i", ROOT / "inventory", check=False)
+    refused = [f"run_module ships Python modules; ansible.builtin.{module} is not one" for module in modules]
+    assert json.loads((tmp_path / "kept").read_text()) == [refused]
+    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
