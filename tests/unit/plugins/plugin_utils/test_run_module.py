@@ -1,0 +1,132 @@
+"""What each sending carries, and what stays where."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _payload, _run_module
+
+BATCH = {
+    "delivery_timeout": 600,
+    "execution_timeout": 3600,
+    "max_in_flight": 0,
+    "max_errors": "0",
+    "idempotent": True,
+    "token": "work",
+    "journal": None,
+    "stop_file": None,
+}
+SETTINGS = {
+    "bucket": "b",
+    "prefix": "patchwave/",
+    "keep_payload": False,
+    "reboot": "if_required",
+    "reboot_timeout": 300,
+    "latest_start": "2026-11-22T04:00:00Z",
+}
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Ship a module to nobody: sent(...) returns the command, the journal's events and the payload's keys."""
+    numbers = itertools.count()
+    keys: list[str] = []
+
+    @contextlib.contextmanager
+    def stored(sessions: Any, place: tuple[str, str], payload: bytes, keep: bool) -> Any:
+        keys.append(place[1])
+        yield
+
+    def signer(sessions: Any) -> Any:
+        return lambda bucket, key, seconds: f"https://{bucket}/{key}?{seconds}&{next(numbers)}"
+
+    def fan_out(sessions: Any, nodes: Any, command: Any, *others: Any) -> dict[str, Any]:
+        commands.append(command)
+        return {}
+
+    commands: list[Any] = []
+    monkeypatch.setattr(_run_module.payload_service, "stored", stored)
+    monkeypatch.setattr(_run_module.payload_service, "signer", signer)
+    monkeypatch.setattr(_run_module.run_command, "fan_out", fan_out)
+
+    def ship(payload: bytes = b"program", tmp_path: Path | None = None, **changes: Any) -> Any:
+        batch = _batch.Settings.of({**BATCH, **changes})
+        settings = _run_module.Settings.of({**SETTINGS, **changes})
+        module = _run_module.Module("m", payload, changes.get("objects", {}))
+        _run_module.ship(None, module, [], batch, settings)  # type: ignore[arg-type]
+        return commands[-1], keys
+
+    return ship
+
+
+def config(command: Any) -> dict[str, Any]:
+    script = "\n".join(command.parameters()["commands"])
+    (packed,) = set(re.findall(r" - '([^']+)'", script))
+    return dict(json.loads(zlib.decompress(base64.b64decode(packed))))
+
+
+def test_each_sending_has_urls_of_its_own(sent: Any) -> None:
+    command, keys = sent(objects={"s3://a/x": ("a", "x"), "s3://a/y": ("a", "y")})
+    first, second = config(command), config(command)
+    assert first["url"] != second["url"]
+    assert set(first["objects"]) == {"s3://a/x", "s3://a/y"}
+    assert not set(first["objects"].values()) & set(second["objects"].values())
+    assert first["objects"]["s3://a/x"].startswith("https://a/x?4200&")
+    assert first["url"].startswith(f"https://b/{keys[0]}?900&")
+    assert first["latest_start"] == 1795320000
+
+
+def test_the_same_work_waits_for_its_reboot_under_one_name(sent: Any) -> None:
+    first = config(sent()[0])["reboot"]
+    assert config(sent()[0])["reboot"] == first
+    assert config(sent(token="other")[0])["reboot"] != first
+    assert config(sent(payload=b"other")[0])["reboot"] != first
+    assert "reboot" not in config(sent(reboot="never")[0])
+
+
+def test_a_reboot_has_time_of_its_own(sent: Any) -> None:
+    command, dummy = sent()
+    assert command.execution_timeout == 3600 + 60 + 60 + 300
+    assert command.parameters()["executionTimeout"] == ["4020"]
+    assert sent(reboot="never")[0].execution_timeout == 3660
+
+
+def test_a_payload_that_goes_has_a_key_of_its_own(sent: Any) -> None:
+    for keep in (False, False, True, True):
+        dummy, keys = sent(keep_payload=keep)
+    assert len(set(keys)) == 3
+    assert keys[2] == keys[3] == "patchwave/" + keys[0].partition("/")[2].partition("-")[0]
+
+
+def test_a_journal_names_the_payload_that_a_crash_would_leave(sent: Any, tmp_path: Path) -> None:
+    for keep, expected in ((False, {"bucket", "key"}), (True, set())):
+        path = tmp_path / str(keep)
+        sent(keep_payload=keep, journal=str(path))
+        started = json.loads(path.read_text().splitlines()[0])
+        assert set(started) - {"event", "time", "token"} == expected
+
+
+def test_too_many_objects_are_one_line(sent: Any) -> None:
+    names = [f"{number:05}" for number in range(20_000)]
+    with pytest.raises(ValueError, match=r"presign: 20000 URLs are too long for one command; use fewer objects"):
+        sent(objects={f"s3://a/{name}": ("a", name) for name in names})
+
+
+def test_objects_are_found_wherever_they_are() -> None:
+    args = {"a": "s3://b/k/x y", "list": [{"url": "s3://c/k"}, "https://s3://", "say s3://d/k"], "n": 1, "m": "s3://b"}
+    assert _payload.s3_objects(args) == {"s3://b/k/x y": ("b", "k/x y"), "s3://c/k": ("c", "k")}
+    assert _payload.replaced(args, {"s3://c/k": "https://c"})["list"][0] == {"url": "https://c"}
+
+
+@pytest.mark.parametrize("text", ["zip_data='UEsDBA=='", "date_time=datetime.datetime(2026, 1, 1, 2, 3, 4),"])
+def test_arguments_that_look_like_ansible_s_own_lines_stay(text: str) -> None:
+    program = b"params=%r,\n" % json.dumps({"content": f"x\n{text}\ny"})
+    assert _payload.stable(program) == program
