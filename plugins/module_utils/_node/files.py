@@ -71,8 +71,11 @@ class Files(Kind):
         for path in self._candidates():
             try:
                 checksums = nested.find(path, search)
-            except OSError:
+            except FileNotFoundError:  # gone since it was listed
                 continue
+            except OSError as error:  # who does not know must not say that there is none
+                message = "cannot look into {0} ({1}); mend it or exclude its folder"
+                raise PatchError("probe_failed", message.format(path, os.strerror(error.errno or 0))) from None
             versions += [known[checksum] for checksum in checksums]
             if any(checksum in self._vulnerable for checksum in checksums):
                 self._found.append(path)
@@ -84,7 +87,7 @@ class Files(Kind):
         roots = sorted({os.path.realpath(root) for path in self._options["paths"] for root in glob.glob(path)})
         seen = set()  # type: t.Set[str]
         for root in roots:
-            for folder, folders, names in os.walk(root):
+            for folder, folders, names in os.walk(root, onerror=_unlisted):
                 folders[:] = sorted(name for name in folders if os.path.join(folder, name) not in excluded)
                 for name in sorted(names) if folder not in excluded else ():
                     path = os.path.join(folder, name)
@@ -167,6 +170,13 @@ class Files(Kind):
             self._disk.remove(old)
             self._disk.remove(new)
         self._disk.remove_tree(undo["folder"])
+
+
+def _unlisted(error: OSError) -> None:
+    """Pass over a folder that is gone, or closed to root as only a user's own mount is; refuse another."""
+    if not isinstance(error, FileNotFoundError) and not (isinstance(error, PermissionError) and os.geteuid() == 0):
+        message = "cannot look into {0} ({1}); mend it or exclude it"
+        raise PatchError("probe_failed", message.format(error.filename, os.strerror(error.errno or 0)))
 
 
 def _beside(path: str) -> t.Tuple[str, str]:

@@ -70,10 +70,15 @@ def _concerns(info: zipfile.ZipInfo, search: Search) -> bool:
 
 
 def _unpacked(package: zipfile.ZipFile, info: zipfile.ZipInfo) -> t.Any:
+    """Return the content of an entry; where it fits nowhere, a slower reader of it that needs no room."""
     entry = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - the caller closes it
     with package.open(info) as source:
         for chunk in iter(lambda: source.read(_CHUNK), b""):
-            entry.write(chunk)
+            try:
+                entry.write(chunk)
+            except OSError:  # a full or a read-only disk; check mode must look all the same
+                entry.close()
+                return package.open(info)
     entry.seek(0)
     return entry
 

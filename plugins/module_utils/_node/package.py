@@ -41,7 +41,6 @@ class Package(PackageFile):
         definition: the module's options.
         disk: how to write.
         tool: the package database.
-        compare: how its versions compare.
         commands: how to run the package manager.
     """
 
@@ -53,10 +52,9 @@ class Package(PackageFile):
         definition: t.Mapping[str, t.Any],
         disk: Disk,
         tool: PackageTool,
-        compare: t.Callable[[str, str], int],
         commands: Commands,
     ) -> None:
-        super().__init__(name, definition, disk, tool, compare)
+        super().__init__(name, definition, disk, tool)
         self._commands = commands
         self._repository = self._options.get("repository")
 

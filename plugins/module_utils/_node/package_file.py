@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from .._core.schemes import SCHEMES
 from . import fetch
 from .disk import Disk, existing_ancestor
 from .download import Download
@@ -31,8 +32,7 @@ class PackageFile(Kind):
         definition: the module's options.
         disk: how to write.
         tool: the package database.
-        compare: how its versions compare.
-        download: the package file.
+        download: the package file, where it is not the kind itself that gets it.
     """
 
     kind = "package_file"
@@ -43,7 +43,6 @@ class PackageFile(Kind):
         definition: t.Mapping[str, t.Any],
         disk: Disk,
         tool: PackageTool,
-        compare: t.Callable[[str, str], int],
         download: t.Optional[Download] = None,
     ) -> None:
         self._options = definition[self.kind] or {}
@@ -51,7 +50,7 @@ class PackageFile(Kind):
         self._disk = disk
         self._tool = tool
         self.family = tool.family
-        self._compare = compare
+        self._compare = SCHEMES[tool.family].compare
         self._source = download
         self._folder = os.path.join(definition["state_dir"], name + ".packages")
         self._files = set()  # type: t.Set[str]

@@ -86,19 +86,11 @@ def _kinds(
         options = params[kind] or {}
         return tool_for(options.get("format", "auto"), commands, options.get("timeout", 900))
 
-    def package_file() -> Kind:
-        database = tool("package_file")
-        return PackageFile(name, params, disk, database, SCHEMES[database.family].compare, download("package_file"))
-
-    def package() -> Kind:
-        database = tool("package")
-        return Package(name, params, disk, database, SCHEMES[database.family].compare, commands)
-
     return {
         "archive": lambda: Release(name, params, disk, download("archive"), limits),
         "in_place": lambda: InPlace(name, params, disk, download("archive"), limits),
-        "package_file": package_file,
-        "package": package,
+        "package_file": lambda: PackageFile(name, params, disk, tool("package_file"), download("package_file")),
+        "package": lambda: Package(name, params, disk, tool("package"), commands),
         "installer": lambda: Installer(name, params, disk, commands, download("installer")),
         "command": lambda: Command(name, params, disk, commands),
         "files": lambda: Files(name, params, disk, (scheme_of(params) or SCHEMES["dotted"]).compare, download("files")),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.patchwave.aws.plugins.module_utils._core.software import DEFINITION
+from ansible_collections.patchwave.aws.plugins.module_utils._node import nested
 from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 
 from .test_node_transaction import Node, killed_at
@@ -201,3 +202,38 @@ def test_a_full_disk_at_any_step_leaves_old_or_new(tmp_path: Path) -> None:
         assert java.run(params)["outcome"] in ("patched", "current")
         assert not [name for name in java.tree() if ".patchwave-" in name]
         number += 1
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_what_cannot_be_looked_into_is_not_taken_for_harmless(
+    java: Java, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    real_find, real_scan = nested.find, os.scandir
+
+    def find(path: str, search: nested.Search) -> set[str]:
+        if path.endswith("app.jar"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real_find(path, search)
+
+    def scandir(path: str) -> t.Any:
+        if str(path).endswith("/ear"):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real_scan(path)
+
+    params, before = java.wanted(), java.tree()
+    if place == "file":
+        monkeypatch.setattr(nested, "find", find)
+    else:
+        monkeypatch.setattr(os, "scandir", scandir)
+    for check_mode in (True, False):
+        result = java.run(params, check_mode=check_mode)
+        assert (result["outcome"], result["reason"]) == ("failed", "probe_failed"), result
+        assert "Input/output error" in result["msg"]
+    monkeypatch.undo()
+    assert java.tree() == before
+
+
+def test_without_room_for_temporary_files_every_copy_is_found(java: Java, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nested, "_IN_MEMORY", 10)
+    monkeypatch.setattr(nested.tempfile, "tempdir", "/no/such/folder")
+    assert java.run(java.wanted(), check_mode=True)["version_before"] == "2.9"
