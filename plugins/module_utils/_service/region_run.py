@@ -116,14 +116,15 @@ class RegionRun:
 
     def _adopt(self, refused: dict[str, Reply]) -> None:
         """Take over the commands of a run that did not get to its end; their nodes are not refused any more."""
+        nodes = {host: node for node, host in self._hosts.items()}
         try:
             commands = self._listed() if self._earlier else {}
         except AwsError as error:
             reply = self._reply(outcomes.UNKNOWN, "api_error", f"what ran cannot be read: {error}")
-            refused.update(dict.fromkeys(self._waiting, reply))
+            sent_to = [nodes[host] for sent in self._earlier for host in sent.hosts if host in nodes]
+            refused.update(dict.fromkeys([*self._waiting, *sent_to], reply))
             self._waiting = []
             return
-        nodes = {host: node for node, host in self._hosts.items()}
         latest: dict[str, str] = {}
         for sent in self._earlier:
             for node in (nodes[host] for host in sent.hosts if host in nodes and sent.comment in commands):

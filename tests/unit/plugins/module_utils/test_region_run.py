@@ -407,6 +407,18 @@ def test_sliding_is_near_the_ideal_and_costs_few_calls(service: Service, run: Ru
     assert sum(service.calls.values()) < 0.4 * count
 
 
+def test_commands_of_others_are_not_ours(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(60), lambda node, ordinal: 10.0
+    for _ in range(8):
+        service._taken(many(50), "somebody else", {})
+        service.clock.sleep(1)
+    service.clock.sleep(-9)
+    service.sent.clear()
+    assert outcomes(run(service, places=20)) == ANSWERED
+    assert service.sent == dict.fromkeys(service.nodes, 1)
+    assert sum(service.calls.values()) < 2 * 60
+
+
 def test_a_slow_node_holds_only_its_own_place(service: Service, run: Run) -> None:
     service.nodes = many(200)
     service.run = lambda node, ordinal: 400.0 if node == service.nodes[0] else 10.0
