@@ -38,7 +38,7 @@ attributes:
         would be sent, or why not.
       - C(AWS-RunPatchBaseline) with C(Operation=Install) is not turned into a Scan either, since a Scan overwrites the
         node's patch compliance. Where that is wanted, run it with C(Operation=Scan).
-      - Values that the document itself restricts are judged by AWS when it is sent.
+      - Allowed values are judged where the document's text may be read; patterns by AWS when it is sent.
     support: full
   diff_mode:
     description: Nobody knows what a document changes.

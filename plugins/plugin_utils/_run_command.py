@@ -74,7 +74,7 @@ def send(
         JournalError: the journal cannot be had; nothing was sent.
         ValueError: the parameters do not fit the document; nothing was sent.
     """
-    found = documents.look(sessions, nodes, document.name, document.version, document.parameters)
+    found = documents.look(sessions, nodes, document.name, document.version, document.parameters, thoroughly=check_mode)
     if check_mode:
         results = {host: result(reply, document) for host, reply in found.refused.items()}
         would = {"changed": document.changes, "msg": f"would send {document.name}"}

@@ -19,7 +19,10 @@ ACCOUNTS = ["123456789012", "210987654321"]
 WHERE = "account 123456789012, region eu-central-1"
 OWN = {
     "schemaVersion": "2.2",
-    "parameters": {"word": {"type": "String"}, "code": {"type": "String", "default": "0"}},
+    "parameters": {
+        "word": {"type": "String", "allowedValues": ["hello", "bye"]},
+        "code": {"type": "String", "default": "0"},
+    },
     "mainSteps": [
         {"action": "aws:runShellScript", "name": "First", "inputs": {"runCommand": ["echo {{ word }}"]}},
         {
@@ -132,6 +135,10 @@ def test_an_own_document_of_several_steps(mixed: Any, send: Any) -> None:
         (
             {"document": "AWS-RunShellScript", "parameters": {"comands": "x"}},
             "parameters: AWS-RunShellScript has no parameter 'comands'; did you mean 'commands'?",
+        ),
+        (
+            {"document": "Own", "parameters": {"word": "hi"}},
+            "parameters: word of Own is one of hello, bye, not 'hi'",
         ),
         ({"document": "AWS-RunShellScript"}, "parameters: AWS-RunShellScript needs commands"),
         (

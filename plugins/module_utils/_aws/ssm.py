@@ -98,6 +98,13 @@ def get_command_invocation(ssm: t.Any, command_id: str, node: str, step: str = "
     return dict(ssm.get_command_invocation(CommandId=command_id, InstanceId=node, **named))
 
 
+@handled("read the document")
+def document_content(ssm: t.Any, name: str, version: str = "") -> str:
+    """Return a document's text as JSON."""
+    versioned = {"DocumentVersion": version} if version else {}
+    return str(ssm.get_document(Name=name, DocumentFormat="JSON", **versioned)["Content"])
+
+
 @handled("describe the document")
 def describe_document(ssm: t.Any, name: str, version: str = "") -> dict[str, t.Any]:
     """Return what Systems Manager knows of a document: Status, PlatformTypes, Parameters."""

@@ -39,7 +39,14 @@ class Found(t.NamedTuple):
     parameters: set[str]
 
 
-def look(sessions: Sessions, nodes: list[Target], name: str, version: str, values: t.Mapping[str, list[str]]) -> Found:
+def look(
+    sessions: Sessions,
+    nodes: list[Target],
+    name: str,
+    version: str,
+    values: t.Mapping[str, list[str]],
+    thoroughly: bool = False,
+) -> Found:
     """Find out which nodes a document can be sent to.
 
     Args:
@@ -48,6 +55,7 @@ def look(sessions: Sessions, nodes: list[Target], name: str, version: str, value
         name: the document's, or the ARN of a shared one.
         version: the document's; empty for its default.
         values: its parameters.
+        thoroughly: whether to judge the values too, which AWS does when it is sent.
 
     Raises:
         ValueError: the parameters do not fit the document; one line.
@@ -57,7 +65,9 @@ def look(sessions: Sessions, nodes: list[Target], name: str, version: str, value
     for node in nodes:
         places.setdefault((node.access, node.account, node.region), []).append(node)
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(places))) as pool:
-        looks = list(pool.map(lambda members: _look(sessions, members, name, version, values), places.values()))
+        looks = list(
+            pool.map(lambda members: _look(sessions, members, name, version, values, thoroughly), places.values())
+        )
     errors = [one for one in looks if isinstance(one, AwsError)]
     if errors and len(errors) == len(looks):
         raise errors[0]
@@ -83,7 +93,12 @@ _ENDS = {
 
 
 def _look(
-    sessions: Sessions, members: list[Target], name: str, version: str, values: t.Mapping[str, list[str]]
+    sessions: Sessions,
+    members: list[Target],
+    name: str,
+    version: str,
+    values: t.Mapping[str, list[str]],
+    thoroughly: bool,
 ) -> Found | AwsError:
     """Look at one account and region; members are its nodes."""
     try:
@@ -93,6 +108,8 @@ def _look(
     except AwsError as error:
         return error
     check(document, values)
+    if thoroughly:
+        _judge(ssm, document, version, values)
     where = f"account {members[0].account}, region {members[0].region}"
     found = Found([], {}, set(document.parameters))
     for node in members:
@@ -132,7 +149,7 @@ def described(ssm: t.Any, name: str, version: str) -> Document:
 
 
 def check(document: Document, values: t.Mapping[str, list[str]]) -> None:
-    """Compare parameters with what a document takes; allowed values are known to AWS alone.
+    """Compare parameters with what a document takes.
 
     Raises:
         ValueError: one that it does not have, or one that it needs is missing; one line.
@@ -145,6 +162,23 @@ def check(document: Document, values: t.Mapping[str, list[str]]) -> None:
     missing = sorted(name for name, required in document.parameters.items() if required and not values.get(name))
     if missing:
         raise ValueError(f"parameters: {document.name} needs {', '.join(missing)}")
+
+
+def _judge(ssm: t.Any, document: Document, version: str, values: t.Mapping[str, list[str]]) -> None:
+    """Compare values with the document's text, where that can be read; only it has the values that are allowed.
+
+    Raises:
+        ValueError: a value that is not allowed; one line.
+    """
+    try:
+        parameters = json.loads(ssm_api.document_content(ssm, document.name, version)).get("parameters") or {}
+    except (AwsError, ValueError):
+        return
+    for name, given in values.items():
+        allowed = [str(each) for each in parameters.get(name, {}).get("allowedValues", ())]
+        wrong = [value for value in given if allowed and value not in allowed]
+        if wrong:
+            raise ValueError(f"parameters: {name} of {document.name} is one of {', '.join(allowed)}, not '{wrong[0]}'")
 
 
 def texts(parameters: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
