@@ -67,14 +67,19 @@ def test_a_deb(old_deb: Node, tmp_path: Path, script: str, outcome: str, random:
     assert (found["clean"], found["kills"] > 45) == (outcome, True), found
 
 
-def test_an_rpm(node: Node, tmp_path: Path) -> None:
+@pytest.fixture
+def new_rpm(node: Node, tmp_path: Path) -> dict[str, t.Any]:
+    """Install version 1.9 as the module does; return the definition of 1.10."""
     if not shutil.which("rpmbuild"):
         pytest.skip("needs rpmbuild (apt install rpm, or make system)")
     to_rpm(node)
     old, new = (definition(rpm(tmp_path, version), version) for version in ("1.9", "1.10"))
     assert node.patch(dict(old, install_missing=True))["outcome"] == "patched"
-    health = {"command": ["test", "-s", "/opt/pw-tool/version"], "retries": 0, "delay": 0.0}
-    found = disturb(node, "crash", dict(new, health=health), RPM_FOLDERS, RPM, seed=6, random=45)
+    return dict(new, health={"command": ["test", "-s", "/opt/pw-tool/version"], "retries": 0, "delay": 0.0})
+
+
+def test_an_rpm(node: Node, new_rpm: dict[str, t.Any]) -> None:
+    found = disturb(node, "crash", new_rpm, RPM_FOLDERS, RPM, seed=6, random=45)
     assert found["faults"] == []
     assert (found["clean"], found["kills"] > 60) == ("patched", True), found
 
@@ -120,6 +125,13 @@ def test_files_without_room(node: Node, tmp_path: Path, kind: str, room: str) ->
     assert len(found["failures"]) > 5
     assert {outcome for outcome, reason in found["failures"]} == {"failed"}
     assert {reason for outcome, reason in found["failures"]} == {"no_space"}
+
+
+@pytest.mark.parametrize("room", ["size", "nr_inodes"])
+def test_an_rpm_without_room(node: Node, new_rpm: dict[str, t.Any], room: str) -> None:
+    found = disturb(node, "fill", new_rpm, RPM_FOLDERS, RPM, room=[16384 if room == "size" else 1, room])
+    assert found["faults"] == []
+    assert ["failed", "no_space"] in found["failures"]
 
 
 @pytest.mark.parametrize("kind", ["archive", "in_place", "files", "package_file"])

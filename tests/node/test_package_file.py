@@ -171,6 +171,30 @@ def test_another_package_manager_is_waited_for(node: Node, packages: tuple[Path,
     assert node.patch(args)["outcome"] == "patched"
 
 
+@pytest.mark.parametrize("family", ["deb", "rpm"])
+def test_check_mode_looks_at_a_node_that_cannot_be_written(node: Node, tmp_path: Path, family: str) -> None:
+    if family == "rpm":
+        if not shutil.which("rpmbuild"):
+            pytest.skip("needs rpmbuild (apt install rpm, or make system)")
+        to_rpm(node)
+        args = definition(rpm(tmp_path, "1.9"), "1.9", install_missing=True)
+    else:
+        args = definition(deb(tmp_path, "1.9-1"), "1.9-1", install_missing=True)
+    assert node.patch(args)["outcome"] == "patched"
+    script = 'for dir in etc opt root usr var; do mount -o "remount,$1" /$dir; done; mount -o remount,$1 /mnt'
+    folders = ("/opt/pw-tool", "/var/lib/patchwave", "/var/lib/dpkg", "/var/lib/rpm", "/var/log")
+    before = node.tree(*folders)
+    node.sh(script, "ro")
+    result = node.patch(args, check_mode=True)
+    assert result["outcome"] == "current", result
+    newer = {**args, "fixed_in": "2", "package_file": {**args["package_file"], "version": "2"}}
+    assert node.patch(newer, check_mode=True)["reason"] == "not_writable"
+    node.sh(script, "rw")
+    assert node.tree(*folders) == before
+    assert node.patch(newer, check_mode=True)["outcome"] == "patched"
+    assert node.tree(*folders) == before
+
+
 def test_an_rpm_needs_and_keeps_a_way_back(node: Node, tmp_path: Path) -> None:
     if not shutil.which("rpmbuild"):
         pytest.skip("needs rpmbuild (apt install rpm, or make system)")

@@ -32,9 +32,10 @@ def node_lock(path: str, timeout: float, create: bool = True) -> t.Iterator[None
         PatchError: C(locked) when the time is up.
         OSError: the file cannot be opened.
     """
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    # Check mode only looks, and must do so on a read-only file system too.
+    access = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
     try:
-        handle = os.open(path, flags | os.O_CREAT if create else flags, 0o600)
+        handle = os.open(path, access | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
         if create:
             raise
