@@ -95,14 +95,20 @@ def begun(settings: Settings, nodes: int) -> t.Iterator[Batch]:
         JournalError: the journal cannot be had.
     """
     token = f"patchwave {settings.token or uuid.uuid4().hex}"
-    stop_file = settings.stop_file
-    asked = lambda: bool(stop_file) and os.path.exists(str(stop_file))  # noqa: E731
     journal = Journal(settings.journal, token)
     try:
-        yield Batch(token, Control(settings.max_in_flight, allowed(settings.max_errors, nodes), asked), journal)
+        yield Batch(
+            token,
+            Control(settings.max_in_flight, allowed(settings.max_errors, nodes), _asked(settings.stop_file)),
+            journal,
+        )
         journal.write("finished", {})
     finally:
         journal.close()
+
+
+def _asked(stop_file: str | None) -> t.Callable[[], bool]:
+    return lambda: bool(stop_file) and os.path.exists(str(stop_file))
 
 
 def targets(

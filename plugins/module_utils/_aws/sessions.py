@@ -66,9 +66,15 @@ class Sessions:
     """
 
     def __init__(self, options: dict[str, t.Any]) -> None:
-        """`options` are amazon.aws's authentication options, by their long names (access_key, profile, ...)."""
+        """`options` are amazon.aws's authentication options, by their long names (access_key, profile, ...).
+
+        Raises:
+            AwsError: half of a pair of keys.
+        """
         self.region: str | None
         self.region, self._endpoint, settings = get_aws_connection_info(_Options(dict(options)))
+        if bool(settings.get("aws_access_key_id")) != bool(settings.get("aws_secret_access_key")):
+            raise AwsError("credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together, and one is missing")
         self._profile = settings.pop("profile_name", None) or None
         self._client_settings = {"verify": settings.pop("verify", None)}
         self._config = settings.pop("aws_config", None)
