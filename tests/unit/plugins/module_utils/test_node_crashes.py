@@ -188,6 +188,33 @@ def test_killed_at_random_instants_the_next_run_ends_as_if_nothing_had_happened(
     assert kills > 30
 
 
+@pytest.mark.parametrize("name", ["files", "command", "installer"])
+def test_a_full_disk_at_any_step_of_the_other_kinds(tmp_path: Path, name: str) -> None:
+    make, params_of, program = RANDOM[name]
+    clean = make(tmp_path / "clean")
+    before = clean.tree()
+    software.patch_software(params_of(clean), program)
+    seen = [""]
+    for number in range(100):
+        seen.clear()
+
+        def checkpoint(label: str, number: int = number) -> None:
+            seen.append(label)
+            if len(seen) == number + 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        node = make(tmp_path / str(number))
+        result = software.patch_software(params_of(node), program, disk=Disk(checkpoint))
+        if len(seen) <= number:
+            break
+        if result["outcome"] != "patched" and not node.leftovers():
+            assert node.tree() == before, seen[-1]
+        assert software.patch_software(params_of(node), program)["outcome"] in ("patched", "current")
+        assert node.tree() == clean.tree(), seen[number]
+        assert node.leftovers() == set()
+    assert 5 < number < 100
+
+
 @pytest.mark.parametrize("name", RANDOM)
 def test_a_definition_of_another_kind_puts_an_interrupted_patch_right(tmp_path: Path, name: str) -> None:
     make, params_of, program = RANDOM[name]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import http.server
 import json
@@ -263,6 +264,13 @@ def test_the_answer_about_many_programs_is_small(tmp_path: Path, server: str) ->
     assert len(said) < 2000
     args["definitions"].append(args["definitions"][0])
     assert run(args)[0]["reason"] == "bad_definition"
+
+
+def test_all_that_it_ships_is_written_in_python_3_8() -> None:
+    plugins = Path(software_patch.__file__).parents[1]
+    shipped = [Path(software_patch.__file__), *plugins.glob("module_utils/_node/*.py")]
+    for path in [*shipped, *plugins.glob("module_utils/_core/*.py")]:
+        ast.parse(path.read_text(), feature_version=(3, 8))
 
 
 def test_documentation_and_argument_spec_agree() -> None:
