@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import itertools
 import json
 import re
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -130,3 +132,26 @@ def test_objects_are_found_wherever_they_are() -> None:
 def test_arguments_that_look_like_ansible_s_own_lines_stay(text: str) -> None:
     program = b"params=%r,\n" % json.dumps({"content": f"x\n{text}\ny"})
     assert _payload.stable(program) == program
+
+
+@pytest.mark.parametrize(
+    ("moment", "archive"),
+    [
+        ("date_time=datetime.datetime(2026, 11, 22, 1, 2, {0}, 7, tzinfo=datetime.timezone.utc),", "zip_data='{0}',"),
+        ("        zinfo.date_time = (2026, 11, 22, 1, 2, {0})", "    ZIPDATA = '{0}'"),
+    ],
+    ids=["since 2.19", "2.18"],
+)
+def test_one_module_is_one_program(moment: str, archive: str) -> None:
+    programs = set()
+    for second, names in ((1, "ab"), (2, "ba")):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as file:
+            for name in names:
+                file.writestr(zipfile.ZipInfo(name, (2026, 11, 22, 1, 2, 2 * second)), f"content of {name}")
+        text = "\n".join((moment.format(second), archive.format(base64.b64encode(packed.getvalue()).decode())))
+        programs.add(_payload.stable(text.encode()))
+    (program,) = programs
+    (packed_again,) = re.findall(rb"'([^']+)'", program)
+    content = zipfile.ZipFile(io.BytesIO(base64.b64decode(packed_again)))
+    assert {name: content.read(name) for name in "ab"} == {"a": b"content of a", "b": b"content of b"}
