@@ -155,3 +155,23 @@ def test_one_module_is_one_program(moment: str, archive: str) -> None:
     (packed_again,) = re.findall(rb"'([^']+)'", program)
     content = zipfile.ZipFile(io.BytesIO(base64.b64decode(packed_again)))
     assert {name: content.read(name) for name in "ab"} == {"a": b"content of a", "b": b"content of b"}
+
+
+def test_each_host_is_a_target_or_says_why_not() -> None:
+    node = "i-0123456789abcdef0"
+    known = {
+        "web": {"node_id": node, "region": "eu-central-1", "account": "123456789012", "assume_role_arn": "arn"},
+        "alias": {"node_id": node, "region": "eu-central-1"},
+        "win": {"node_id": "mi-0123456789abcdef0", "region": "eu-central-1", "platform": "windows"},
+        "switch": {},
+        "i-0123456789abcdef1": {},
+    }
+    targets, refused = _run_module.targets(known, known.__getitem__)
+    assert [(one.host, one.id, one.access.role_arn) for one in targets] == [("web", node, "arn")]
+    reasons = {host: (result["outcome"], result["reason"]) for host, result in refused.items()}
+    assert reasons == {
+        "alias": ("skipped", "duplicate"),
+        "win": ("unsupported", "platform"),
+        "switch": ("unreachable", "not_managed"),
+        "i-0123456789abcdef1": ("unreachable", "not_managed"),
+    }
