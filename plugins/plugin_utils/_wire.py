@@ -55,12 +55,16 @@ def decode(output: str) -> dict[str, t.Any]:
     for line in output.splitlines():
         mark, dummy, text = line.partition(" ")
         try:
-            if mark == _launcher.MARK:
-                return dict(json.loads(text))
             if mark == _launcher.MARK + "Z":
-                return dict(json.loads(zlib.decompress(base64.b64decode(text, validate=True))))
-        except (ValueError, TypeError, binascii.Error, zlib.error):
+                text = zlib.decompress(base64.b64decode(text, validate=True)).decode()
+            elif mark != _launcher.MARK:
+                continue
+            found = json.loads(text)
+        except (ValueError, binascii.Error, zlib.error):
             break
+        if not isinstance(found, dict):
+            break
+        return found
     tail = " ".join(output.split())[-300:]
     return {
         "failed": True,

@@ -86,7 +86,16 @@ def test_a_node_without_python_is_unsupported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "output",
-    ["", "PATCHWAVE1 {", "PATCHWAVE1Z !!", "PATCHWAVE1Z aGVsbG8=", "sh: not found", "PATCHWAVE1 []x", "PATCHWAVE1 7"],
+    [
+        "",
+        "PATCHWAVE1 {",
+        "PATCHWAVE1Z !!",
+        "PATCHWAVE1Z aGVsbG8=",
+        "sh: not found",
+        "PATCHWAVE1 []x",
+        "PATCHWAVE1 7",
+        "PATCHWAVE1 []",
+    ],
 )
 def test_an_answer_that_cannot_be_read_is_unknown(output: str) -> None:
     result = _wire.decode(output)
