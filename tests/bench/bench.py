@@ -15,6 +15,7 @@ from typing import Any
 
 import fan_out
 import over_ssh
+import rollout
 from rich.console import Console
 from rich.table import Table
 
@@ -23,7 +24,7 @@ import inventory
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "bench.json"
 FIGURES = ("ideal_s", "t50_s", "t95_s", "t100_s", "wall_s", "wall_by_ideal", "cpu_s", "rss_mb", "api_calls")
 COLUMNS = ("case", "tool", "command", *FIGURES, "calls_per_node")
-QUICK = ("inventory_1000", "fan_out_1000", "over_ssh")
+QUICK = ("inventory_1000", "fan_out_1000", "over_ssh", "rollout_1000")
 CASES: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "inventory_1000": functools.partial(inventory.run, 1000),
     "inventory_10000": functools.partial(inventory.run, 10000),
@@ -31,6 +32,8 @@ CASES: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "fan_out_1000": functools.partial(fan_out.run, 1000),
     "fan_out_1000_long_tail": functools.partial(fan_out.run, 1000, "_long_tail"),
     "fan_out_5000": functools.partial(fan_out.run, 5000),
+    "rollout_1000": functools.partial(rollout.run, 1000),
+    "rollout_5000": functools.partial(rollout.run, 5000),
 }
 
 
