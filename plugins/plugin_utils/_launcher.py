@@ -23,6 +23,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import shutil
@@ -47,15 +48,15 @@ GRACE, MEMORY = 180, 48 * 3600
 
 
 def fetch(url: str, sha256: str) -> bytes:
-    """Return the payload; three tries, then OSError. ValueError when it is not what the controller sent."""
+    """Return the payload; OSError after three tries or a refusal, ValueError when it is not what the controller sent."""
     for attempt in range(3):
         try:
             with urllib.request.build_opener().open(url, timeout=30) as response:
                 payload = bytes(response.read())
             break
-        except OSError:
-            if attempt == 2:
-                raise
+        except (OSError, http.client.HTTPException) as error:
+            if attempt == 2 or getattr(error, "code", 500) < 500:  # a refusal is no accident
+                raise OSError(str(error)) from error
             time.sleep(2**attempt)
     if hashlib.sha256(payload).hexdigest() != sha256:
         raise ValueError("the payload is not the one that was sent")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import json
 import random
 import re
 import string
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -210,3 +212,24 @@ def test_urls_of_objects_are_in_a_file_of_the_module_s_own_user(tmp_path: Path) 
     assert (result["mode"], result["urls"]) == (0o600, urls)
     assert not Path(result["path"]).exists()
     assert _wire.decode(run(tmp_path, "import os; print('{}' if 'PATCHWAVE_S3_URLS' not in os.environ else 1)")) == {}
+
+
+def test_a_bucket_that_a_node_cannot_read_is_named_without_the_url(tmp_path: Path) -> None:
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(403)
+
+        def log_message(self, *dummy: Any) -> None:
+            pass
+
+    asked: list[str] = []
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/payload?secret"
+        result = _wire.decode(run(tmp_path, "print('{}')", url=url))
+        server.shutdown()
+    assert asked == ["/payload?secret"]  # a refusal is not asked again
+    assert (result["failed"], result["reason"]) == (True, "payload_failed")
+    assert "HTTP Error 403: Forbidden; can the node reach the bucket" in result["msg"]
+    assert "secret" not in result["msg"]
