@@ -23,6 +23,7 @@ CASES = {
     ("ssm", "list_command_invocations"): ({"Filters": []}, "ValidationException", "greater than or equal to 1"),
     ("ssm", "get_command_invocation"): ({"InstanceId": "x"}, "ValidationException", "2 validation errors detected"),
     ("ssm", "describe_document"): ({}, "ValidationException", "Value null at 'name' failed"),
+    ("ssm", "get_document"): ({"Name": "x"}, "ValidationException", "at 'name' failed"),
     ("sts", "assume_role"): (
         {"RoleArn": "arn:aws:iam::111111111111:role/x", "RoleSessionName": "a b"},
         "ValidationError",
