@@ -48,7 +48,7 @@ GRACE, MEMORY = 180, 48 * 3600
 
 
 def fetch(url: str, sha256: str) -> bytes:
-    """Return the payload; OSError after three tries or a refusal, ValueError when it is not what the controller sent."""
+    """Return the payload; OSError after three tries or a refusal, ValueError when it is not what was sent."""
     for attempt in range(3):
         try:
             with urllib.request.build_opener().open(url, timeout=30) as response:
