@@ -174,8 +174,7 @@ def test_down_leaves_nothing_after_the_server_was_killed(new_lab, small):
     session = subprocess.Popen(
         [sys.executable, "-m", "patchwave_lab", "exec", "n2", "--", "sleep", "300"], env=lab.environment
     )
-    time.sleep(1)
-    assert len(processes.inside(lab.dir)) >= 4
+    lab.eventually(lambda: len(processes.inside(lab.dir)) >= 4)
     os.kill(lab.state["pid"], signal.SIGKILL)
     time.sleep(0.2)
     assert "has died" in one_line(lab.cli("env"))
