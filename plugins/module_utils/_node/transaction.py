@@ -205,6 +205,9 @@ class Patch:
                 )
             self._report.changed = True
             processes.kill_marked(entry.get("run") or "none")
+            with contextlib.suppress(OSError):  # a full disk, which what follows may empty
+                # What is started from here on is to be found by the next run, if this one is killed too.
+                self._journal.write(dict(entry, run=self._mark))
             try:
                 self._settle(entry, kind)
             except OSError as error:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import signal
@@ -232,8 +233,22 @@ def test_a_definition_of_another_kind_puts_an_interrupted_patch_right(tmp_path: 
     assert node.leftovers() == set()
 
 
-def killed_at_label(params: dict[str, t.Any], program: t.Any, labels: tuple[str, ...]) -> bool:
-    """Run in a child that kills itself before a step of the switch."""
+def test_what_a_killed_recovery_started_is_found_by_the_next_one(tmp_path: Path) -> None:
+    make, params_of, program = RANDOM["command"]
+    node = make(tmp_path / "node")
+    params = params_of(node)
+    marks = []
+    for label in ("ran ", "run "):  # the command has run; its undo is about to
+        child = killed_at_label(params, program, (label,))
+        journal = json.loads((node.state / "tool.journal.json").read_text())
+        assert journal["run"].startswith(f"{child}-")
+        marks.append(journal.pop("run"))
+    assert marks[0] != marks[1]
+    assert software.patch_software(params, program)["outcome"] == "patched"
+
+
+def killed_at_label(params: dict[str, t.Any], program: t.Any, labels: tuple[str, ...]) -> int:
+    """Run in a child that kills itself before a step of the switch; return its process id, or 0 if it did not."""
     child = os.fork()
     if child == 0:
 
@@ -245,4 +260,4 @@ def killed_at_label(params: dict[str, t.Any], program: t.Any, labels: tuple[str,
             software.patch_software(params, program, disk=Disk(checkpoint))
         finally:
             os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    return child if os.WIFSIGNALED(os.waitpid(child, 0)[1]) else 0
