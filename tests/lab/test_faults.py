@@ -37,8 +37,22 @@ def faulty(new_lab, tmp_path_factory):
 
 @pytest.fixture
 def fault(faulty):
-    """Begins a fault; all end with the test."""
-    yield lambda *words: faulty.must("fault", *words)
+    """Begins a fault in the words of the command line; all end with the test."""
+
+    def begin(name, *words):
+        request, rest = {"name": name, "nodes": []}, list(words)
+        while rest:
+            word = rest.pop(0)
+            if not word.startswith("--"):
+                request["nodes"].append(word)
+                continue
+            key, value = word.strip("-"), rest.pop(0)
+            if key == "set":
+                key, _, value = value.partition("=")
+            request[key] = value if key in ("account", "region") else float(value)
+        assert "error" not in faulty.tell("fault", add=request)
+
+    yield begin
     faulty.tell("fault", clear="")
 
 
@@ -64,7 +78,7 @@ def test_a_scenario_can_begin_with_faults_and_a_lost_reply_ends_delivery_timed_o
 
 
 def test_throttling_refuses_what_exceeds_the_bucket_of_its_family(faulty, fault):  # aws.md 2
-    fault("throttle", "--region", "eu-west-1", "--set", "rate=0.01", "--set", "burst=3")
+    faulty.must("fault", "throttle", "--region", "eu-west-1", "--set", "rate=0.01", "--set", "burst=3")
     ssm = faulty.client("ssm")
     for call in (ssm.list_commands, ssm.list_command_invocations, ssm.list_commands):
         assert call()
@@ -82,7 +96,7 @@ def test_throttling_refuses_what_exceeds_the_bucket_of_its_family(faulty, fault)
 
 def test_an_agent_that_went_off_is_online_for_a_while_and_not_connected(faulty, fault):  # aws.md 3
     ids, ssm = faulty.ids("quick-01"), faulty.client("ssm")
-    fault("agent-off", "quick-01")
+    faulty.must("fault", "agent-off", "quick-01", "--region", "eu-west-1", "--for", "3600", "--count", "99")
 
     def ping():
         found = ssm.describe_instance_information(Filters=[{"Key": "InstanceIds", "Values": ids}])
@@ -129,7 +143,7 @@ def test_a_reboot_that_never_comes_back(faulty, fault):  # aws.md 1.7
     faulty.advance(4000)
     time.sleep(0.2)
     assert ssm.get_connection_status(Target=ids[0])["Status"] == "notconnected"
-    faulty.must("fault", "reboot-hangs", "--clear")
+    faulty.tell("fault", clear="reboot-hangs")
     assert ssm.get_connection_status(Target=ids[0])["Status"] == "connected"
 
 
@@ -140,7 +154,7 @@ def test_a_full_disk_takes_no_more_data(faulty, fault):
     faulty.eventually(lambda: "No space left" in faulty.cli("exec", "real", "--", "sh", "-c", write).stderr)
     assert "No space left" in faulty.cli("exec", "real", "--", "sh", "-c", write.replace("/opt", "/var/tmp")).stderr
     assert faulty.must("exec", "other", "--", "sh", "-c", write) == "written\n"
-    faulty.must("fault", "disk-full", "--clear")
+    faulty.tell("fault", clear="disk-full")
     faulty.eventually(lambda: faulty.cli("exec", "real", "--", "sh", "-c", write).stdout == "written\n")
 
 
@@ -155,7 +169,7 @@ def test_a_clock_that_is_wrong(faulty, fault, seconds):
     ):
         assert [abs(int(word) - time.time() - seconds) < 5 for word in said.split()] == [True, True]
     assert abs(int(faulty.must("exec", "other", "--", "date", "+%s")) - time.time()) < 5
-    faulty.must("fault", "wrong-clock", "--clear")
+    faulty.tell("fault", clear="wrong-clock")
     assert abs(int(faulty.must("exec", "real", "--", "date", "+%s")) - time.time()) < 5
 
 

@@ -63,8 +63,8 @@ def test_an_agent_resumes_15_times_and_then_never_reports(rebooting):  # aws.md 
     (node_id,) = rebooting.ids("again")
     command_id = rebooting.send([node_id], "x", TimeoutSeconds=30, executionTimeout="172800")
     for _ in range(16):
-        rebooting.eventually(lambda: rebooting.advance(10) or connection(rebooting, node_id) == "notconnected")
-        rebooting.eventually(lambda: rebooting.advance(10) or connection(rebooting, node_id) == "connected")
+        rebooting.eventually(lambda: rebooting.advance(61) or connection(rebooting, node_id) == "notconnected")
+        rebooting.eventually(lambda: rebooting.advance(31) or connection(rebooting, node_id) == "connected")
     rebooting.advance(200)
     time.sleep(0.1)
     assert connection(rebooting, node_id) == "connected"
