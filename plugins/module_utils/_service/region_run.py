@@ -190,11 +190,20 @@ class RegionRun:
         for node, reply in attempt.refused.items():
             self._end(node, reply)
         if attempt.throttled:
-            self._free(len(nodes))
-            self._waiting = nodes + self._waiting
+            self._put_back(nodes)
             self._resume_at = time.monotonic() + self._pace.rest()
             return False
-        return all([self._send(group) for group in attempt.again])
+        for group in attempt.again:
+            if time.monotonic() < self._resume_at:
+                self._put_back(group)
+            else:
+                self._send(group)
+        return time.monotonic() >= self._resume_at
+
+    def _put_back(self, nodes: list[str]) -> None:
+        """Let nodes wait again, for whom places were taken."""
+        self._free(len(nodes))
+        self._waiting = nodes + self._waiting
 
     def _follow(self, sending: Sending) -> None:
         self._running.append(sending)

@@ -86,17 +86,18 @@ class Sender:
         """Send to at most 50 nodes; the intent is told before, the command after."""
         comment = f"{self._command.token} {uuid.uuid4().hex[:12]}"
         self._tell("intent", {"comment": comment, "where": self._where, "nodes": self._named(nodes)})
+        problem = ""
         for dummy in range(2):
             try:
                 sent = self._request(nodes, comment, max_errors)
             except AwsError as error:
                 if _refused(error):
                     return self._not_sent(error, nodes)
-                problem = error
+                problem = str(error)
                 sent = self.find(comment)  # no answer: the request may have got through
             if sent:
                 return Attempt(self.under_way(sent, nodes))
-        return Attempt(refused=self._end(nodes, outcomes.UNKNOWN, "api_error", str(problem)))
+        return Attempt(refused=self._end(nodes, outcomes.UNKNOWN, "api_error", problem))
 
     def under_way(self, command: dict[str, t.Any], nodes: t.Iterable[str]) -> Sending:
         """Take up a command as SendCommand or ListCommands shows it, for these of its nodes."""

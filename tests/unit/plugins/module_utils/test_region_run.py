@@ -376,6 +376,17 @@ def test_a_node_that_aws_refuses_costs_nobody_else(
     assert set(service.sent.values()) == {1}
 
 
+def test_throttling_while_a_bad_node_is_looked_for_loses_nobody(service: Service, run: Run) -> None:
+    service.nodes = many(40)
+    service.bad = {service.nodes[7]: "InvalidInstanceId "}
+    service.losses = ["", "throttled", "throttled", "", "throttled"]
+    replies = run(service, places=25)
+    assert replies.pop(service.nodes[7]).reason == "not_managed"
+    assert (len(replies), outcomes(replies)) == (39, ANSWERED)
+    assert set(service.sent.values()) == {1}
+    assert service.most_in_flight() <= 25
+
+
 def test_a_command_goes_to_one_platform(service: Service, run: Run) -> None:
     service.nodes = many(20)
     service.platforms = {node: "Windows" for node in service.nodes[::4]}
