@@ -270,10 +270,10 @@ def test_check_only_lets_a_command_through_and_nothing_else(faulty, check_only):
     assert refused(s3.put_object, Bucket="payloads", Key="elsewhere", Body=b"x")[1] == "AccessDenied"
     assert refused(s3.delete_bucket, Bucket="payloads")[2].endswith("because the lab is check-only")
     assert refused(reboot, InstanceIds=faulty.ids("real"))[1] == "UnauthorizedOperation"
-    look = "touch /tmp/new; test -w /opt && echo writable; touch /new /dev/new; systemctl stop nothing; reboot"
+    look = "touch /tmp/new; test -w /opt && echo writable; systemctl stop nothing; reboot"
     one = faulty.run_one("real", look, "exit 3")
     assert (one["ResponseCode"], one["StandardOutputContent"]) == (3, "writable\n")
-    assert one["StandardErrorContent"].count("Read-only file system") == 4
+    assert one["StandardErrorContent"].count("Read-only file system") == 2
     assert check_only() == ["read-only: off; check-only: off; IAM: off"]
 
 

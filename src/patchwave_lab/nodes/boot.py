@@ -11,7 +11,6 @@ from pathlib import Path
 
 from patchwave_lab import processes
 from patchwave_lab.errors import LabError
-from patchwave_lab.labdir import OVERLAID
 from patchwave_lab.nodes import namespaces, writes, wrong_clock
 
 INSIDE = Path(__file__).with_name("inside")
@@ -91,8 +90,8 @@ class Machine:
     def enter(self, holder: int, working_directory: str, command: Sequence[str]) -> list[str]:
         """The same for a node that runs, held by the process `holder`."""
         if writes.watched(self.home):
-            program, own = (INSIDE / "check_only.py").read_text(), ",".join((*OVERLAID, "run", "tmp"))
-            command = ["unshare", "--mount", "python3", "-IS", "-c", program, own, *command]
+            program = (INSIDE / "check_only.py").read_text()
+            command = ["unshare", "--mount", "python3", "-IS", "-c", program, *command]
         return namespaces.enter(holder, working_directory, command)
 
     @property

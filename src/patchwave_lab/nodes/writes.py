@@ -3,6 +3,7 @@
 It is found out afterwards rather than refused: check mode asks whether it could write, and is to get the node's answer.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -23,18 +24,18 @@ def watched(home: Path) -> bool:
 
 
 def look(home: Path) -> Look:
-    """All that makes the node differ from this machine, except /tmp: inode and time of change by path in the node."""
-    found: Look = {}
+    """All that makes the node differ from this machine, except /tmp: inode and time of change by path in the node.
+
+    What lies elsewhere is this machine's; of that only `/` itself is looked at.
+    """
+    found: Look = {"/": _stamp("/")}
     for name in (*OVERLAID, "run"):
         top = home / (name if name == "run" else f"{name}.up")
         for folder, folders, files in os.walk(top):
             inner = f"/{name}{folder.removeprefix(str(top))}"
             for each in [*folders, *files]:
-                try:
-                    entry = os.lstat(os.path.join(folder, each))
-                except FileNotFoundError:
-                    continue
-                found[f"{inner}/{each}"] = (entry.st_ino, entry.st_ctime_ns)
+                with contextlib.suppress(FileNotFoundError):
+                    found[f"{inner}/{each}"] = _stamp(os.path.join(folder, each))
     return {path: entry for path, entry in found.items() if not _ignored(path)}
 
 
@@ -49,6 +50,11 @@ def note(home: Path, node: str, before: Look) -> str:
     with (home.parent / NOTES).open("a") as notes:
         notes.write(line)
     return line
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    entry = os.lstat(path)
+    return entry.st_ino, entry.st_ctime_ns
 
 
 def _ignored(path: str) -> bool:
