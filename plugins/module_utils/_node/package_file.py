@@ -73,7 +73,8 @@ class PackageFile(Kind):
         self.check_source()
         if os.geteuid() != 0:
             raise PatchError("not_writable", "packages need root; use become")
-        folders = {os.path.dirname(path) for path in self._tool.files(self._package)} | {self._folder}
+        files = [path for path in self._tool.files(self._package) if not os.path.isdir(path)]
+        folders = {os.path.dirname(path) for path in files} | {self._folder}
         for folder in sorted({existing_ancestor(folder) for folder in folders}):
             self._disk.require(folder, fetch.RESERVE)
         if self._tool.version(self._package) is not None and self._way_back(None) is None:
