@@ -6,6 +6,7 @@ import datetime
 import fcntl
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,16 @@ class Ledger:
 
     def write(self, event: str, **details: Any) -> None:
         """Append one event with the time of now."""
-        line = {
-            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-            "event": event,
-            **details,
-        }
-        self._file.write(json.dumps(line) + "\n")
+        self.write_all(event, [details])
+
+    def write_all(self, event: str, entries: Iterable[dict[str, Any]]) -> None:
+        """Append events of one kind with the time of now; they are on the disk when this returns."""
+        time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        lines = [{"time": time, "event": event, **details} for details in entries]
+        self._file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._file.flush()
         os.fsync(self._file.fileno())
-        self.lines.append(line)
+        self.lines.extend(lines)
 
     def results(self) -> dict[str, dict[str, Any]]:
         """Return each host's latest result."""

@@ -153,9 +153,9 @@ class _Rollout:
             if not stopped:
                 self._run_wave(wave, to_do)
                 continue
-            for node in to_do:
-                if node.host not in known:  # what an earlier run found out says more
-                    self._record(node.host, _skipped(f"not started: {stopped}"))
+            # What an earlier run found out says more.
+            left = [node.host for node in to_do if node.host not in known]
+            self._record(dict.fromkeys(left, _skipped(f"not started: {stopped}")))
         stopped = stopped or self._must_stop()
         self._ledger.write("finished", stopped=stopped)
         return stopped
@@ -166,9 +166,13 @@ class _Rollout:
     def _nodes(self) -> int:
         return sum(len(wave.nodes) for wave in self._plan.waves)
 
-    def _record(self, host: str, result: dict[str, Any]) -> None:
-        self._budget.charge(result["outcome"])
-        self._ledger.write("node", host=host, **{key: result[key] for key in _KEPT if key in result})
+    def _record(self, ended: dict[str, dict[str, Any]]) -> None:
+        """Write down how nodes ended, by host, and charge the budgets."""
+        kept = [{"host": host, **{key: one[key] for key in _KEPT if key in one}} for host, one in ended.items()]
+        self._ledger.write_all("node", kept)
+        for host, one in ended.items():
+            self._budget.charge(one["outcome"])
+            self._screen.ended(host, one["outcome"])
 
     def _run_wave(self, wave: Wave, nodes: list[Node]) -> None:
         self._ledger.write("wave_started", wave=wave.name, nodes=len(nodes))
@@ -177,10 +181,8 @@ class _Rollout:
 
         def on_result(how: str, host: str, action: str, result: dict[str, Any]) -> None:
             ended = _results(how, host, action, result)
-            for node in waiting & ended.keys():
-                waiting.discard(node)
-                self._record(node, ended[node])
-                self._screen.ended(node, ended[node]["outcome"])
+            self._record({node: ended[node] for node in sorted(waiting & ended.keys())})
+            waiting.difference_update(ended)
             if ended:
                 return
             if action == _GATE and result.get("closed"):
@@ -200,8 +202,9 @@ class _Rollout:
                 if self._interrupts.count
                 else next(iter(failures), f"Ansible gave no result; see {log.name}")
             )
-            for host in sorted(waiting):
-                self._record(host, _missing(host in sent, why))
+            known = self._ledger.results()
+            missing = [host for host in sorted(waiting) if host in sent or host not in known]
+            self._record({host: _missing(host in sent, why) for host in missing})
         self._ledger.write("wave_ended", wave=wave.name)
         if not waiting:
             journal.unlink(missing_ok=True)  # every result is in the ledger; without them the next run takes it up

@@ -44,18 +44,21 @@ def read_inventory(source: Path, cache: Path) -> Inventory:
         PatchwaveError: some part of it could not be read.
     """
     with private_folder() as folder:
-        output, errors = ansible_runner.get_inventory(
+        # Not by its standard output, of which ansible-runner makes an event a line, with a file for each.
+        file = folder / "inventory.json"
+        printed = ansible_runner.get_inventory(
             action="list",
             inventories=[str(source)],
-            response_format="json",
+            output_file=str(file),
             quiet=True,
             private_data_dir=str(folder),
             envvars=_environment(cache) | {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"},
         )
-    if not isinstance(output, dict):
-        reason = _reason(f"{errors}\n{output}")
-        raise PatchwaveError(f"{source}: {reason or 'ansible-inventory could not read it'}")
-    output = _plain(output)
+        try:
+            output = _plain(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            reason = _reason("\n".join(map(str, printed)))
+            raise PatchwaveError(f"{source}: {reason or 'ansible-inventory could not read it'}") from None
     groups = {
         name: list(group.get("hosts", ()))
         for name, group in output.items()

@@ -92,18 +92,25 @@ def test_a_closed_gate_stops_the_rollout_before_anything_is_sent(
 def test_an_unreadable_calendar_is_frozen_and_an_override_is_in_the_report(
     lab: Any, install: Callable[..., None], rollout: Callable[..., Path], tmp_path: Path
 ) -> None:
-    install("web-01", "app-01", "db-01", "batch-01")
+    install("web-01", "app-01", "db-01")
+    install("batch-01", sick=True)
     source = closed_inventory(tmp_path, [{"name": "Sale", "start": "2026-01-01"}])
     override = {"by": "Ada <b>", "reason": "CVE-2026-0001"}
-    path = rollout(inventory=str(source), override=override)
+    path = rollout(inventory=str(source), override=override, error_budget=1)
     done = lab.run("patchwave", "apply", path, "--output", tmp_path / "out", check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 2, done.stdout + done.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     (found,) = report["rollout"]["overridden"]
     assert (found["wave"], found["by"], found["reason"]) == ("wave_1", "Ada <b>", "CVE-2026-0001")
     assert "the calendar cannot be read: patch_freezes[0].end: is required and missing" in found["closed"][0]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<b>Ada &lt;b&gt; overrode the gate</b> of wave_1: CVE-2026-0001." in page
+
+    # Without the override the gate is closed; what the first run found out stays.
+    path = rollout(inventory=str(source), override=None, error_budget=1)
+    assert lab.run("patchwave", "apply", path, "--output", tmp_path / "out", check=False).returncode == 3
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert {node["name"]: node["outcome"] for node in report["nodes"]}["batch-01"] == "rolled_back"
 
 
 def test_an_override_without_a_reason_is_refused(lab: Any, rollout: Callable[..., Path]) -> None:
