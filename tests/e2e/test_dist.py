@@ -13,6 +13,7 @@ import pytest
 from conftest import BIN, ROOT
 
 DOCUMENTED = {
+    "patchwave.aws.gate",
     "patchwave.aws.node_result",
     "patchwave.aws.patch_groups",
     "patchwave.aws.presigned_url",
