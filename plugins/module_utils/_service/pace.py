@@ -27,6 +27,8 @@ _SHORTEST_STEP, _LONGEST_STEP = 0.7, 5.0
 _REMEMBERED = 200
 #: A command older than so many of the longest runs is not waited for any more, only looked at now and then.
 _SLOW = 1.5
+#: Pauses are so much shorter while no node waits for a place: the end of the last one is then the end of all.
+_LAST = 0.7
 #: Seconds of rest when AWS throttles: at first and at most; each further time twice as long.
 _THROTTLED, _LONGEST_REST = 2.0, 30.0
 
@@ -57,15 +59,16 @@ class Pace:
         rest, self._rest = self._rest, min(_LONGEST_REST, self._rest * 2)
         return rest * random.uniform(0.8, 1.2)
 
-    def pause(self, ages: t.Sequence[float]) -> float:
+    def pause(self, ages: t.Sequence[float], last: bool) -> float:
         """Return how many seconds to wait until the next look.
 
         Args:
             ages: how many seconds ago each command was sent that has not ended.
+            last: whether no node waits for a place.
         """
         if not ages:
             return _SOON
-        jitter = random.uniform(0.8, 1.2)
+        jitter = random.uniform(0.8, 1.2) * (_LAST if last else 1.0)
         if self._runs:
             short, dummy, long = self._quantiles()
             early = [short - age for age in ages if age < short]

@@ -82,7 +82,8 @@ class RegionRun:
         failed = 0
         while self._refill():
             now = time.monotonic()
-            self._rest(self._pace.pause([now - sending.sent for sending in self._running]))
+            ages = [now - sending.sent for sending in self._running]
+            self._rest(self._pace.pause(ages, last=not self._waiting))
             try:
                 self._look()
                 failed = 0
