@@ -52,4 +52,8 @@ options:
       - While this file is there on the controller, nothing more is sent, what no agent has begun is cancelled, and what
         runs is waited for.
     type: path
+  stop_at:
+    description:
+      - When the window closes, ISO 8601 such as V(2026-12-13T04:00+01:00). From then on it is as with O(stop_file).
+    type: str
 """

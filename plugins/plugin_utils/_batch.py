@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 import typing as t
 import uuid
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.budget import allowed
+from ansible_collections.patchwave.aws.plugins.module_utils._core.calendar import moment
 from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
@@ -42,6 +44,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "token": {"type": "str"},
     "journal": {"type": "path"},
     "stop_file": {"type": "path"},
+    "stop_at": {"type": "str"},
 }
 
 
@@ -56,6 +59,7 @@ class Settings(t.NamedTuple):
     token: str | None
     journal: str | None
     stop_file: str | None
+    stop_at: str | None
 
     @classmethod
     def of(cls, options: t.Mapping[str, t.Any]) -> Settings:
@@ -76,6 +80,8 @@ class Settings(t.NamedTuple):
             allowed(settings.max_errors, 1)
         except ValueError as error:
             raise ValueError(f"max_errors: {error}") from error
+        if settings.stop_at:
+            moment(settings.stop_at, "stop_at")
         return settings
 
 
@@ -99,7 +105,7 @@ def begun(settings: Settings, nodes: int) -> t.Iterator[Batch]:
     try:
         yield Batch(
             token,
-            Control(settings.max_in_flight, allowed(settings.max_errors, nodes), _asked(settings.stop_file)),
+            Control(settings.max_in_flight, allowed(settings.max_errors, nodes), _asked(settings)),
             journal,
         )
         journal.write("finished", {})
@@ -107,8 +113,10 @@ def begun(settings: Settings, nodes: int) -> t.Iterator[Batch]:
         journal.close()
 
 
-def _asked(stop_file: str | None) -> t.Callable[[], bool]:
-    return lambda: bool(stop_file) and os.path.exists(str(stop_file))
+def _asked(settings: Settings) -> t.Callable[[], bool]:
+    end = moment(settings.stop_at, "stop_at").timestamp() if settings.stop_at else None
+    file = settings.stop_file
+    return lambda: (end is not None and time.time() >= end) or bool(file and os.path.exists(file))
 
 
 def targets(

@@ -115,6 +115,15 @@ def test_the_payload_does_not_stay_in_the_bucket(lab: Any, tmp_path: Path) -> No
     assert [key for key in keys if key.startswith("patchwave/")] == []
 
 
+def test_nothing_is_sent_once_the_window_has_closed(lab: Any, tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    play.write_text(batch("ansible.builtin.ping", {}, stop_at="2026-01-01T04:00+01:00"))
+    before = lab.calls()
+    done = lab.run("ansible-playbook", play, "-i", ROOT / "inventory", "--limit", lab.nodes()["web-01"])
+    assert "the run was asked to stop, or its time was up" in done.stdout
+    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+
+
 def test_an_unknown_option_of_the_action_is_named(lab: Any, tmp_path: Path) -> None:
     play = tmp_path / "play.yml"
     play.write_text(batch("ansible.builtin.ping", {}, max_error="1"))

@@ -35,7 +35,7 @@ _WAITING = ("Pending", "Delayed")
 _ASK_AGAIN = ("undeliverable", "delivery_timed_out")
 
 _STOPPED = {
-    "asked_to_stop": "not sent: the run was asked to stop",
+    "asked_to_stop": "not sent: the run was asked to stop, or its time was up",
     "max_errors_reached": "not sent: too many other nodes failed",
 }
 

@@ -25,6 +25,7 @@ BATCH = {
     "token": "work",
     "journal": None,
     "stop_file": None,
+    "stop_at": None,
 }
 SETTINGS = {
     "bucket": "b",
@@ -175,3 +176,17 @@ def test_each_host_is_a_target_or_says_why_not() -> None:
         "switch": ("unreachable", "not_managed"),
         "i-0123456789abcdef1": ("unreachable", "not_managed"),
     }
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "stopped"), [("2020-01-01T00:00+01:00", True), ("2090-01-01", False), (None, False)]
+)
+def test_a_window_that_has_closed_stops_the_batch(stop_at: str | None, stopped: bool) -> None:
+    settings = _batch.Settings.of({**BATCH, "stop_at": stop_at})
+    with _batch.begun(settings, 1) as batch:
+        assert batch.control.stop_reason() == ("asked_to_stop" if stopped else "")
+
+
+def test_a_stop_at_that_is_no_time_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^stop_at: must be an ISO 8601 date or time, not 'soon'$"):
+        _batch.Settings.of({**BATCH, "stop_at": "soon"})
