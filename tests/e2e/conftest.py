@@ -221,7 +221,8 @@ def ssh_inventory(lab: Any, tmp_path: Path) -> Path:
             f"-F none -i {key} -o ProxyCommand='{proxy}' -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
         )
         hosts[node] = {
-            "ansible_host": node,
+            # The lab's name keeps Ansible's shared connection apart from that of another lab's node of this name.
+            "ansible_host": f"{node}.{lab.name}",
             "ansible_user": "root",
             "ansible_ssh_common_args": f"{options} -o LogLevel=ERROR -o ControlMaster=no",
             "ansible_python_interpreter": "/usr/bin/python3",
