@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.patchwave.aws.plugins.module_utils._core.calendar import WEEKDAYS
 from conftest import ROOT
 
 INVENTORY = ROOT / "inventory"
-DATABASES_FROZEN = "2026-12-30T12:00+01:00"
+FIRST_WAVE = ("web-01", "app-01", "db-01", "batch-01")
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +65,25 @@ def test_a_group_with_freezes_of_its_own_keeps_those_of_everybody(verdicts: Call
     assert all("frozen (Year end)" in line for line in lines)
 
 
-def closed_inventory(folder: Path, freezes: Any) -> Path:
+def inventory(folder: Path, **variables: Any) -> Path:
+    """Write an inventory like the example, with other windows and freezes for the first wave."""
     source = folder / "estate"
     (source / "group_vars").mkdir(parents=True)
     (source / "patch_groups.yml").write_text((INVENTORY / "patch_groups.yml").read_text())
-    (source / "group_vars" / "wave_1.yml").write_text(yaml.safe_dump({"patch_freezes": freezes}))
+    (source / "group_vars" / "wave_1.yml").write_text(yaml.safe_dump(variables))
     return source / "patch_groups.yml"
+
+
+def test_a_wave_in_its_window_is_patched(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path], tmp_path: Path
+) -> None:
+    install(*FIRST_WAVE)
+    # Always open, and never for less than twelve hours more.
+    windows = [{"weekday": day, "start": time, "end": time} for day in WEEKDAYS for time in ("00:00", "12:00")]
+    path = rollout(inventory=str(inventory(tmp_path, patch_windows=windows)), override=None)
+    done = lab.run("patchwave", "apply", path, "--output", tmp_path / "out", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["totals"]["patched"] == len(FIRST_WAVE)
 
 
 def test_a_closed_gate_stops_the_rollout_before_anything_is_sent(
@@ -77,7 +91,7 @@ def test_a_closed_gate_stops_the_rollout_before_anything_is_sent(
 ) -> None:
     tomorrow = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)).strftime("%Y-%m-%d")
     freeze = {"name": "Sale", "start": "2026-01-01", "end": tomorrow}
-    source = closed_inventory(tmp_path, [freeze])
+    source = inventory(tmp_path, patch_freezes=[freeze])
     path = rollout(inventory=str(source), waves=["wave_1", "wave_2"], override=None)
     before = lab.calls()
     done = lab.run("patchwave", "apply", path, "--output", tmp_path / "out", check=False)
@@ -92,9 +106,9 @@ def test_a_closed_gate_stops_the_rollout_before_anything_is_sent(
 def test_an_unreadable_calendar_is_frozen_and_an_override_is_in_the_report(
     lab: Any, install: Callable[..., None], rollout: Callable[..., Path], tmp_path: Path
 ) -> None:
-    install("web-01", "app-01", "db-01")
+    install(*FIRST_WAVE)
     install("batch-01", sick=True)
-    source = closed_inventory(tmp_path, [{"name": "Sale", "start": "2026-01-01"}])
+    source = inventory(tmp_path, patch_freezes=[{"name": "Sale", "start": "2026-01-01"}])
     override = {"by": "Ada <b>", "reason": "CVE-2026-0001"}
     path = rollout(inventory=str(source), override=override, error_budget=1)
     done = lab.run("patchwave", "apply", path, "--output", tmp_path / "out", check=False)

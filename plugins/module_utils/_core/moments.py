@@ -12,18 +12,20 @@ import datetime
 import re
 import typing as t
 
-_SHAPE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
+_SHAPE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)(:\d\d)?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
 
 
 def seconds(text: str) -> float:
-    """Return seconds since 1970 of a moment such as C(2026-11-22T04:00:00Z).
+    """Return seconds since 1970 of a moment such as C(2026-11-22T04:00:00Z), or to the minute as the gate tells it.
 
     Raises:
         ValueError: no moment, or one without a zone, whose meaning depends on the reader.
     """
-    if not isinstance(text, str) or not _SHAPE.match(text):
+    match = _SHAPE.match(text) if isinstance(text, str) else None
+    if not match:
         raise ValueError("not a moment: {0!r}".format(text))
-    return datetime.datetime.strptime(text.replace("Z", "+0000"), "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    whole = match.group(1) + (match.group(2) or ":00") + match.group(3).replace("Z", "+0000")
+    return datetime.datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S%z").timestamp()
 
 
 def is_moment(text: t.Any) -> bool:
