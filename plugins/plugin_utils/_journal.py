@@ -87,11 +87,12 @@ class Journal:
                 self.leftovers.clear()
 
     def write(self, kind: str, event: dict[str, t.Any]) -> None:
-        """Append an event; it is on the disk when this returns."""
+        """Append an event; it is on the disk when this returns, but for ends, which are only there to be watched."""
         if self._file:
             self._file.write(json.dumps({"event": kind, "time": time.time(), **event}) + "\n")
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if kind != "ended":  # 1,000 of them would wait for the disk for seconds, and a new run asks AWS
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Let the file go."""

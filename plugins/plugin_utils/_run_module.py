@@ -77,8 +77,15 @@ def targets(
     hosts: t.Iterable[str], variables: t.Callable[[str], t.Mapping[str, t.Any]]
 ) -> tuple[list[run_command.Target], dict[str, dict[str, t.Any]]]:
     """Find out how each host is reached; return the targets, and a result for each host that cannot be sent to."""
-    nodes, refused = _batch.targets(hosts, variables)
-    windows = {node.host for node in nodes if str(variables(node.host).get("platform", "")) == "windows"}
+    platforms: dict[str, str] = {}
+
+    def known(host: str) -> t.Mapping[str, t.Any]:
+        found = variables(host)  # half a millisecond, so once for each host
+        platforms[host] = str(found.get("platform", ""))
+        return found
+
+    nodes, refused = _batch.targets(hosts, known)
+    windows = {node.host for node in nodes if platforms[node.host] == "windows"}
     msg = "a Python module does not run on Windows"
     refused.update({host: ended(outcomes.UNSUPPORTED, "platform", msg) for host in windows})
     return [node for node in nodes if node.host not in windows], refused

@@ -68,11 +68,11 @@ def registered_agents(ssm: t.Any) -> dict[str, dict[str, t.Any]]:
 
 
 class Clients(t.NamedTuple):
-    """Clients of one account and region."""
+    """Clients of one account and region; that of the tagging API is made only where there are hybrid nodes."""
 
     ec2: t.Any
     ssm: t.Any
-    tagging: t.Any
+    tagging: t.Callable[[], t.Any]
 
 
 def managed_nodes(
@@ -104,7 +104,7 @@ def managed_nodes(
         agent = agents.get(instance["InstanceId"], {})
         found.append(_node(instance["InstanceId"], tags, instance, agent, account, region, full))
     hybrid = {node: agent for node, agent in agents.items() if node.startswith("mi-")}
-    tags_of_hybrid = ssm_api.managed_instance_tags(clients.tagging) if hybrid else {}
+    tags_of_hybrid = ssm_api.managed_instance_tags(clients.tagging()) if hybrid else {}
     for node, agent in hybrid.items():
         found.append(_node(node, tags_of_hybrid.get(node, {}), {}, agent, account, region, full))
     return sorted((node for node in found if everything or node.patch_group), key=lambda node: node.id)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import hashlib
 import json
 import typing as t
@@ -150,8 +151,8 @@ def _places(sessions: Sessions, source: Source, query: Query) -> list[tuple[str,
 def _nodes(sessions: Sessions, job: tuple[Source, str, str], query: Query) -> list[ManagedNode]:
     source, account, region = job
     try:
-        services = ("ec2", "ssm", "resourcegroupstaggingapi")
-        clients = Clients(*(sessions.client(service, source.access, region) for service in services))
+        client = functools.partial(sessions.client, account=source.access, region=region)
+        clients = Clients(client("ec2"), client("ssm"), functools.partial(client, "resourcegroupstaggingapi"))
         return managed_nodes(clients, account, region, query.filters, query.everything, query.full)
     except AwsError as error:
         raise _ReadError(Unread(account, region, str(error), source.on_error)) from error

@@ -21,7 +21,9 @@ def test_two_thousand_instances_and_four_hundred_servers_take_nine_calls() -> No
         try:
             url = process.stdout.readline().strip() if process.stdout else ""
             sessions = Sessions({"endpoint_url": url, "access_key": "a", "secret_key": "b", "region": REGION})
-            clients = Clients(*(sessions.client(name) for name in ("ec2", "ssm", "resourcegroupstaggingapi")))
+            clients = Clients(
+                sessions.client("ec2"), sessions.client("ssm"), lambda: sessions.client("resourcegroupstaggingapi")
+            )
             nodes = managed_nodes(clients, "123456789012", REGION, {}, everything=False, full=False)
             # An opener of its own: Ansible's open_url() leaves its latest one, with its proxy, to everybody.
             calls = json.loads(urllib.request.build_opener().open(url).read())
