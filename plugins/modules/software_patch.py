@@ -444,6 +444,7 @@ options:
         - What to do about processes that still run or map files of the old version after services have been started.
         - V(fail) rolls back, V(restart) restarts the systemd services they belong to and fails when some are still
           left, V(ignore) leaves them.
+        - Neither services of users nor the one that this module runs in are restarted, for that would end it too.
       type: str
       choices: [fail, restart, ignore]
       default: fail
@@ -594,10 +595,10 @@ reason:
     - "With V(patched): V(upgraded), V(downgraded), or V(recovered) when an interrupted run had only to be finished."
     - "With V(current): V(already_fixed), V(not_installed)."
     - "With V(failed) and nothing touched: V(bad_definition), V(locked), V(journal_invalid), V(probe_failed),
-      V(downgrade_refused), V(service_missing), V(dest_conflict), V(command_missing), V(health_missing),
-      V(not_writable), V(no_space), V(io_error), V(wrong_package), V(package_locked), V(no_way_back),
-      V(verifier_missing), V(install_failed), V(download_failed), V(bad_signature), V(checksum_mismatch),
-      V(bad_archive), V(unsafe_archive)."
+      V(downgrade_refused), V(service_missing), V(service_failed), V(dest_conflict), V(command_missing),
+      V(health_missing), V(not_writable), V(no_space), V(io_error), V(wrong_package), V(package_locked),
+      V(no_way_back), V(verifier_missing), V(install_failed), V(download_failed), V(bad_signature),
+      V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
     - "With V(skipped): V(too_late), V(unsafe_process), V(not_run). With V(unsupported): V(unsupported_node)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),
       V(old_process), or a file system error as above."

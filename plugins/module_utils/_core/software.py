@@ -227,7 +227,7 @@ REASONS = {
     "unsafe_archive": "the archive would write outside its folder, holds devices or unpacks to too much",
     "wrong_version": "the new version was in place and the probe reported another one",
     "service_missing": "a service of the definition is not on this node",
-    "service_failed": "a service did not stop or start in its time",
+    "service_failed": "a service did not stop or start in its time, ended soon after, or does not say whether it runs",
     "old_process": "a process still used the old files after the switch",
     "not_run": "a definition before it in the same run failed; nothing was touched",
     "too_late": "latest_start had passed before the switch; nothing was changed",

@@ -20,14 +20,16 @@ MARK = "PATCHWAVE_RUN"
 
 _DELETED = " (deleted)"
 _INTERPRETER = re.compile(r"(python|node|java|ruby|perl|php|(ba|da|z|k)?sh)[0-9.]*\Z")
-_UNIT = re.compile(r"/([^/]+\.service)(/|\Z)")
+_UNIT = re.compile(r"/([^/\n]+\.service)(/|$)", re.MULTILINE)
+#: Seconds of a clock tick, in which the kernel tells when a process began.
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 #: Tells whether a file is an old one: its path, and whether its name is gone.
 IsOld = t.Callable[[str, bool], bool]
 
 
 class Process(t.NamedTuple):
-    """A process that uses an old file: C(unit) is its systemd service, or empty."""
+    """A process that uses an old file: C(unit) is its systemd service, or empty; those of users do not count."""
 
     pid: int
     name: str
@@ -55,8 +57,14 @@ def using(is_old: IsOld, since: float, files_too: bool = False) -> t.List[Proces
             continue
         path = next((path for path in _paths(pid, since, files_too) if is_old(*_split(path))), None)
         if path is not None:
-            found.append(Process(pid, _name(pid), path, _unit(pid)))
+            found.append(Process(pid, _name(pid), path, unit_of(pid)))
     return found
+
+
+def unit_of(pid: int) -> str:
+    """Return the systemd service of a process, or nothing; to restart that of a user would end all the user runs."""
+    match = _UNIT.search(_read(pid, "cgroup").decode("utf-8", "replace"))
+    return match.group(1) if match and not match.group(1).startswith("user@") else ""
 
 
 def named(names: t.Iterable[str]) -> t.List[str]:
@@ -127,11 +135,6 @@ def _name(pid: int) -> str:
     return _read(pid, "comm").decode("utf-8", "replace").strip() or str(pid)
 
 
-def _unit(pid: int) -> str:
-    match = _UNIT.search(_read(pid, "cgroup").decode("utf-8", "replace"))
-    return match.group(1) if match else ""
-
-
 def _paths(pid: int, since: float, files_too: bool) -> t.Iterator[str]:
     program = _link(pid, "exe")
     yield program
@@ -145,12 +148,14 @@ def _paths(pid: int, since: float, files_too: bool) -> t.Iterator[str]:
         with contextlib.suppress(OSError):
             for name in os.listdir("/proc/{0}/fd".format(pid)):
                 yield _link(pid, "fd/" + name)
-    if _INTERPRETER.match(os.path.basename(_split(program)[0])) and _started(pid) < since:
+    # A start is told in ticks, so in doubt it was after.
+    if _INTERPRETER.match(os.path.basename(_split(program)[0])) and _started(pid) + _TICK <= since:
         script = next((word for word in os.fsdecode(_read(pid, "cmdline")).split("\0")[1:] if word[:1] != "-"), "")
         if script.startswith("/"):
             yield script + _DELETED
+            yield os.path.join(os.path.realpath(os.path.dirname(script)), os.path.basename(script)) + _DELETED
 
 
 def _started(pid: int) -> float:
     fields = _read(pid, "stat").rpartition(b")")[2].split()
-    return int(fields[19]) / os.sysconf("SC_CLK_TCK") if len(fields) > 19 else float("inf")
+    return int(fields[19]) * _TICK if len(fields) > 19 else float("inf")

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import typing as t
 
@@ -18,6 +19,7 @@ from .result import Report
 
 #: Seconds that processes with old files get to end by themselves.
 SETTLE_SECONDS = 3.0
+_RESTART_SECONDS = 120
 
 
 class Proof:
@@ -47,6 +49,7 @@ class Proof:
         self._old_processes = old_processes
         self._commands = commands
         self._report = report
+        self._restarted = []  # type: t.List[str]
 
     def version(self) -> t.Optional[str]:
         """Return the version on the node, or None when there is none."""
@@ -76,9 +79,9 @@ class Proof:
         with self._report.step("processes"):
             old = processes.using(is_old, since, files_too)
             if old and self._old_processes == "restart":
-                for unit in sorted({process.unit for process in old if process.unit}):
-                    self._report.log.event("restart", unit=unit)
-                    self._commands.run(["systemctl", "restart", unit], 120)
+                # Not the service that this runs in: it would be the end of this run too.
+                self._restarted = sorted({process.unit for process in old} - {"", processes.unit_of(os.getpid())})
+                self._restart()
             deadline = time.monotonic() + SETTLE_SECONDS
             while old and time.monotonic() < deadline:
                 time.sleep(0.1)
@@ -88,8 +91,14 @@ class Proof:
             unit = " of " + old[0].unit if old[0].unit else ""
             raise PatchError("old_process", message.format(old[0], unit))
 
+    def _restart(self) -> None:
+        for unit in self._restarted:
+            self._report.log.event("restart", unit=unit)
+            self._commands.run(["systemctl", "restart", unit], _RESTART_SECONDS)
+
     def is_back(self, before: t.Optional[str]) -> None:
         """Raise PatchError unless the node is at C(before) and healthy; a health command it never had is not run."""
+        self._restart()  # what none_is_old() has restarted runs the new version
         version = self._probe()
         self._report.after = version
         if version != before:

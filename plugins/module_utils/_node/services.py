@@ -21,6 +21,11 @@ Service = t.Mapping[str, t.Any]
 _SYSTEMD = "/run/systemd/system"
 _SYSV = "/etc/init.d/"
 _QUERY_SECONDS = 30
+#: What systemd calls a service that runs, and one that is about to: starting, or waiting to be started again.
+_RUNS = ("active", "reloading", "refreshing")
+_ABOUT_TO = "activating"
+_ENDED = ("inactive", "failed")
+_STATES = (*_RUNS, _ABOUT_TO, *_ENDED, "deactivating", "maintenance", "unknown")
 
 
 class Services:
@@ -47,8 +52,9 @@ class Services:
                 raise PatchError("service_missing", message.format(service["name"], service["manager"]))
 
     def running(self) -> t.List[Service]:
-        """Return those that run now, as plain data for the journal."""
-        return [service for service in self._wanted if self.runs(service)]
+        """Return those that run now or are about to, as plain data for the journal."""
+        states = [(service, self._state(service)) for service in self._wanted]
+        return [dict(service, was=state) for service, state in states if state in (*_RUNS, _ABOUT_TO)]
 
     def stop(self, services: t.Sequence[Service]) -> None:
         """Stop services, the last one first.
@@ -66,34 +72,56 @@ class Services:
             PatchError: C(service_failed).
         """
         for service in services:
-            if self.runs(service):
+            if self._state(service) in (*_RUNS, _ABOUT_TO):
                 self._change(service, "stop")
             self._change(service, "start")
 
-    def runs(self, service: Service) -> bool:
-        """Tell whether a service runs, or is about to."""
+    def still_run(self, services: t.Sequence[Service]) -> None:
+        """Raise PatchError C(service_failed) when one that was started has ended since."""
+        for service in services:
+            state = self._state(service)
+            if state not in _goals(service, "start"):
+                raise _failed("service {0} was started and is {1} now; see its log".format(service["name"], state))
+
+    def _state(self, service: Service) -> str:
+        """Return what a service does, in systemd's words; an unclear answer is no answer."""
         answer = self._commands.run(_argv(service, "status"), _QUERY_SECONDS)
         if service["manager"] == "systemd":
-            return answer.text.strip() in ("active", "activating", "reloading")
-        return answer.rc == 0 and not answer.timed_out
+            word = answer.text.partition("\n")[0].strip()
+        else:
+            word = "active" if answer.rc == 0 else "inactive"
+        if answer.rc is None or answer.timed_out or word not in _STATES:
+            raise _failed("nobody can say whether service {0} runs: {1}".format(service["name"], answer.excuse()))
+        return word
 
     def _exists(self, service: Service) -> bool:
         if service["manager"] == "systemd":
             show = ["systemctl", "show", "--property=LoadState", "--value", service["name"]]
-            return self._commands.run(show, _QUERY_SECONDS).text.strip() == "loaded"
+            return self._commands.run(show, _QUERY_SECONDS).text.partition("\n")[0].strip() == "loaded"
         return all(found(_argv(service, verb)[0]) for verb in ("status", "stop", "start"))
 
     def _change(self, service: Service, verb: str) -> None:
         deadline = time.monotonic() + service["timeout"]
         answer = self._commands.run(_argv(service, verb), service["timeout"])
-        done = answer.rc == 0 and not answer.timed_out
-        while done and self.runs(service) != (verb == "start"):
-            if time.monotonic() > deadline:
-                done = False
+        if answer.rc != 0 or answer.timed_out:
+            raise _failed("{0} of service {1} {2}".format(verb, service["name"], answer.excuse()))
+        state = self._state(service)
+        while state not in _goals(service, verb):
+            if state == "failed" or time.monotonic() > deadline:
+                raise _failed("{0} of service {1} left it {2}; see its log".format(verb, service["name"], state))
             self._sleep(0.1)
-        if not done:
-            why = answer.excuse() if answer.rc != 0 or answer.timed_out else "did not happen in time"
-            raise PatchError("service_failed", "{0} of service {1} {2}".format(verb, service["name"], why))
+            state = self._state(service)
+
+
+def _failed(message: str) -> PatchError:
+    return PatchError("service_failed", message)
+
+
+def _goals(service: Service, verb: str) -> t.Tuple[str, ...]:
+    """Return the states that a start or stop is to end in; what was about to run need not come further."""
+    if verb == "stop":
+        return _ENDED
+    return (*_RUNS, _ABOUT_TO) if service.get("was") == _ABOUT_TO else _RUNS
 
 
 def _manager(service: Service) -> str:

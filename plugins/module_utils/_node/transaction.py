@@ -204,7 +204,8 @@ class Patch:
                     "journal_invalid", "{0} is of a newer patchwave; use that one".format(self._journal.path)
                 )
             self._report.changed = True
-            processes.kill_marked(entry.get("run") or "none")
+            if entry["phase"] != COMMIT:  # else it is the new version that runs: services, or what an installer began
+                processes.kill_marked(entry.get("run") or "none")
             with contextlib.suppress(OSError):  # a full disk, which what follows may empty
                 # What is started from here on is to be found by the next run, if this one is killed too.
                 self._journal.write(dict(entry, run=self._mark))
@@ -312,6 +313,7 @@ class Patch:
             self._proof.healthy()
         self._proof.is_new(entry["target"])
         self._proof.none_is_old(lambda *file: self._kind.is_old(entry["undo"], *file), since, files_too)
+        self._services.still_run(ran)
 
     def _services_now(self) -> t.List[Service]:
         """Return the services that run, and those that ran before an interrupted patch."""

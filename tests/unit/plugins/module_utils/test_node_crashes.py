@@ -11,6 +11,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import time
 import typing as t
 from pathlib import Path
@@ -245,6 +246,27 @@ def test_what_a_killed_recovery_started_is_found_by_the_next_one(tmp_path: Path)
         marks.append(journal.pop("run"))
     assert marks[0] != marks[1]
     assert software.patch_software(params, program)["outcome"] == "patched"
+
+
+@pytest.mark.parametrize(("label", "lives"), [("unlink ", True), ("run ", False)])
+def test_what_a_killed_run_started_is_left_alone_once_it_is_proven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, lives: bool
+) -> None:
+    """A service by commands, or what an installer started, carries the mark of the run as a stuck command does."""
+    make, params_of, program = RANDOM["installer"]
+    node = make(tmp_path / "node")
+    params = params_of(node)
+    child = killed_at_label(params, program, (label,))
+    journal = json.loads((node.state / "tool.journal.json").read_text())
+    assert (journal["phase"], journal["run"].startswith(f"{child}-")) == ("commit" if lives else "switch", True)
+    environ = dict(os.environ, **{processes.MARK: journal["run"] + ".3"})
+    with subprocess.Popen(["sleep", "60"], env=environ) as daemon:
+        monkeypatch.setattr(processes, "_pids", lambda: [daemon.pid] if daemon.poll() is None else [])
+        result = software.patch_software(params, program)
+        assert result["outcome"] == "patched", result
+        assert result["reason"] == ("recovered" if lives else "upgraded")
+        assert (daemon.poll() is None) == lives
+        daemon.kill()
 
 
 def killed_at_label(params: dict[str, t.Any], program: t.Any, labels: tuple[str, ...]) -> int:

@@ -27,7 +27,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._node.health import 
 from ansible_collections.patchwave.aws.plugins.module_utils._node.preconditions import Preconditions
 from ansible_collections.patchwave.aws.plugins.module_utils._node.services import Services
 
-from .test_node_transaction import Node, pretend, spawn
+from .test_node_transaction import Node, pretend, serve, spawn
 
 LATE = "2026-11-22T04:00:00Z"
 
@@ -80,9 +80,58 @@ def test_a_missing_service_and_one_that_does_not_stop_are_told() -> None:
         Services([unit("db"), unit("app")], Commands(init)).check()
     assert caught.value.reason == "service_missing"
     init.deaf.add("db")
-    with pytest.raises(PatchError, match="stop of service db did not happen in time") as caught:
+    with pytest.raises(PatchError, match="stop of service db left it active") as caught:
         Services([], Commands(init)).stop([unit("db", timeout=0)])
     assert caught.value.reason == "service_failed"
+
+
+def saying(*answers: tuple[int | None, str, str]) -> Services:
+    """A group of one systemd service that is asked for as often as there are answers; other commands succeed."""
+    left = list(answers)
+
+    def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        if argv[1] != "is-active":
+            return 0, "", ""
+        rc, out, err = left.pop(0)
+        if rc is None:
+            raise FileNotFoundError(2, "No such file or directory")
+        return rc, out, err
+
+    return Services([unit("app", timeout=5)], Commands(run_command), lambda seconds: None)
+
+
+def test_noise_does_not_hide_that_a_service_runs() -> None:
+    group = saying((0, "active\n", "ERROR: ld.so: object 'x.so' cannot be preloaded\n"))
+    assert [service["name"] for service in group.running()] == ["app"]
+
+
+@pytest.mark.parametrize("answer", [(1, "", "Failed to connect to bus: Connection refused"), (None, "", "")])
+def test_a_service_of_which_nobody_knows_is_not_taken_for_one_that_does_not_run(
+    answer: tuple[int | None, str, str],
+) -> None:
+    with pytest.raises(PatchError, match="nobody can say whether service app runs") as caught:
+        saying(answer).running()
+    assert caught.value.reason == "service_failed"
+
+
+UP, AGAIN, FAILED = (0, "active\n", ""), (3, "activating\n", ""), (3, "failed\n", "")
+
+
+def test_a_service_that_ends_as_soon_as_it_is_started_has_not_started() -> None:
+    with pytest.raises(PatchError, match="start of service app left it failed"):
+        saying(FAILED, AGAIN, AGAIN, FAILED).start([unit("app", timeout=5)])
+    group = saying(UP, FAILED, AGAIN, UP, FAILED)
+    ran = group.running()
+    group.start(ran)
+    with pytest.raises(PatchError, match="service app was started and is failed now"):
+        group.still_run(ran)
+
+
+def test_a_service_that_never_came_up_before_need_not_come_up_now() -> None:
+    group = saying(AGAIN, AGAIN, FAILED, AGAIN, AGAIN)
+    ran = group.running()
+    group.start(ran)
+    group.still_run(ran)
 
 
 def test_a_system_v_script_is_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +173,24 @@ def test_after_a_roll_back_the_service_runs_the_old_version(node: Node, text: st
     result = node.run(params)
     reason = {"sick": "health_failed", "unstartable": "service_failed"}.get(text, "wrong_version")
     assert (result["outcome"], result["reason"]) == ("rolled_back", reason)
+    assert node.tree() == before
+
+
+def test_a_service_that_does_not_live_until_the_commit_rolls_back(node: Node) -> None:
+    params = node.params("1.2", services=[node.service()])
+    before, asked = node.tree(), []
+
+    def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        answer = pretend(argv, **options)
+        if argv[-1] == "health" and "1.2" in Path(argv[0]).read_text():
+            asked.append(argv)
+            serve("stop", argv_of_state, "")
+        return answer
+
+    argv_of_state = params["services"][0]["status"][2]
+    result = node.run(params, run_command=run_command)
+    assert asked
+    assert (result["outcome"], result["reason"]) == ("rolled_back", "service_failed"), result
     assert node.tree() == before
 
 
@@ -226,6 +293,37 @@ def test_a_process_of_the_old_version_is_found(node: Node, policy: str, monkeypa
             assert f"process {running.pid} (daemon)" in result["msg"]
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_the_service_of_an_old_process_is_restarted_and_again_when_rolled_back(
+    node: Node, monkeypatch: pytest.MonkeyPatch, left: bool
+) -> None:
+    """Not the service that the patch itself runs in, nor one of a user."""
+    monkeypatch.setattr("ansible_collections.patchwave.aws.plugins.module_utils._node.proof.SETTLE_SECONDS", 0.2)
+    groups = {
+        7: "0::/system.slice/app.service\n",
+        8: "1:name=systemd:/user.slice/user-7.slice/user@7.service/app.slice/x.service\n0::/\n",
+        9: "0::/system.slice/agent.service/x\n",
+        os.getpid(): "0::/system.slice/agent.service\n",
+    }
+    monkeypatch.setattr(processes, "_read", lambda pid, name: groups[pid].encode() if name == "cgroup" else b"")
+    restarted: list[tuple[str, str]] = []
+
+    def using(*how: t.Any) -> list[processes.Process]:
+        pids = (7, 8, 9) if left or not restarted else ()
+        return [processes.Process(pid, "daemon", "/old", processes.unit_of(pid)) for pid in pids]
+
+    def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        if argv[0] != "systemctl":
+            return pretend(argv, **options)
+        restarted.append((" ".join(argv[1:]), os.readlink(node.dest / "current")))
+        return 0, "", ""
+
+    monkeypatch.setattr(processes, "using", using)
+    result = node.run(node.params("1.2", old_processes="restart"), run_command=run_command)
+    assert result["outcome"] == ("rolled_back" if left else "patched"), result
+    assert restarted == [("restart app.service", version) for version in (["1.2", "1.0"] if left else ["1.2"])]
+
+
 def test_a_process_that_ends_by_itself_is_waited_for(node: Node) -> None:
     shutil.copy("/bin/sleep", node.dest / "1.0" / "daemon")
     with process(node.dest / "current" / "daemon", "0.6"):
@@ -243,6 +341,11 @@ def test_a_script_that_started_before_the_switch_is_old_and_one_after_is_not(tmp
         time.sleep(0.05)
         assert [found.pid for found in processes.using(is_old, processes.now())] == [running.pid]
         assert processes.using(is_old, 0) == []
+        fields = Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()
+        tick = 1 / os.sysconf("SC_CLK_TCK")
+        started = int(fields[19]) * tick  # or up to one tick later
+        assert processes.using(is_old, started + 0.9 * tick) == []
+        assert len(processes.using(is_old, started + 1.1 * tick)) == 1
 
 
 def test_a_deleted_file_and_an_open_one_are_seen(tmp_path: Path) -> None:
