@@ -148,11 +148,12 @@ def test_a_first_installation_that_fails_leaves_nothing(node: Node, tmp_path: Pa
 
 def test_a_process_of_the_old_package_is_found(node: Node, packages: tuple[Path, Path]) -> None:
     node.sh("cp /bin/sleep /opt/pw-tool/tool.new; mv /opt/pw-tool/tool.new /opt/pw-tool/tool")
+    node.sh("mv /opt/pw-tool /opt/elsewhere; ln -s elsewhere /opt/pw-tool")  # as /lib leads to /usr/lib
     args = definition(packages[1], "1.10-1~deb12u1")
     with node.start("sh", "-c", "echo $$ > /var/old.pid; exec /opt/pw-tool/tool 60"):
         result = node.patch(args)
         assert (result["outcome"], result["reason"]) == ("rolled_back", "old_process"), result
-        assert "/opt/pw-tool/tool" in result["msg"]
+        assert "/opt/elsewhere/tool" in result["msg"]
         node.sh("kill $(cat /var/old.pid)")
     assert node.patch(args)["outcome"] == "patched"
 

@@ -93,7 +93,10 @@ class PackageFile(Kind):
 
     def plan(self) -> Undo:
         """See Kind."""
-        self._files = self._tool.files(self._package)
+        files = self._tool.files(self._package)
+        real = {folder: os.path.realpath(folder) for folder in {os.path.dirname(path) for path in files}}
+        # A process uses /usr/lib/x.so though the package says /lib/x.so.
+        self._files = files | {os.path.join(real[os.path.dirname(path)], os.path.basename(path)) for path in files}
         return {
             "package": self._package,
             "before": self._tool.version(self._package),

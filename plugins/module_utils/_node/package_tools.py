@@ -199,11 +199,14 @@ class Dpkg(PackageTool):
         """See PackageTool. The package is made again from what is installed, with its maintainer scripts."""
         tree, path = os.path.join(folder, "kept"), os.path.join(folder, "kept.deb")
         disk.make_dir(tree)
-        for source in sorted(self.files(name)):
+        files = self.files(name)
+        folders = {os.path.dirname(path) for path in files}
+        for source in sorted(files):
             target = tree + source
-            if os.path.isdir(source) and not os.path.islink(source):
+            # What the package has as a folder may be a link on the node, as /lib is to /usr/lib.
+            if os.path.isdir(source) and (source in folders or not os.path.islink(source)):
                 os.makedirs(target, exist_ok=True)
-                copy_owner(source, target)
+                copy_owner(os.path.realpath(source), target)
             elif os.path.lexists(source):
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 copy_file(source, target)
