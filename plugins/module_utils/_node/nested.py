@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
 import os
@@ -53,14 +54,11 @@ def _find(stream: t.Any, path: str, search: Search, depth: int) -> t.Set[str]:
         if checksum in search.checksums:
             return {checksum}
     if depth < MAX_DEPTH and path.lower().endswith(CONTAINERS):
-        try:
-            with zipfile.ZipFile(stream) as package:
-                for info in package.infolist():
-                    if _concerns(info, search):
-                        with _unpacked(package, info) as entry:
-                            found |= _find(entry, info.filename, search, depth + 1)
-        except _DAMAGED:
-            pass
+        with contextlib.suppress(*_DAMAGED), zipfile.ZipFile(stream) as package:
+            for info in package.infolist():
+                if _concerns(info, search):
+                    with contextlib.suppress(*_DAMAGED), _unpacked(package, info) as entry:
+                        found |= _find(entry, info.filename, search, depth + 1)
     return found
 
 
@@ -72,13 +70,17 @@ def _concerns(info: zipfile.ZipInfo, search: Search) -> bool:
 def _unpacked(package: zipfile.ZipFile, info: zipfile.ZipInfo) -> t.Any:
     """Return the content of an entry; where it fits nowhere, a slower reader of it that needs no room."""
     entry = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - the caller closes it
-    with package.open(info) as source:
-        for chunk in iter(lambda: source.read(_CHUNK), b""):
-            try:
-                entry.write(chunk)
-            except OSError:  # a full or a read-only disk; check mode must look all the same
-                entry.close()
-                return package.open(info)
+    try:
+        with package.open(info) as source:
+            for chunk in iter(lambda: source.read(_CHUNK), b""):
+                try:
+                    entry.write(chunk)
+                except OSError:  # a full or a read-only disk; check mode must look all the same
+                    entry.close()
+                    return package.open(info)
+    except _DAMAGED:
+        entry.close()
+        raise
     entry.seek(0)
     return entry
 

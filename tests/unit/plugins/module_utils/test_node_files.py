@@ -233,6 +233,19 @@ def test_what_cannot_be_looked_into_is_not_taken_for_harmless(
     assert java.tree() == before
 
 
+def test_a_damaged_entry_does_not_hide_the_others(java: Java) -> None:
+    content = bytearray(packed({"lib/first.jar": b"PK\x03\x04 damaged", "lib/" + NAME: OLDER}))
+    content[content.index(b" damaged")] ^= 1  # its checksum is wrong now
+    java.write("app/damaged.jar", bytes(content))
+    java.write("ear/all.ear", b"")
+    before = java.tree()
+    assert java.run(java.wanted(), check_mode=True)["version_before"] == "2.9"
+    result = java.run(java.wanted())
+    assert (result["outcome"], result["reason"]) == ("failed", "bad_archive"), result
+    assert "damaged.jar" in result["msg"]
+    assert java.tree() == before
+
+
 def test_without_room_for_temporary_files_every_copy_is_found(java: Java, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nested, "_IN_MEMORY", 10)
     monkeypatch.setattr(nested.tempfile, "tempdir", "/no/such/folder")
