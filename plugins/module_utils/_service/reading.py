@@ -17,7 +17,7 @@ from .._aws import ssm as ssm_api
 from .._aws.errors import AwsError
 from .._core import outcomes
 from .run_command_types import Reply, Step
-from .sending import Sending
+from .sending import THROTTLED, Sending
 
 #: Invocations that ListCommandInvocations gives in one page (botocore's model, ssm 2014-11-06).
 _PAGE = 50
@@ -27,8 +27,8 @@ _CHEAP_PAGES = 2
 _SECOND = datetime.timedelta(seconds=1)
 #: Seconds after which a command without any invocation is looked at: AWS may have taken it and dropped it.
 _SHOWS_AFTER = 10.0
-#: Where ListCommandInvocations cut the output, it says so.
-_CUT = "---Output truncated---"
+#: Where ListCommandInvocations cut the output or the errors, it says so.
+_CUT = ("---Output truncated---", "---Error truncated----")
 #: What stands there between a step's output and its errors.
 ERROR_TITLE = "\n----------ERROR-------\n"
 _TERMINAL = ("Success", "Failed", "TimedOut", "Cancelled")
@@ -94,7 +94,11 @@ class Reader:
         ]
 
     def reply(self, command_id: str, invocation: Invocation) -> Reply:
-        """Return what an invocation that ended says of its node."""
+        """Return what an invocation that ended says of its node.
+
+        Raises:
+            AwsError: AWS throttles; the answer is there and can be read later.
+        """
         details, plugins = invocation["StatusDetails"], invocation.get("CommandPlugins", ())
         if details in _ENDS:
             outcome, reason, msg = _ENDS[details]
@@ -106,6 +110,8 @@ class Reader:
                 for plugin in plugins
             )
         except AwsError as error:
+            if error.code in THROTTLED:
+                raise
             msg = f"{self._where}: the node answered, but its answer could not be read: {error}"
             return Reply(outcomes.UNKNOWN, "api_error", msg, command_id, "", details)
         return Reply(None, "", "", command_id, "".join(step.output for step in steps), details, steps)
@@ -140,11 +146,12 @@ class Reader:
     def _output(self, command_id: str, node: str, plugin: dict[str, t.Any], several: bool) -> str:
         """Return what a step printed; what ListCommandInvocations has cut is asked for."""
         output = str(plugin.get("Output", ""))
-        if _CUT not in output:
+        if not any(mark in output for mark in _CUT):
             return output
         name = plugin["Name"] if several else ""
         whole = ssm_api.get_command_invocation(self._ssm, command_id, node, name)
-        return ERROR_TITLE.join(filter(None, (whole["StandardOutputContent"], whole.get("StandardErrorContent"))))
+        stdout, stderr = whole["StandardOutputContent"], whole.get("StandardErrorContent", "")
+        return f"{stdout}{ERROR_TITLE}{stderr}" if stderr else str(stdout)
 
 
 def run_seconds(invocation: Invocation) -> float | None:

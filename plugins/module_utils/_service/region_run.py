@@ -20,7 +20,7 @@ from .managed_nodes import registered_agents
 from .pace import Pace
 from .reading import Reader, run_seconds
 from .run_command_types import Command, Listener, Reply, Sent, Target
-from .sending import IDS_PER_COMMAND, SKEW, THROTTLED, Clients, Sender, Sending, utc
+from .sending import IDS_PER_COMMAND, LISTED_AFTER, SKEW, THROTTLED, Clients, Sender, Sending, utc
 
 #: Seconds between two questions whether to stop and whether others have left places.
 _SLICE = 1.0
@@ -28,8 +28,8 @@ _SLICE = 1.0
 _FAILED_LOOKS = 5
 #: Seconds beyond the total timeout, at which AWS itself ends an invocation, before no answer is waited for.
 _MARGIN = 60
-#: Seconds after which a command that was sent is listed for certain.
-_LISTED_AFTER = 8
+#: Seconds after an intent in which its request may still have left a controller: a call waits 60 s for its answer.
+_LATEST_REQUEST = 90
 _WAITING = ("Pending", "Delayed")
 #: Ends after which an idempotent command is sent once more: only a fresh run can tell what became of the node.
 _ASK_AGAIN = ("undeliverable", "delivery_timed_out")
@@ -68,10 +68,12 @@ class RegionRun:
         self._running: list[Sending] = []
         self._first: dict[str, Reply] = {}  # what the first sending brought, of nodes that are asked again
         self._again: list[str] = []  # of those, the ones that are still to be asked
-        self._freed = 0  # places of ours that are free now
-        self._overdrawn = 0  # adopted nodes for which there was no place
         self._resume_at = 0.0
-        self._cancelled = False
+        self._cancelled: set[str] = set()  # commands
+        # Before any region sends: what an earlier run has sent may be in flight still, and has its place.
+        self._claimed = len(hosts.intersection(host for sent in self._earlier for host in sent.hosts))
+        self._overdrawn = self._claimed - control.exchange(0, self._claimed)  # those for which there was none
+        self._freed = 0  # places of ours that are free now
 
     def run(self) -> dict[str, Reply]:
         """Return a reply for each host."""
@@ -104,7 +106,7 @@ class RegionRun:
             Those that can be sent to, one platform after the other, and a reply for each other.
         """
         try:
-            agents = registered_agents(self._clients.read)
+            agents = self._patiently(lambda: registered_agents(self._clients.read))
         except AwsError as error:
             return [], {node: self._reply(outcomes.UNREACHABLE, "api_error", str(error)) for node in nodes}
         missing = self._reply(outcomes.UNREACHABLE, "not_managed", "no agent is registered with Systems Manager")
@@ -121,10 +123,12 @@ class RegionRun:
         try:
             commands = self._listed() if self._earlier else {}
         except AwsError as error:
-            reply = self._reply(outcomes.UNKNOWN, "api_error", f"what ran cannot be read: {error}")
-            sent_to = [nodes[host] for sent in self._earlier for host in sent.hosts if host in nodes]
-            refused.update(dict.fromkeys([*self._waiting, *sent_to], reply))
+            not_sent = self._reply(outcomes.UNREACHABLE, "api_error", f"nothing was sent: {error}")
+            unread = self._reply(outcomes.UNKNOWN, "api_error", f"what an earlier run sent cannot be read: {error}")
+            refused.update(dict.fromkeys(self._waiting, not_sent))
+            refused.update({nodes[host]: unread for sent in self._earlier for host in sent.hosts if host in nodes})
             self._waiting = []
+            self._free(self._claimed)
             return
         latest: dict[str, str] = {}
         for sent in self._earlier:
@@ -139,20 +143,32 @@ class RegionRun:
             sending.sent -= max(0.0, time.time() - sending.requested.timestamp())
             self._follow(sending)
         self._waiting = [node for node in self._waiting if node not in latest]
-        self._overdrawn = len(latest) - self._control.exchange(0, len(latest))
+        self._free(self._claimed - len(latest))
         for node in latest:
             refused.pop(node, None)
 
     def _listed(self) -> dict[str, dict[str, t.Any]]:
         """Return commands by comment, since the earlier run; one that it sent just now may take a while to show."""
-        since = utc(min(sent.time for sent in self._earlier)) - SKEW
+        since = utc(min(time.time(), *(sent.time for sent in self._earlier))) - SKEW
+        began = time.monotonic()
+        recent = {sent.comment for sent in self._earlier if time.time() - sent.time < _LATEST_REQUEST}
         while True:
-            listed = ssm_api.list_commands(self._clients.read, since)
+            late = time.monotonic() - began >= LISTED_AFTER
+            listed = self._patiently(lambda: ssm_api.list_commands(self._clients.read, since))
             commands = {command.get("Comment", ""): command for command in listed}
-            young = [sent for sent in self._earlier if 0 <= time.time() - sent.time < _LISTED_AFTER]
-            if all(sent.comment in commands for sent in young):
+            if late or recent <= commands.keys():
                 return commands
             time.sleep(_SLICE)
+
+    def _patiently(self, read: t.Callable[[], t.Any]) -> t.Any:
+        """Read what must be known before anything can be sent; throttling is waited out."""
+        while True:
+            try:
+                return read()
+            except AwsError as error:
+                if error.code not in THROTTLED or self._control.stop_reason():
+                    raise
+                time.sleep(self._pace.rest())
 
     def _refill(self) -> bool:
         """Send to as many waiting nodes as there are places; on the word to stop, end what has not begun.
@@ -167,7 +183,7 @@ class RegionRun:
             self._ask_again()
         rested = time.monotonic() >= self._resume_at
         while True:
-            chunk = self._chunk() if rested else []
+            chunk = self._chunk() if rested and not self._control.stop_reason() else []
             freed, self._freed = self._freed, 0
             taken = self._control.exchange(freed, len(chunk))
             if not taken:
@@ -226,10 +242,16 @@ class RegionRun:
         """Read who has ended."""
         ended = self._reader.ended()
         for sending, invocation in ended:
+            try:
+                reply = self._reader.reply(sending.command_id, invocation)
+            except AwsError:
+                for left, dummy in ended:
+                    left.completed = 0  # the next look reads what this one leaves
+                raise
             seconds = run_seconds(invocation)
             if seconds is not None:
                 self._pace.ran(seconds)
-            self._take(sending, invocation["InstanceId"], self._reader.reply(sending.command_id, invocation))
+            self._take(sending, invocation["InstanceId"], reply)
         self._pace.looked(bool(ended))
         for sending in self._reader.dropped(time.monotonic()):
             self._waiting += sorted(sending.nodes)
@@ -296,14 +318,19 @@ class RegionRun:
     def _stop(self, reason: str) -> None:
         """Send nothing more and cancel, once, what waits for its agent; what an agent has begun is waited for."""
         self._skip(reason, _STOPPED[reason])
-        if self._cancelled:
-            return
-        self._cancelled = True
         for sending in self._running:
+            if sending.command_id in self._cancelled:
+                continue
             try:
-                invocations = ssm_api.list_command_invocations(self._clients.read, sending.command_id)
-                waiting = {one["InstanceId"] for one in invocations if one["Status"] in _WAITING} & sending.nodes
-                if waiting:
-                    ssm_api.cancel_command(self._clients.send, sending.command_id, sorted(waiting))
-            except AwsError:
-                continue  # cancelling is best effort at AWS too; the nodes are waited for
+                self._cancel(sending)
+            except AwsError as error:
+                if error.code in THROTTLED:
+                    return  # the next call of this goes on here
+            # Cancelling is best effort at AWS too; the nodes are waited for.
+            self._cancelled.add(sending.command_id)
+
+    def _cancel(self, sending: Sending) -> None:
+        invocations = ssm_api.list_command_invocations(self._clients.read, sending.command_id)
+        waiting = {one["InstanceId"] for one in invocations if one["Status"] in _WAITING} & sending.nodes
+        if waiting:
+            ssm_api.cancel_command(self._clients.send, sending.command_id, sorted(waiting))

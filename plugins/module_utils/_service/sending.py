@@ -27,8 +27,10 @@ IDS_PER_COMMAND = 50
 THROTTLED = ("ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException")
 #: Clocks may differ by minutes.
 SKEW = datetime.timedelta(minutes=5)
-#: Looks for a sending whose answer was lost, two seconds apart, before it counts as not sent.
-_LOST_LOOKS = 3
+#: Seconds after which a command that was sent is listed for certain.
+LISTED_AFTER = 8.0
+#: Looks for a sending whose answer was lost, and seconds between them; the last ones come after LISTED_AFTER.
+_LOST_LOOKS, _LOST_PAUSE = 6, 2.0
 #: Errors of a whole call that concern some of its nodes, and what becomes of those.
 _REFUSALS = {
     "InvalidInstanceId": (outcomes.UNREACHABLE, "not_managed", "not in a state that takes commands"),
@@ -87,6 +89,7 @@ class Sender:
         comment = f"{self._command.token} {uuid.uuid4().hex[:12]}"
         self._tell("intent", {"comment": comment, "where": self._where, "nodes": self._named(nodes)})
         problem = ""
+        sent: dict[str, t.Any] | None
         for dummy in range(2):
             try:
                 sent = self._request(nodes, comment, max_errors)
@@ -97,6 +100,8 @@ class Sender:
                 sent = self.find(comment)  # no answer: the request may have got through
             if sent:
                 return Attempt(self.under_way(sent, nodes))
+            if sent is None:
+                break
         return Attempt(refused=self._end(nodes, outcomes.UNKNOWN, "api_error", problem))
 
     def under_way(self, command: dict[str, t.Any], nodes: t.Iterable[str]) -> Sending:
@@ -107,19 +112,24 @@ class Sender:
         self._tell("sent", {"command_id": sending.command_id, "where": self._where, "nodes": hosts})
         return sending
 
-    def find(self, comment: str) -> dict[str, t.Any]:
-        """Look for the command with this comment; SendCommand has no idempotency token of its own."""
-        since = utc(time.time()) - SKEW
-        for attempt in range(_LOST_LOOKS):
-            time.sleep(2.0 if attempt else 0.5)
+    def find(self, comment: str) -> dict[str, t.Any] | None:
+        """Look for the command with this comment; SendCommand has no idempotency token of its own.
+
+        Returns:
+            The command; an empty mapping where it was certainly not sent; None where nobody can tell.
+        """
+        since, began = utc(time.time()) - SKEW, time.monotonic()
+        for look in range(_LOST_LOOKS):
+            time.sleep(_LOST_PAUSE if look else 0.5)
+            late = time.monotonic() - began >= LISTED_AFTER
             try:
                 commands = ssm_api.list_commands(self._clients.read, since)
             except AwsError:
                 continue
-            found = [command for command in commands if command.get("Comment") == comment]
-            if found:
-                return dict(found[0])
-        return {}
+            found = dict(next((command for command in commands if command.get("Comment") == comment), {}))
+            if found or late:
+                return found
+        return None
 
     def _request(self, nodes: list[str], comment: str, max_errors: int) -> dict[str, t.Any]:
         return dict(

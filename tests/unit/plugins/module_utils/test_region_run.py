@@ -66,6 +66,15 @@ class Service:
         #: Seconds after a sending when AWS itself ends an invocation; 0: it does not.
         self.total_timeout = 0.0
         self.quota = 0
+        #: Seconds after which a command is listed.
+        self.lag = 0.0
+        #: Says the error's code with which an operation fails now; nothing: it does not.
+        self.fails: Callable[[str], str] = lambda operation: ""
+        #: Seconds until an agent begins with a command; by default at once.
+        self.delay: Callable[[str], float] = lambda node: 0.0
+        #: Nodes that were asked not to begin, by call.
+        self.cancelled: list[list[str]] = []
+        self.output = ""
         self.undeliverable: set[tuple[str, int]] = set()
 
     def get_paginator(self, operation: str) -> Any:
@@ -87,6 +96,9 @@ class Service:
         self.step()
         self.calls[operation] += 1
         self.clock.now += CALL
+        code = self.fails(operation)
+        if code:
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
 
     def _describe_instance_properties(self) -> dict[str, Any]:
         return {
@@ -124,7 +136,7 @@ class Service:
         for place, node in enumerate(InstanceIds):
             self.sent[node] += 1
             seconds = self.run(node, self.sent[node])
-            begun = self.clock.now + 0.05 * place.bit_length() + self.chance.uniform(0.05, 0.5)
+            begun = self.clock.now + self.delay(node) + 0.05 * place.bit_length() + self.chance.uniform(0.05, 0.5)
             done = float("inf") if seconds is None else begun + seconds
             details = "Undeliverable" if (node, self.sent[node]) in self.undeliverable else "Success"
             ends[node] = (begun, done, done + self.chance.uniform(0.05, 0.5), details)
@@ -176,7 +188,18 @@ class Service:
 
     def _after(self, filters: list[dict[str, str]]) -> list[dict[str, Any]]:
         after = datetime.datetime.fromisoformat(filters[0]["value"])
-        return [command for command in self.commands.values() if command["RequestedDateTime"] > after]
+        until = EPOCH + datetime.timedelta(seconds=self.clock.now - self.lag)
+        return [command for command in self.commands.values() if after < command["RequestedDateTime"] <= until]
+
+    def cancel_command(self, CommandId: str, InstanceIds: list[str]) -> None:
+        self._call("cancel_command")
+        self.cancelled.append(InstanceIds)
+        ends = self.commands[CommandId]["nodes"]
+        ends.update({node: (self.clock.now, self.clock.now, self.clock.now, "Cancelled") for node in InstanceIds})
+
+    def get_command_invocation(self, CommandId: str, InstanceId: str) -> dict[str, Any]:
+        self._call("get_command_invocation")
+        return {"StandardOutputContent": f"{CommandId} {InstanceId}"}
 
     def _invocation(self, command: dict[str, Any], node: str) -> dict[str, Any]:
         begun, done, seen, details = command["nodes"][node]
@@ -185,15 +208,15 @@ class Service:
             expired = self.total_timeout and command["RequestedDateTime"] + datetime.timedelta(
                 seconds=self.total_timeout
             ) < EPOCH + datetime.timedelta(seconds=self.clock.now)
-            word = "DeliveryTimedOut" if expired else "InProgress"
+            word = "DeliveryTimedOut" if expired else "InProgress" if begun <= self.clock.now else "Pending"
             return {**running, "Status": "TimedOut" if expired else word, "StatusDetails": word}
         plugin = {
             "Name": "run",
-            "Output": f"{command['CommandId']} {node}",
+            "Output": self.output or f"{command['CommandId']} {node}",
             "ResponseStartDateTime": EPOCH + datetime.timedelta(seconds=begun),
             "ResponseFinishDateTime": EPOCH + datetime.timedelta(seconds=done),
         }
-        status = "Success" if details == "Success" else "Failed"
+        status = details if details in ("Success", "Cancelled") else "Failed"
         return {**running, "Status": status, "StatusDetails": details, "CommandPlugins": [plugin]}
 
 
@@ -223,7 +246,7 @@ class Run:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.stop = False
+        self.stop_at = float("inf")
 
     def __call__(
         self,
@@ -233,6 +256,7 @@ class Run:
         places: int = 0,
         errors: int = 0,
         idempotent: bool = True,
+        charged: Callable[[Reply], bool] = lambda reply: False,
     ) -> dict[str, Reply]:
         targets = [Target(node, node, "123456789012", Account(), "eu-west-1") for node in hosts or service.nodes]
         made: list[str] = []
@@ -246,8 +270,8 @@ class Run:
             self.events.append((kind, {**event, "at": service.clock.now}))
             service.step()
 
-        command = Command("AWS-RunShellScript", fresh, "token", 600, 600, lambda reply: False, idempotent)
-        control = Control(places, errors, lambda: self.stop)
+        command = Command("AWS-RunShellScript", fresh, "token", 600, 600, charged, idempotent)
+        control = Control(places, errors, lambda: self.stop_at <= service.clock.now)
         clients = sending.Clients(service, service)
         return region_run.RegionRun(clients, targets, command, control, tell, earlier or []).run()
 
@@ -279,6 +303,19 @@ def test_a_sending_whose_answer_was_lost_is_found_and_not_repeated(service: Serv
     replies = run(service)
     assert service.calls["send_command"] == 1
     assert {reply.output for reply in replies.values()} == {f"c-1 {node}" for node in NODES}
+
+
+def test_a_sending_whose_answer_was_lost_is_listed_late(service: Service, run: Run) -> None:
+    service.losses, service.lag = ["answer"], 7
+    assert outcomes(run(service)) == ANSWERED
+    assert service.calls["send_command"] == 1
+
+
+def test_a_sending_is_not_repeated_where_nobody_can_tell_what_became_of_it(service: Service, run: Run) -> None:
+    service.losses = ["answer"]
+    service.fails = lambda operation: "InternalServerError" if operation == "list_commands" else ""
+    assert outcomes(run(service)) == {("unknown", "api_error")}
+    assert service.calls["send_command"] == 1
 
 
 def test_a_sending_that_never_arrived_is_repeated_once(service: Service, run: Run) -> None:
@@ -319,16 +356,14 @@ def test_of_two_earlier_sendings_to_a_node_the_later_one_counts(service: Service
     assert replies[NODES[0]].output == f"c-2 {NODES[0]}"
 
 
+@pytest.mark.parametrize("age", [0, 60, -3600])
 def test_a_command_sent_just_before_the_crash_is_waited_for_until_it_is_listed(
-    service: Service, run: Run, monkeypatch: pytest.MonkeyPatch
+    service: Service, run: Run, age: float
 ) -> None:
+    """However long its request was under way, and whatever the clock says."""
+    service.lag = 7
     service._taken(NODES, "token 1", {})
-    crashed, listed = service.clock.now, service._list_commands
-    late = {"Commands": []}
-    monkeypatch.setattr(
-        service, "_list_commands", lambda Filters: late if service.clock.now < crashed + 3 else listed(Filters)
-    )
-    assert outcomes(run(service, [Sent("token 1", tuple(NODES), service.clock.time())])) == ANSWERED
+    assert outcomes(run(service, [Sent("token 1", tuple(NODES), service.clock.time() - age)])) == ANSWERED
     assert service.calls["send_command"] == 0
 
 
@@ -339,7 +374,11 @@ def test_nothing_is_sent_when_what_ran_cannot_be_read(
         raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "ListCommands")
 
     monkeypatch.setattr(service, "_list_commands", denied)
-    assert outcomes(run(service, [Sent("token 1", (NODES[0],), 0.0)])) == {("unknown", "api_error")}
+    replies = run(service, [Sent("token 1", (NODES[0],), 0.0)])
+    assert [(replies[node].outcome, replies[node].reason) for node in NODES] == [
+        ("unknown", "api_error"),
+        ("unreachable", "api_error"),  # nobody ever sent to it
+    ]
     assert service.calls["send_command"] == 0
 
 
@@ -482,11 +521,14 @@ def test_commands_that_aws_dropped_because_too_many_were_pending_are_sent_later(
     assert set(service.sent.values()) == {1}
 
 
+@pytest.mark.parametrize("lag", [0, 7])
 @pytest.mark.parametrize("places", [0, 4])
-def test_a_run_killed_at_any_moment_and_run_again_sends_to_every_node_once(clock: Clock, places: int) -> None:
+def test_a_run_killed_at_any_moment_and_run_again_sends_to_every_node_once(
+    clock: Clock, places: int, lag: float
+) -> None:
     for life in itertools.count():
         service, run = Service(many(12), lambda node, ordinal: 3.0, clock), Run()
-        service.life = life
+        service.life, service.lag = life, lag
         killed = True
         try:
             replies = run(service, places=places)
@@ -523,3 +565,83 @@ def test_places_are_never_exceeded(service: Service, run: Run) -> None:
     service.losses = ["", "throttled", "answer", "", "request", "500"]
     assert outcomes(run(service, places=9)) == ANSWERED
     assert service.most_in_flight() == 9
+
+
+def test_what_an_earlier_run_has_in_flight_keeps_its_places_from_the_start(service: Service) -> None:
+    service.run = lambda node, ordinal: 100.0
+    service._taken(NODES, "token 1", {})
+    control = Control(3, 0, lambda: False)
+    targets = [Target(node, node, "123456789012", Account(), "eu-west-1") for node in NODES]
+    command = Command("AWS-RunShellScript", dict, "token", 600, 600, lambda reply: False, True)
+    earlier = [Sent("token 1", tuple(NODES), service.clock.time()), Sent("token 2", (NODES[0], "other"), 0.0)]
+    clients = sending.Clients(service, service)
+    one = region_run.RegionRun(clients, targets, command, control, lambda kind, event: None, earlier)
+    assert control.exchange(0, 3) == 1  # another region begins first
+    assert outcomes(one.run()) == ANSWERED
+    assert control.exchange(1, 9) == 3
+
+
+@pytest.mark.parametrize("spent", ["asked_to_stop", "max_errors_reached"])
+def test_a_stop_cancels_what_waits_for_its_agent_and_waits_for_what_runs(
+    service: Service, run: Run, spent: str
+) -> None:
+    service.nodes = many(30)
+    slow, quick, late = service.nodes[:10], service.nodes[10:20], service.nodes[20:]
+    service.delay = lambda node: 500.0 if node in slow else 0.0
+    service.run = lambda node, ordinal: 3.0 if node == quick[0] else 60.0
+    throttled = iter(["ThrottlingException", "ThrottlingException"])
+    service.fails = lambda operation: next(throttled, "") if operation == "cancel_command" else ""
+    start = service.clock.now
+    if spent == "asked_to_stop":
+        run.stop_at = start + 5
+    replies = run(service, places=20, charged=lambda reply: spent != "asked_to_stop" and not reply.outcome)
+    assert outcomes({node: replies[node] for node in quick}) == ANSWERED
+    assert outcomes({node: replies[node] for node in slow}) == {("unknown", "cancelled")}
+    sent_late = [node for node in late if node in service.sent]
+    assert outcomes({node: replies[node] for node in late if node not in sent_late}) == {("skipped", spent)}
+    assert len(sent_late) <= 1  # the place of the first that ended
+    assert service.cancelled == [slow]
+    assert service.clock.now - start < 100
+
+
+def test_a_stop_is_heard_between_two_sendings(service: Service, run: Run) -> None:
+    service.nodes = many(500)
+    run.stop_at = service.clock.now + 0.5
+    assert set(outcomes(run(service))) <= {*ANSWERED, ("unknown", "cancelled"), ("skipped", "asked_to_stop")}
+    assert service.calls["send_command"] < 6
+
+
+def test_throttling_before_anything_is_sent_is_waited_out(service: Service, run: Run) -> None:
+    service._taken([NODES[0]], "token 1", {})
+    throttled = iter(["ThrottlingException"] * 6)
+    service.fails = lambda operation: next(throttled, "")
+    assert outcomes(run(service, [Sent("token 1", (NODES[0],), 0.0)])) == ANSWERED
+    assert service.sent == dict.fromkeys(NODES, 1)
+
+
+def test_output_that_was_cut_is_read_when_throttling_is_over(service: Service, run: Run) -> None:
+    service.nodes, service.output = many(200), "---Output truncated---"
+    throttled = iter(["", "ThrottlingException"] * 20)
+    service.fails = lambda operation: next(throttled, "") if operation == "get_command_invocation" else ""
+    replies = run(service)
+    assert {reply.output.split()[1] for reply in replies.values()} == set(service.nodes)
+    assert outcomes(replies) == ANSWERED
+
+
+def test_credentials_that_end_on_the_way_leave_no_node_without_a_word(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(60), lambda node, ordinal: 20.0
+    end = service.clock.now + 30
+    service.fails = lambda operation: "ExpiredTokenException" if service.clock.now > end else ""
+    replies = run(service, places=20)
+    assert len(replies) == 60
+    assert Counter((reply.outcome, reply.reason) for reply in replies.values()) == {
+        (None, ""): 20,
+        ("unknown", "api_error"): 20,
+        ("skipped", "api_error"): 20,
+    }
+    messages = {reply.msg for reply in replies.values() if reply.outcome}
+    assert all("renew the credentials and run again" in msg for msg in messages)
+    # Run again with new ones, it reads what ran meanwhile and sends to the others.
+    service.fails = lambda operation: ""
+    assert outcomes(run(service, run.journal(), places=20)) == ANSWERED
+    assert service.sent == dict.fromkeys(service.nodes, 1)
