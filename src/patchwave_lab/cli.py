@@ -18,6 +18,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+#: Variables that keep an SDK from what `env` prints; and those of single services (AWS_ENDPOINT_URL_SSM).
+WINNERS = (
+    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+)
 Name = Annotated[str, typer.Option("--name", envvar="PATCHWAVE_LAB_NAME", help="Which lab; several can run.")]
 
 
@@ -92,7 +97,8 @@ def env(name: Name = DEFAULT_NAME) -> None:
     for key, value in variables.items():
         print(f"export {key}={shlex.quote(value)}")
     # What would win over the above.
-    print("unset AWS_PROFILE AWS_SESSION_TOKEN AWS_SECURITY_TOKEN")
+    own = sorted(key for key in os.environ if key.startswith("AWS_ENDPOINT_URL_"))
+    print("unset", *WINNERS, *own)
 
 
 @app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -140,7 +146,7 @@ def fault(
     name: Name = DEFAULT_NAME,
     account: Annotated[str, typer.Option(help="Only there.")] = "",
     region: Annotated[str, typer.Option(help="Only there.")] = "",
-    lasts: Annotated[float | None, typer.Option("--for", help="Seconds by the lab's clock.")] = None,
+    lasts: Annotated[float | None, typer.Option("--for", min=0, help="Seconds by the lab's clock.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="How often.")] = None,
     numbers: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=NUMBER", help="Such as rate=1.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Say which are on.")] = False,
@@ -160,6 +166,8 @@ def fault(
         request |= {"for": lasts, "count": count, **_numbers(numbers or [])}
         if not (kind or listed or clear):
             raise LabError("which fault? See: patchwave lab fault --kinds")
+        if clear and (nodes or account or region):
+            raise LabError("--clear ends a fault everywhere; it takes no nodes, account or region")
         body: dict[str, object] = {"clear": kind} if clear else {} if listed else {"add": request}
         for each in control.ask(state, "fault", **body)["faults"]:
             where = " ".join([*each["nodes"], each["account"], each["region"]]).split()

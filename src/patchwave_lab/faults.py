@@ -1,6 +1,6 @@
 """Faults by name: what can be made to go wrong, where, for how long and how often."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -70,6 +70,40 @@ class Fault:
         )
 
 
+def check(request: Mapping[str, Any], accounts: Sequence[str], regions: Sequence[str], nodes: Container[str]) -> None:
+    """Raise LabError for a request that fits no fault, or names what is not there; `nodes` are names and ids."""
+    kind = known(request.get("name"))
+    numbers = {"for": 0.0, "count": 1.0, **dict.fromkeys(kind.numbers, float("-inf"))}
+    if unknown := set(request) - {"name", "nodes", "account", "region", *numbers}:
+        raise LabError(f"fault {request['name']} knows no {', '.join(sorted(unknown))}")
+    for key, least in numbers.items():
+        value, whole = request.get(key), key == "count"
+        if value is not None and not (_number(value) and value >= least and not (whole and value % 1)):
+            more = "" if least == float("-inf") else f", {least:g} or more"
+            raise LabError(f"{key} of fault {request['name']} must be a {'whole ' * whole}number{more}")
+    for key, there in (("account", accounts), ("region", regions)):
+        if request.get(key) and str(request[key]) not in there:
+            raise LabError(f"no {key} {request[key]!r} in this lab; there are: {', '.join(there)}")
+    wanted = request.get("nodes") or []
+    if not isinstance(wanted, list):
+        raise LabError("nodes must be a list")
+    if wanted and not kind.of_nodes:
+        raise LabError(f"fault {request['name']} hits calls, not nodes; use an account or a region")
+    if missing := [str(each) for each in wanted if each not in nodes]:
+        raise LabError(f"no node {', '.join(missing)}")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def known(name: object) -> Kind:
+    """The kind of that name."""
+    if name not in KINDS:
+        raise LabError(f"no fault {name!r}; there are: {', '.join(KINDS)}")
+    return KINDS[str(name)]
+
+
 class Faults:
     """The faults of a lab. Whoever uses it holds the lab's lock."""
 
@@ -80,27 +114,17 @@ class Faults:
         self._buckets: dict[tuple[int, str, str, str], tuple[float, float]] = {}
 
     def add(self, request: Mapping[str, Any]) -> Fault:
-        """Begin a fault: {name, nodes: [ids], account, region, for, count, and its numbers}."""
-        name = str(request.get("name"))
-        kind = KINDS.get(name)
-        if kind is None:
-            raise LabError(f"no fault {name!r}; there are: {', '.join(KINDS)}")
-        own = {"name", "nodes", "account", "region", "for", "count"}
-        if unknown := set(request) - own - set(kind.numbers):
-            raise LabError(f"fault {name} knows no {', '.join(sorted(unknown))}")
-        if request.get("nodes") and not kind.of_nodes:
-            raise LabError(f"fault {name} hits calls, not nodes; use an account or a region")
-        lasts, now = request.get("for"), self._clock.now()
-        numbers = {key: float(request.get(key, default)) for key, default in kind.numbers.items()}
+        """Begin a fault that was checked: {name, nodes: [ids], account, region, for, count, and its numbers}."""
+        lasts, now, numbers = request.get("for"), self._clock.now(), KINDS[request["name"]].numbers
         made = Fault(
-            name=name,
+            name=request["name"],
             since=now,
             nodes=list(request.get("nodes") or []),
             account=str(request.get("account") or ""),
             region=str(request.get("region") or ""),
-            until=None if lasts is None else now + float(lasts),
+            until=None if lasts is None else now + lasts,
             left=request.get("count"),
-            numbers=numbers,
+            numbers={key: float(request.get(key, default)) for key, default in numbers.items()},
         )
         self._faults.append(made)
         return made
@@ -130,6 +154,8 @@ class Faults:
 
     def clear(self, name: str = "") -> None:
         """End all faults, or those of a name."""
+        if name:
+            known(name)
         self._faults = [each for each in self._faults if name and each.name != name]
 
     def list(self) -> list[dict[str, Any]]:

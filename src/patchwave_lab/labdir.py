@@ -121,14 +121,6 @@ def find(name: str) -> LabDir:
     return LabDir(name, root() / name)
 
 
-def existing() -> list[str]:
-    """Names of all labs of this user that have a directory, running or not."""
-    try:
-        return sorted(entry.name for entry in root().iterdir() if entry.is_dir())
-    except FileNotFoundError:
-        return []
-
-
 def create_root() -> Path:
     """Make the directory of all labs, and refuse one that would not be safe or would not work."""
     where = root()
@@ -140,7 +132,10 @@ def create_root() -> Path:
             )
     if re.search(r"[\s:,\\]", str(where)):
         raise LabError(f"the lab cannot live in {str(where)!r}: no blank, comma, colon or backslash in the path")
-    where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        where.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(f"the lab cannot live in {where}: {error.strerror}; set PATCHWAVE_LAB_DIR") from None
     found = where.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise LabError(f"{where} must be a directory that only you can write to")

@@ -29,14 +29,15 @@ class Power:
             node.agent.power_off()
 
     def on(self, node: "ManagedNode") -> None:
-        """Start a node; its agent resumes what it was doing."""
-        if node.state == "running":
-            node.away_since, node.rebooting = None, False
+        """Start a node that is down; its agent resumes what it was doing."""
+        if node.state == "running" and node.away_since is not None:
+            node.away_since, node.rebooting, node.hung = None, False, False
             node.agent.power_on()
             for hook in self.on_boot:
                 hook(node)
 
     def _reboot(self, node: "ManagedNode") -> None:
         self.off(node)
-        if not self._world.faults.hit("reboot-hangs", node.place):
+        node.hung = self._world.faults.hit("reboot-hangs", node.place) is not None
+        if not node.hung:
             self._world.timeline.after(self._world.settings.reboot_seconds, partial(self.on, node))

@@ -1,5 +1,6 @@
 """Scenario files: which accounts, regions, buckets and nodes a lab has. Read strictly."""
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -11,9 +12,8 @@ from typing import Any
 
 import yaml
 
-from patchwave_lab.clock import Clock
+from patchwave_lab import faults
 from patchwave_lab.errors import LabError
-from patchwave_lab.faults import Faults
 from patchwave_lab.labdir import OVERLAID
 from patchwave_lab.nodes import model_file
 from patchwave_lab.nodes.latency import Model
@@ -133,6 +133,13 @@ class NodeSpec:
     #: How a virtual node answers; None for a real one.
     model: Model | None = None
 
+    @property
+    def node_id(self) -> str:
+        """The same in every lab: from account, region and name."""
+        kind = "mi" if self.hybrid else "i"
+        seed = f"{kind}/{self.account}/{self.region}/{self.name}"
+        return f"{kind}-{hashlib.sha256(seed.encode()).hexdigest()[:17]}"
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -145,6 +152,11 @@ class Scenario:
     nodes: tuple[NodeSpec, ...]
     settings: Settings
     faults: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Regions that are called: the nodes', and the one where AWS's global services are."""
+        return tuple(dict.fromkeys((*self.regions, "us-east-1")))
 
 
 def builtin_names() -> list[str]:
@@ -183,19 +195,22 @@ def parse(source: str, text: str) -> Scenario:
     nodes = [spec for place, entry in enumerate(entries) for spec in _node(source, place, entry, accounts, regions)]
     _unique(source, nodes)
     settings = _settings(source, mapping(source, "settings", top.get("settings", {})))
-    return Scenario(source, accounts, regions, buckets, tuple(nodes), settings, _faults(source, top.get("faults", [])))
-
-
-def _faults(source: str, value: Any) -> tuple[Mapping[str, Any], ...]:
+    value = top.get("faults", [])
     if not isinstance(value, list):
         raise LabError(f"{source}: faults: must be a list")
-    found = tuple(mapping(source, f"faults[{place}]", each) for place, each in enumerate(value))
-    for place, each in enumerate(found):
+    begun = tuple(mapping(source, f"faults[{place}]", each) for place, each in enumerate(value))
+    made = Scenario(source, accounts, regions, buckets, tuple(nodes), settings, begun)
+    _check_faults(made)
+    return made
+
+
+def _check_faults(made: Scenario) -> None:
+    there = {word for node in made.nodes for word in (node.node_id, node.name)} if made.faults else set()
+    for place, each in enumerate(made.faults):
         try:
-            Faults(Clock()).add(each)
-        except (LabError, TypeError, ValueError) as error:
-            raise LabError(f"{source}: faults[{place}]: {error}") from None
-    return found
+            faults.check(each, made.accounts, made.places, there)
+        except LabError as error:
+            raise LabError(f"{made.source}: faults[{place}]: {error}") from None
 
 
 def _node(source: str, place: int, entry: Any, accounts: tuple[str, ...], regions: tuple[str, ...]) -> list[NodeSpec]:
@@ -207,9 +222,9 @@ def _node(source: str, place: int, entry: Any, accounts: tuple[str, ...], region
     region = one_of(source, f"{where}.region", raw.get("region", regions[0]), regions)
     kind = one_of(source, f"{where}.type", raw.get("type", "ec2"), ("ec2", "hybrid"))
     platform = one_of(source, f"{where}.platform", raw.get("platform", "Debian"), tuple(PLATFORMS))
+    agent = raw.get("agent", "on")
     # YAML 1.1 reads on and off as true and false.
-    agent = {True: "on", False: "off"}.get(raw.get("agent", "on"), raw.get("agent", "on"))
-    one_of(source, f"{where}.agent", agent, ("on", "off"))
+    agent = one_of(source, f"{where}.agent", ("off", "on")[agent] if isinstance(agent, bool) else agent, ("on", "off"))
     tags, files = _tags(source, f"{where}.tags", raw.get("tags", {})), _files(source, where, raw.get("files", {}))
     model = model_file.parse(source, f"{where}.virtual", raw.get("virtual", False))
     if model is None and platform == "Windows":

@@ -1,6 +1,5 @@
 """The lab's world: its lock, its clock, its nodes, and what a scenario makes of them."""
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +14,8 @@ from moto.iam.models import iam_backends
 from moto.s3.models import s3_backends
 from moto.ssm.models import ssm_backends
 
-from patchwave_lab import processes
+from patchwave_lab import faults, processes
 from patchwave_lab.clock import Clock, Timeline
-from patchwave_lab.errors import LabError
 from patchwave_lab.faults import Faults, Place
 from patchwave_lab.nodes import writes, wrong_clock
 from patchwave_lab.nodes.agent import Agent, RealAgent
@@ -48,6 +46,8 @@ class ManagedNode:
     #: When it went down; None while it is up.
     away_since: float | None = None
     rebooting: bool = False
+    #: Its reboot does not end by itself.
+    hung: bool = False
     #: Nothing can run in it: its agent answers from a model.
     virtual: bool = False
     #: moto's EC2 instance behind the node; None for a hybrid node.
@@ -71,13 +71,6 @@ class ManagedNode:
     def place(self) -> Place:
         """Where it is, for faults."""
         return Place(self.account, self.region, self.node_id)
-
-
-def node_id(spec: NodeSpec) -> str:
-    """A node's id, the same in every lab: from account, region and name."""
-    kind = "mi" if spec.hybrid else "i"
-    seed = f"{kind}/{spec.account}/{spec.region}/{spec.name}"
-    return f"{kind}-{hashlib.sha256(seed.encode()).hexdigest()[:17]}"
 
 
 class World:
@@ -116,7 +109,7 @@ class World:
             for bucket in self.scenario.buckets:
                 s3_backends[self.scenario.accounts[0]]["aws"].create_bucket(bucket, self.scenario.regions[0])
             for spec in self.scenario.nodes:
-                self.create_node(spec, node_id(spec))
+                self.create_node(spec, spec.node_id)
             for fault in self.scenario.faults:
                 self.begin_fault(fault)
 
@@ -137,11 +130,10 @@ class World:
 
     def begin_fault(self, request: Mapping[str, Any]) -> None:
         """Begin a fault; nodes may be given by id or name."""
+        there = {word for node in self.all_nodes() for word in (node.node_id, node.name)}
+        faults.check(request, self.scenario.accounts, self.scenario.places, there)
         names = request.get("nodes") or []
         found = [node for node in self.all_nodes() if node.node_id in names or node.name in names]
-        missing = set(names) - {node.node_id for node in found} - {node.name for node in found}
-        if missing:
-            raise LabError(f"no node {', '.join(sorted(missing))}")
         if request.get("name") == "wrong-clock":
             wrong_clock.check()
         made = self.faults.add({**request, "nodes": [node.node_id for node in found]})
@@ -151,12 +143,12 @@ class World:
 
     def end_faults(self, name: str = "") -> None:
         """End all faults, or those of a name. A node whose reboot hung comes back."""
-        hung = [node for node in self.all_nodes() if node.rebooting and node.away_since is not None]
         self.faults.clear(name)
         self.apply_faults()
         if name in ("", "reboot-hangs"):
-            for node in hung:
-                self.power.on(node)
+            for node in self.all_nodes():
+                if node.hung:
+                    self.power.on(node)
 
     def apply_faults(self) -> None:
         """Bring those faults about that are a state of a node rather than of an answer."""
@@ -226,6 +218,7 @@ class World:
 
         with self.lock:
             self.timeline.clear()
+            self.clock.ahead = 0.0
             self.faults.clear()
             self.read_only = self.enforce_iam = False
             self.set_check_only(on=False)
@@ -236,7 +229,7 @@ class World:
                 agent.reset()
             self._nodes.clear()
             self._stores.clear()
-            planned = {node_id(spec) for spec in self.scenario.nodes}
+            planned = {spec.node_id for spec in self.scenario.nodes}
             self._agents = {key: agent for key, agent in self._agents.items() if key in planned}
             BackendDict.reset()
             self.build()

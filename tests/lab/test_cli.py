@@ -78,9 +78,10 @@ def test_env_points_any_sdk_at_the_lab(demo):
     lab, _, _ = demo
     ask = "import boto3; print(boto3.client('sts').get_caller_identity()['Account'])"
     script = 'eval "$("$0" -m patchwave_lab env)"; "$0" -c "$1"'
-    done = subprocess.run(
-        ["sh", "-c", script, sys.executable, ask], env=lab.environment, capture_output=True, text=True, timeout=30
-    )
+    odd = dict.fromkeys(("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_STS"), "odd")
+    environment = {**lab.environment, **odd, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+    command = ["sh", "-c", script, sys.executable, ask]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
     assert done.stdout == "123456789012\n", done.stderr
     lines = lab.must("env").splitlines()
     names = [line.removeprefix("export ").partition("=")[0] for line in lines[:5]]
@@ -139,7 +140,9 @@ def test_reset_makes_everything_as_new(new_lab, small):
     lab.send(ids, "sleep 300")
     lab.client("s3").create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     time.sleep(0.5)
+    lab.advance(9999)
     lab.must("reset")
+    assert lab.tell("advance")["now"] < time.time() + 1
     assert lab.api_log() == []
     assert processes.inside(lab.dir) == []
     assert (lab.must("env"), lab.ids("n1", "n2")) == (before, ids)
@@ -273,6 +276,13 @@ def test_a_misspelt_key_is_named_with_its_file(new_lab, tmp_path):
 def test_the_lab_cannot_live_where_nodes_have_overlays(monkeypatch, place):
     monkeypatch.setenv("PATCHWAVE_LAB_DIR", place)
     with pytest.raises(LabError, match=f"the lab cannot live in {place}: .* set PATCHWAVE_LAB_DIR"):
+        labdir.create_root()
+
+
+def test_the_lab_cannot_live_in_a_file(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PATCHWAVE_LAB_DIR", str(tmp_path / "file"))
+    with pytest.raises(LabError, match=r"the lab cannot live in .*/file: File exists; set PATCHWAVE_LAB_DIR"):
         labdir.create_root()
 
 

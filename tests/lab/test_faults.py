@@ -220,6 +220,12 @@ def test_a_caller_whose_clock_is_wrong(faulty, fault):
         (["lost-reply", "--set", "rate=1"], "fault lost-reply knows no rate"),
         (["throttle", "real"], "fault throttle hits calls, not nodes"),
         (["throttle", "--set", "rate"], "--set takes KEY=NUMBER"),
+        (
+            ["region-down", "--region", "eu-wset-1"],
+            "no region 'eu-wset-1' in this lab; there are: eu-west-1",
+        ),
+        (["gremlins", "--clear"], "no fault 'gremlins'; there are: throttle, "),
+        (["agent-off", "real", "--clear"], "--clear ends a fault everywhere; it takes no nodes"),
         ([], "which fault?"),
     ],
 )

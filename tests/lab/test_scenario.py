@@ -27,6 +27,7 @@ def parse(text):
             "my.yml: nodes[0].region: 'us-east-1' is not one of eu-west-1",
         ),
         (HEAD + "nodes: [{name: a, agent: maybe}]\n", "my.yml: nodes[0].agent: 'maybe' is not one of on, off"),
+        (HEAD + "nodes: [{name: a, agent: [on]}]\n", "my.yml: nodes[0].agent: [True] is not one of on, off"),
         (HEAD + "nodes: [{name: a, count: 0}]\n", "my.yml: nodes[0].count: must be a whole number"),
         (HEAD + "nodes: [{name: a, tags: {b: [c]}}]\n", "my.yml: nodes[0].tags.b: a tag's value must be text"),
         (HEAD + "nodes: [{name: a}, {name: a}]\n", "my.yml: nodes: two nodes named a"),
@@ -60,7 +61,17 @@ def test_ready_scenarios_can_be_read(name):
     ("text", "said"),
     [
         ("faults: [{name: gremlins}]\n", "my.yml: faults[0]: no fault 'gremlins'"),
-        ("faults: [{name: throttle, rate: fast}]\n", "my.yml: faults[0]: could not convert"),
+        ("faults: [{name: throttle, rate: fast}]\n", "my.yml: faults[0]: rate of fault throttle must be a number"),
+        (
+            "faults: [{name: lost-reply, count: 1.5}]\n",
+            "my.yml: faults[0]: count of fault lost-reply must be a whole number, 1 or more",
+        ),
+        ("faults: [{name: lost-reply, nodes: a}]\nnodes: [{name: a}]\n", "my.yml: faults[0]: nodes must be a list"),
+        ("faults: [{name: lost-reply, nodes: [b]}]\nnodes: [{name: a}]\n", "my.yml: faults[0]: no node b"),
+        (
+            "faults: [{name: region-down, region: eu-wset-1}]\n",
+            "my.yml: faults[0]: no region 'eu-wset-1' in this lab; there are: eu-west-1, us-east-1",
+        ),
         (
             "settings: {percent_rounding: sideways}\n",
             "my.yml: settings.percent_rounding: 'sideways' is not one of down, up",
