@@ -20,14 +20,26 @@ READS = re.compile(
 CHECKS = {"ssm:SendCommand", "s3:PutObject", "s3:DeleteObject"}
 #: Where in a bucket payloads lie; elsewhere check mode has nothing to write.
 PAYLOADS = re.compile(r"/[^/]+/patchwave/")
-#: Prefixes and actions of IAM that differ from the signing name and the operation.
+#: Prefixes and actions of IAM that differ from the signing name and the operation (service authorization reference).
 PREFIXES = {"tagging": "tag"}
 ACTIONS = {
+    "s3:DeleteBucketEncryption": "s3:PutEncryptionConfiguration",
+    "s3:DeleteBucketLifecycle": "s3:PutLifecycleConfiguration",
+    "s3:DeletePublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "s3:GetBucketAccelerateConfiguration": "s3:GetAccelerateConfiguration",
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "s3:GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3:HeadBucket": "s3:ListBucket",
     "s3:HeadObject": "s3:GetObject",
+    "s3:ListBucketInventoryConfigurations": "s3:GetInventoryConfiguration",
+    "s3:ListBuckets": "s3:ListAllMyBuckets",
     "s3:ListObjects": "s3:ListBucket",
     "s3:ListObjectsV2": "s3:ListBucket",
-    "s3:HeadBucket": "s3:ListBucket",
-    "s3:ListBuckets": "s3:ListAllMyBuckets",
+    "s3:PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "s3:PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+    "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
 }
 #: Calls that share a token bucket; any other operation has its own.
 FAMILIES = {
@@ -56,8 +68,13 @@ class Request:
     @property
     def action(self) -> str:
         """The operation as IAM calls it."""
-        action = f"{PREFIXES.get(self.service, self.service)}:{self.operation}"
-        return ACTIONS.get(action, action)
+        return action(self.service, self.operation)
+
+
+def action(service: str, operation: str) -> str:
+    """An operation of a service, by its signing name, as IAM calls it."""
+    plain = f"{PREFIXES.get(service, service)}:{operation}"
+    return ACTIONS.get(plain, plain)
 
 
 def principal(request: Request) -> str:

@@ -1,6 +1,7 @@
 """moto's Security Token Service with the bounds that AWS sets on a session's length, and a shorter one for tests."""
 
 import json
+import re
 from datetime import timedelta
 from types import ModuleType
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 import moto.sts.urls
 from moto.core.exceptions import AccessDeniedError
 from moto.iam.models import iam_backends
-from moto.sts.exceptions import STSValidationError
+from moto.sts.exceptions import STSClientError, STSValidationError
 from moto.sts.models import STSBackend, sts_backends
 
 from patchwave_lab.world import World
 
 #: Bounds of DurationSeconds (AssumeRole, service model).
 SHORTEST, LONGEST = 900, 43_200
+ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 
 
 class LabTokenBackend(STSBackend):
@@ -33,6 +35,8 @@ class LabTokenBackend(STSBackend):
 
         The scenario may make sessions shorter than AWS allows.
         """
+        if not ROLE.fullmatch(role_arn):
+            raise STSClientError("ValidationError", f"{role_arn} is invalid")
         if self.world.enforce_iam and not _lets_in(role_arn, external_id):
             caller = f"arn:aws:iam::{self.account_id}:user/patchwave-lab"
             raise AccessDeniedError(caller, f"sts:AssumeRole on resource: {role_arn}")
@@ -60,6 +64,7 @@ def _lets_in(role_arn: str, external_id: str | None) -> bool:
     roles = iam_backends[account]["aws"].roles.values()
     found = [role for role in roles if role.name == name.rpartition("/")[2]]
     statements = json.loads(found[0].assume_role_policy_document)["Statement"] if found else []
+    statements = statements if isinstance(statements, list) else [statements]
     wanted = [each.get("Condition", {}).get("StringEquals", {}).get("sts:ExternalId") for each in statements]
     return any(each in (None, external_id) for each in wanted)
 

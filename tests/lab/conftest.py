@@ -8,7 +8,6 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -148,18 +147,6 @@ class Lab:
     def command(self, command_id: str) -> dict[str, Any]:
         return dict(self.client("ssm").list_commands(CommandId=command_id)["Commands"][0])
 
-    def spans(self, command_id: str) -> list[tuple[float, float]]:
-        """When each invocation began and ended, in seconds after the first began; sorted."""
-        ssm, found = self.client("ssm"), []
-        for node_id in self.finished(command_id):
-            one = ssm.get_command_invocation(CommandId=command_id, InstanceId=node_id)
-            if one["ExecutionStartDateTime"]:
-                moments = (one["ExecutionStartDateTime"], one["ExecutionEndDateTime"])
-                begin, end = (datetime.fromisoformat(each).timestamp() for each in moments)
-                found.append((begin, end))
-        first = min(begin for begin, _ in found)
-        return sorted((begin - first, end - first) for begin, end in found)
-
 
 @pytest.fixture(scope="session")
 def new_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Lab]]:
@@ -198,8 +185,9 @@ def patient(new_lab: Callable[[], Lab], tmp_path_factory: pytest.TempPathFactory
     file = tmp_path_factory.mktemp("scenario") / "patient.yml"
     file.write_text(
         'accounts: ["111111111111"]\nregions: [eu-west-1]\n'
-        "settings: {undeliverable_seconds: null}\n"
-        "nodes: [{name: dead, agent: off}, {name: slow}]\n"
+        "settings: {undeliverable_seconds: null, acknowledge_seconds: 60}\n"
+        "nodes:\n- {name: dead, agent: off}\n- {name: slow}\n"
+        "- {name: long, count: 12, virtual: {delivery: 0, run: 1000, reply: 0}}\n"
     )
     made = new_lab()
     made.must("up", "--scenario", str(file))

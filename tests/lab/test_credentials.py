@@ -102,6 +102,12 @@ def test_a_role_session_has_bounds(lab, seconds):
         lab.assumed("222222222222", DurationSeconds=seconds)
 
 
+@pytest.mark.parametrize("arn", ["arn:aws:iam:role/patching-nodes", "arn:aws:iam::2222:role/patching"])
+def test_a_misspelt_role_is_invalid(lab, arn):
+    with pytest.raises(ClientError, match=rf"ValidationError.*{arn} is invalid"):
+        lab.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")
+
+
 def test_a_role_session_expires(patient):
     keys = patient.assumed("111111111111", DurationSeconds=900)
     patient.advance(890)

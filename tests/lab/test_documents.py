@@ -152,6 +152,26 @@ def test_what_does_not_fit_the_document_is_refused(lab, ssm, document, parameter
     assert code(caught) == expected
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"schemaVersion": "2.2"},
+        {"schemaVersion": "2.2", "mainSteps": [{"action": "aws:runShellScript"}]},
+        {
+            "schemaVersion": "2.2",
+            "mainSteps": STEPS[:1],
+            "parameters": {"word": {"type": "String", "allowedPattern": "(("}},
+        },
+    ],
+)
+def test_a_document_that_makes_no_sense_is_refused(lab, ssm, content):  # aws.md 1.1
+    name = f"Odd{abs(hash(str(content)))}"
+    ssm.create_document(Name=name, DocumentType="Command", Content=json.dumps(content))
+    with pytest.raises(ClientError) as caught:
+        ssm.send_command(InstanceIds=lab.ids("web-01"), DocumentName=name)
+    assert code(caught) == "InvalidDocument"
+
+
 def test_an_action_that_the_agent_lacks_fails_its_step(lab, ssm):
     create(ssm, "Docker", [{"action": "aws:runDockerAction", "name": "D", "inputs": {"action": "Info"}}])
     _, found = run(lab, "Docker")

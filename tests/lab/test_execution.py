@@ -60,6 +60,7 @@ def test_execution_timeout_kills_everything_with_137(lab):  # aws.md 1.4, 1.6
     one = ssm.get_command_invocation(CommandId=command_id, InstanceId=ids[0])
     assert (one["Status"], one["StatusDetails"], one["ResponseCode"]) == ("TimedOut", "ExecutionTimedOut", 137)
     assert one["StandardOutputContent"] == "before\n"
+    assert one["ExecutionElapsedTime"].startswith("PT10M")
     assert "300" not in lab.must("exec", "web-01", "--", "ps", "axww")
 
 

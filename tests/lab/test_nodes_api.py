@@ -137,6 +137,15 @@ def test_tags_of_hybrid_nodes(lab, ssm):  # aws.md 3
     assert "k" not in {each["Key"] for each in listed}
 
 
+def test_a_node_has_50_tags_at_most(lab, ssm):  # aws.md 3
+    tags = [{"Key": f"k{number}", "Value": "v"} for number in range(50)]
+    where = {"ResourceType": "ManagedInstance", "ResourceId": lab.ids("db-01")[0]}
+    with pytest.raises(ClientError) as caught:
+        ssm.add_tags_to_resource(**where, Tags=tags)
+    assert code(caught) == "TooManyTagsError"
+    assert len(ssm.list_tags_for_resource(**where)["TagList"]) == 2
+
+
 def test_an_instance_is_no_managed_instance_to_the_tag_calls(lab, ssm):  # aws.md 3
     with pytest.raises(ClientError) as caught:
         ssm.list_tags_for_resource(ResourceType="ManagedInstance", ResourceId=lab.ids("web-01")[0])

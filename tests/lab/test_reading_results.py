@@ -62,6 +62,19 @@ def test_filters_by_status_node_and_time(lab, ssm):  # aws.md 2
     assert command_id not in {each["CommandId"] for each in ssm.list_commands(Filters=done)["Commands"]}
 
 
+@pytest.mark.parametrize(
+    ("operation", "request_part"),
+    [
+        ("list_commands", {"InstanceId": "i-0123456789abcdef0", "Filters": [{"key": "Status", "value": "Pending"}]}),
+        ("list_command_invocations", {"Filters": [{"key": "ExecutionStage", "value": "Executing"}]}),
+    ],
+)
+def test_filters_that_do_not_go_with_the_rest_of_the_request(ssm, operation, request_part):  # aws.md 2
+    with pytest.raises(ClientError) as caught:
+        getattr(ssm, operation)(**request_part)
+    assert code(caught) == "InvalidFilterKey"
+
+
 def test_commands_come_newest_first_in_pages(lab, ssm):  # aws.md 2
     sent = [lab.send(lab.ids("spare"), "true") for _ in range(3)]
     page = ssm.list_commands(InstanceId=lab.ids("spare")[0], MaxResults=2)

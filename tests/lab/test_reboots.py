@@ -1,5 +1,6 @@
 """Exit codes with a meaning, and nodes that reboot in the middle of a command. The clock is moved on."""
 
+import json
 import time
 
 import pytest
@@ -11,6 +12,7 @@ settings: {consistency_seconds: 0, acknowledge_seconds: 0.01, reboot_seconds: 30
 nodes:
   - {name: real}
   - {name: second}
+  - {name: late, virtual: {delivery: 0, run: 0, reply: 0, answers: [{exit_code: 194}]}}
   - {name: again, virtual: {delivery: 0, run: 0, reply: 0, answers: [{exit_code: 194}]}}
 """
 #: Asks for a reboot unless it was here before; prints how often it ran and in which boot.
@@ -36,8 +38,14 @@ def connection(lab, node_id):
 
 
 def test_194_reboots_after_a_minute_of_grace_and_runs_the_step_again(rebooting):  # aws.md 1.7
-    (node_id,) = rebooting.ids("real")
-    command_id = rebooting.send([node_id], STEP)
+    (node_id,), ssm = rebooting.ids("real"), rebooting.client("ssm")
+    steps = [
+        {"action": "aws:runShellScript", "name": name, "inputs": {"runCommand": [script]}}
+        for name, script in (("Before", "echo first >> /var/tmp/before"), ("Reboots", STEP), ("After", "echo last"))
+    ]
+    content = json.dumps({"schemaVersion": "2.2", "mainSteps": steps})
+    ssm.create_document(Name="Reboots", DocumentType="Command", Content=content)
+    command_id = ssm.send_command(InstanceIds=[node_id], DocumentName="Reboots")["Command"]["CommandId"]
     rebooting.eventually(lambda: rebooting.cli("exec", "real", "--", "test", "-s", "/var/tmp/boots").returncode == 0)
     time.sleep(0.3)
     assert rebooting.command(command_id)["Status"] == "InProgress"
@@ -45,17 +53,19 @@ def test_194_reboots_after_a_minute_of_grace_and_runs_the_step_again(rebooting):
     assert connection(rebooting, node_id) == "connected"
     rebooting.advance(6)
     rebooting.eventually(lambda: connection(rebooting, node_id) == "notconnected")
-    (found,) = rebooting.client("ssm").describe_instance_information(
-        Filters=[{"Key": "InstanceIds", "Values": [node_id]}]
-    )["InstanceInformationList"]
+    (found,) = ssm.describe_instance_information(Filters=[{"Key": "InstanceIds", "Values": [node_id]}])[
+        "InstanceInformationList"
+    ]
     assert found["PingStatus"] == "Online"
     assert rebooting.command(command_id)["Status"] == "InProgress"
     rebooting.advance(31)
     (found,) = rebooting.finished(command_id).values()
-    assert (found["Status"], found["CommandPlugins"][0]["ResponseCode"]) == ("Success", 0)
-    word, uptime = found["CommandPlugins"][0]["Output"].split()
+    _, again, last = found["CommandPlugins"]
+    assert (found["Status"], again["ResponseCode"], last["Output"]) == ("Success", 0, "last\n")
+    word, uptime = again["Output"].split()
     assert word == "uptime"
-    assert int(uptime) < 30
+    assert int(uptime) < 60
+    assert rebooting.must("exec", "real", "--", "cat", "/var/tmp/before") == "first\n"
     assert len(set(rebooting.must("exec", "real", "--", "cat", "/var/tmp/boots").split())) == 2
 
 
@@ -74,6 +84,23 @@ def test_an_agent_resumes_15_times_and_then_never_reports(rebooting):  # aws.md 
     assert found["StatusDetails"] == "DeliveryTimedOut"
 
 
+@pytest.mark.parametrize(("hours", "resumed"), [(49, False), (47, True)])
+def test_an_agent_resumes_nothing_that_is_older_than_48_hours(rebooting, hours, resumed):  # aws.md 1.7
+    (node_id,) = rebooting.ids("late")
+    rebooting.tell("fault", add={"name": "reboot-hangs", "nodes": ["late"]})
+    command_id = rebooting.send([node_id], "x", TimeoutSeconds=600_000)
+    rebooting.eventually(lambda: rebooting.advance(61) or connection(rebooting, node_id) == "notconnected")
+    rebooting.advance(hours * 3600)
+    rebooting.tell("fault", clear="reboot-hangs")
+    assert connection(rebooting, node_id) == "connected"
+    time.sleep(0.1)
+    rebooting.advance(61)
+    # What is resumed asks for another reboot.
+    time.sleep(0.1)
+    assert connection(rebooting, node_id) == ("notconnected" if resumed else "connected")
+    assert rebooting.command(command_id)["Status"] == "InProgress"
+
+
 @pytest.mark.parametrize(("code", "status", "word"), [(168, "Success", "succeeded"), (169, "Failed", "Failed")])
 def test_168_and_169_end_the_document_early(rebooting, code, status, word):  # aws.md 1.7
     one = rebooting.run_one("second", f"echo out; echo err >&2; exit {code}")
@@ -88,6 +115,9 @@ def test_a_script_that_reboots_by_itself_is_resumed_too(rebooting):  # aws.md 1.
     (node_id,) = rebooting.ids("second")
     command_id = rebooting.send([node_id], script)
     rebooting.eventually(lambda: connection(rebooting, node_id) == "notconnected")
+    # Only what hangs comes back when faults end.
+    rebooting.tell("fault", clear="")
+    assert connection(rebooting, node_id) == "notconnected"
     assert rebooting.command(command_id)["Status"] == "InProgress"
     rebooting.advance(31)
     (found,) = rebooting.finished(command_id).values()

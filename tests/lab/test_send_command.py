@@ -106,11 +106,16 @@ def test_an_instance_that_never_registered_is_unknown(lab, ssm):  # aws.md 1.5
         ({"Parameters": {"workingDirectory": ["/"]}}, "InvalidParameters"),
         ({"Parameters": {"commands": ["true"], "executionTimeout": ["an hour"]}}, "InvalidParameters"),
         ({"DocumentName": "AWS-RunPowerShellScript"}, "UnsupportedPlatformType"),
+        ({"Parameters": {"commands": ["true", "#" * 65_531]}}, "MaxDocumentSizeExceeded"),
     ],
 )
 def test_refuses_documents_and_parameters_that_do_not_fit(lab, ssm, change, code):  # aws.md 1.1, 1.5
     found, _ = refusal(ssm.send_command, InstanceIds=lab.ids("web-01"), **{**SCRIPT, **change})
     assert found == code
+
+
+def test_takes_a_script_of_64_kb(lab):  # aws.md 1.1
+    assert lab.run_one("web-01", "true", "#" * 65_530)["Status"] == "Success"
 
 
 def test_refuses_an_id_twice(lab, ssm):  # aws.md 1.1

@@ -75,6 +75,28 @@ def test_delivery_run_and_reply_take_their_time(virtual):
     assert ssm.get_command_invocation(CommandId=command_id, InstanceId=ids[0])["Status"] == "Success"
 
 
+def test_an_execution_timeout_below_5_s_is_taken_for_an_hour(virtual):  # aws.md 1.6
+    command_id = virtual.send(virtual.ids("long"), "x", executionTimeout="4", TimeoutSeconds=600_000)
+    virtual.eventually(lambda: virtual.advance(20) or virtual.command(command_id)["CompletedCount"])
+    assert virtual.command(command_id)["Status"] == "Success"
+
+
+def test_a_cancelled_run_is_cancelling_until_its_node_replies(virtual):  # aws.md 1.4
+    ids, ssm = virtual.ids("long"), virtual.client("ssm")
+    command_id = virtual.send(ids, "x")
+    virtual.advance(11)
+    shown = ssm.get_command_invocation
+    virtual.eventually(lambda: shown(CommandId=command_id, InstanceId=ids[0])["ExecutionStartDateTime"])
+    ssm.cancel_command(CommandId=command_id)
+    (found,) = ssm.list_command_invocations(CommandId=command_id, Details=True)["CommandInvocations"]
+    assert (found["Status"], found["StatusDetails"]) == ("Cancelling", "Cancelling")
+    assert found["CommandPlugins"][0]["Status"] == "InProgress"
+    command = virtual.command(command_id)
+    assert (command["Status"], command["StatusDetails"]) == ("Cancelling", "Cancelling")
+    virtual.advance(21)
+    assert {each["Status"] for each in virtual.finished(command_id).values()} == {"Cancelled"}
+
+
 def test_execution_timeout_and_cancel_end_a_virtual_run_with_137(virtual):  # aws.md 1.6
     ids, ssm = virtual.ids("endless"), virtual.client("ssm")
     late, cancelled = virtual.send(ids, "a", executionTimeout="60"), virtual.send(ids, "b")
@@ -84,6 +106,7 @@ def test_execution_timeout_and_cancel_end_a_virtual_run_with_137(virtual):  # aw
     virtual.advance(61)
     (found,) = virtual.finished(late).values()
     assert (found["StatusDetails"], found["CommandPlugins"][0]["ResponseCode"]) == ("ExecutionTimedOut", 137)
+    assert [virtual.command(late)[key] for key in ("Status", "StatusDetails")] == ["TimedOut", "ExecutionTimedOut"]
     (found,) = virtual.finished(cancelled).values()
     assert (found["StatusDetails"], found["CommandPlugins"][0]["ResponseCode"]) == ("Cancelled", 137)
 

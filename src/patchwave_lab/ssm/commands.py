@@ -160,10 +160,12 @@ class Command:
         details = [each.details for each in self.invocations.values()]
         if self.cancelling and "Cancelled" in details:
             return "Cancelled", "Cancelled"
-        if self.stopped or self.errors > self.allowed_errors:
+        # "The value of MaxErrors or more" (StatusDetails of Command, service model), though one more stops the command.
+        enough = max(1, self.allowed_errors)
+        if self.errors >= enough:
             only_timeouts = "Failed" not in details
             return ("TimedOut", "ExecutionTimedOut") if only_timeouts else ("Failed", "Failed")
-        if details.count("DeliveryTimedOut") > self.allowed_errors:
+        if details.count("DeliveryTimedOut") >= enough:
             return "TimedOut", "DeliveryTimedOut"
         if all(each in NEVER_RAN for each in details):
             return "Failed", "Failed"

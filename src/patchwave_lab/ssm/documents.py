@@ -10,6 +10,8 @@ from patchwave_lab.ssm.errors import error
 #: Pattern of executionTimeout in AWS's own script documents: 1 to 172800 seconds.
 EXECUTION_TIMEOUT = r"([1-9][0-9]{0,4})|(1[0-6][0-9]{4})|(17[0-1][0-9]{3})|(172[0-7][0-9]{2})|(172800)"
 DEFAULT_TIMEOUT = 3600
+#: The size limit of a document (SendCommand, MaxDocumentSizeExceeded).
+MOST_BYTES = 64 * 1024
 #: A parameter in a document's text.
 PLACE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 #: What the agent runs, and on which platforms.
@@ -78,7 +80,14 @@ class Document:
 
     def execution_timeout(self, values: Values) -> int:
         """Seconds that count towards the total timeout."""
-        return int("".join(values.get("executionTimeout", ())) or DEFAULT_TIMEOUT)
+        text = "".join(values.get("executionTimeout", ()))
+        return int(text) if text.isdigit() else DEFAULT_TIMEOUT
+
+    def check_size(self, values: Values) -> None:
+        """MaxDocumentSizeExceeded where the scripts, with their parameters put in, are beyond 64 KB."""
+        lines = (text for step in self.steps for line in step.lines for text in expand(line, values))
+        if sum(len(text.encode()) + 1 for text in lines) > MOST_BYTES:
+            raise error("MaxDocumentSizeExceeded", f"The size of the document exceeds {MOST_BYTES} bytes.")
 
     def values(self, given: Values) -> dict[str, list[str]]:
         """Parameters with defaults filled in; InvalidParameters for what is unknown, missing or ill-formed."""

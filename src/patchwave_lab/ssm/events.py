@@ -13,8 +13,6 @@ from patchwave_lab.ssm.commands import Command, Invocation
 log = logging.getLogger(__name__)
 #: Statuses that are not told (monitoring-sns-notifications).
 SILENT = {"Pending", "Cancelling", "Delayed"}
-#: Words of NotificationEvents for statuses of the same name.
-EVENTS = {"InProgress", "Success", "TimedOut", "Cancelled", "Failed"}
 
 
 def announce(command: Command, invocation: Invocation | None, now: float) -> None:

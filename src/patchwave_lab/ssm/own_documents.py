@@ -1,5 +1,6 @@
 """Command documents made with CreateDocument: schema 2.2, read from moto's store."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +20,14 @@ def read(account: str, region: str, name: str, version: str) -> Document:
         text = backend.get_document(name, wanted, None, "JSON")["Content"]
     except ServiceException:
         raise error("InvalidDocument", f"Document with name {name} does not exist.") from None
-    content = yaml.safe_load(text)
-    if str(content.get("schemaVersion")) not in ("2.0", "2.2"):
-        raise error("InvalidDocument", f"The lab runs documents of schema 2.2 only; {name} is another.")
-    parameters = {key: _parameter(value) for key, value in (content.get("parameters") or {}).items()}
-    return Document(name, [_step(each) for each in content["mainSteps"]], parameters)
+    try:
+        content = yaml.safe_load(text)
+        if str(content.get("schemaVersion")) not in ("2.0", "2.2"):
+            raise error("InvalidDocument", f"The lab runs documents of schema 2.2 only; {name} is another.")
+        parameters = {key: _parameter(value) for key, value in (content.get("parameters") or {}).items()}
+        return Document(name, [_step(each) for each in content["mainSteps"]], parameters)
+    except (AttributeError, KeyError, TypeError, re.error, yaml.YAMLError) as wrong:
+        raise error("InvalidDocument", f"Document {name} cannot be read: {wrong!r}") from None
 
 
 def _parameter(raw: Mapping[str, Any]) -> Parameter:
@@ -31,7 +35,9 @@ def _parameter(raw: Mapping[str, Any]) -> Parameter:
     if default is not None:
         default = [str(each) for each in (default if isinstance(default, list) else [default])]
     allowed = "|".join(f"({each})" for each in raw.get("allowedValues", []))
-    return Parameter(default, str(raw.get("allowedPattern", "")) or allowed, str(raw.get("type", "String")))
+    pattern = str(raw.get("allowedPattern", "")) or allowed
+    re.compile(pattern)
+    return Parameter(default, pattern, str(raw.get("type", "String")))
 
 
 def _step(raw: Mapping[str, Any]) -> Step:

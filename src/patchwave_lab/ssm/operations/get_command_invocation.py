@@ -50,8 +50,16 @@ def _times(result: Result, over: float) -> dict[str, str]:
     times, ended = {"ExecutionStartDateTime": _text(result.started)}, result.ended or over
     if not ended:
         return {**times, "ExecutionElapsedTime": "", "ExecutionEndDateTime": ""}
-    elapsed = f"PT{max(0.001, ended - result.started):.3f}S"
+    elapsed = _duration(max(1, round(1000 * (ended - result.started))))
     return {**times, "ExecutionElapsedTime": elapsed, "ExecutionEndDateTime": _text(ended)}
+
+
+def _duration(milliseconds: int) -> str:
+    """As ISO 8601 has it and Java writes it: PT1H0.271S."""
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    parts = (f"{hours}H" if hours else "", f"{minutes}M" if minutes else "", f"{rest / 1000:g}S" if rest else "")
+    return f"PT{''.join(parts)}"
 
 
 def _text(at: float) -> str:

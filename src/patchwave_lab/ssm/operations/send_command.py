@@ -19,6 +19,7 @@ def send_command(call: Call) -> dict[str, Any]:
     name, version = params["DocumentName"].rpartition("/")[2], params.get("DocumentVersion", "$DEFAULT")
     document = find(name, version) or own_documents.read(call.account, call.region, name, version)
     values = document.values(params.get("Parameters", {}))
+    document.check_size(values)
     nodes = _explicit(call, document.platforms) if params.get("InstanceIds") else _targeted(call)
     quota = call.world.settings.pending_quota
     exceeded = quota is not None and call.engine.pending(call.account, call.region) + len(nodes) > quota
