@@ -63,6 +63,10 @@ sanity: setup system ## ansible-test sanity, without containers
 versions: setup system ## the playbook on the newest ansible-core, where a Python for it is found
 	tests/versions.sh
 
+.PHONY: systemd
+systemd: setup ## services under a real systemd, as root on Linux; no part of test
+	$(PYTEST) tests/systemd
+
 .PHONY: bench
 bench: setup ## benchmarks; QUICK=1 for the short ones; writes build/bench.json
 	$(BIN)/python tests/bench/bench.py

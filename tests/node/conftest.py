@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.patchwave.aws.plugins.modules import software_patch
 
+NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
 ENTER = """
 set -e
 mount --make-rprivate /
@@ -30,10 +31,9 @@ sleep infinity & wait  # not exec: somebody has to reap orphans
 
 
 class Node:
-    """A node that lives as long as its process 1."""
+    """A node that lives as long as its process 1, which says when it is ready."""
 
-    def __init__(self) -> None:
-        command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", ENTER]
+    def __init__(self, command: t.Sequence[str] = (*NAMESPACES, "sh", "-c", ENTER)) -> None:
         self._init = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if not self._init.stdout or self._init.stdout.readline() != b"ready\n":
             self.stop()
