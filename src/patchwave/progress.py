@@ -22,6 +22,8 @@ from rich.table import Table
 
 #: Seconds between two looks at the journal of the running wave.
 _LOOK_EVERY = 0.5
+#: So many held nodes are named.
+_NAMED = 8
 #: More nodes than this are not all listed at the end.
 _ROWS = 40
 
@@ -65,10 +67,10 @@ def read_journal(path: Path) -> Journal:
 
 
 class Screen:
-    """The terminal. What comes from nodes is escaped before it is drawn."""
+    """The terminal. What comes from machines is escaped before it is drawn."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, emoji=False)
         if not self._console.is_terminal:  # a log file or CI: no terminal's width to keep to
             self._console.width = 120
         self._outcomes: Counter[str] = Counter()
@@ -78,10 +80,10 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self._console.print(escape(text))
+        self._console.print(_shown(text))
 
-    def plan(self, plan: Plan, done: set[str], places: int) -> None:
-        """Show what is about to happen with so many places (0: no limit), and what an earlier run has already done."""
+    def plan(self, plan: Plan, done: set[str], held: set[str], places: int) -> None:
+        """Show what is about to happen with so many places (0: no limit), what is done already, what is left alone."""
         nodes = sum(len(wave.nodes) for wave in plan.waves)
         software = ", ".join(f"{name} to {target_version(wanted)}" for name, wanted in plan.software.items())
         self.say(f"Rollout {plan.rollout}: {software} on {nodes} nodes")
@@ -99,6 +101,15 @@ class Screen:
         )
         if done:
             self.say(f"Resumed: {len(done)} of {nodes} nodes are done, {nodes - len(done)} still to do")
+        if held:
+            names = sorted(node.name for wave in plan.waves for node in wave.nodes if node.host in held)
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            self.say(f"Held by a tag and left alone: {', '.join(names[:_NAMED])}{more}")
+
+    def unread(self, missing: list[dict[str, str]]) -> None:
+        """Say which accounts and regions the inventory goes on without."""
+        for one in missing:
+            self.say(f"NOT READ: account {one['account']}, region {one['region']}: {one['error']}")
 
     def ended(self, host: str, outcome: str) -> None:
         """Count a node that ended."""
@@ -118,7 +129,7 @@ class Screen:
         )
         over = threading.Event()
         with Progress(*columns, console=self._console) as progress:
-            task = progress.add_task(escape(name), total=nodes, counts="")
+            task = progress.add_task(_shown(name), total=nodes, counts="")
 
             def follow() -> None:
                 while not over.wait(_LOOK_EVERY):
@@ -153,7 +164,7 @@ class Screen:
             versions = [node["version_before"] or "-", node["version_after"] or "-"]
             cells = [node["name"], *([node["id"]] if wide else []), node["patch_group"], node["wave"], *versions]
             outcome = f"[{STYLES[node['outcome']]}]{node['outcome']}[/]"
-            table.add_row(*map(escape, cells), outcome, escape(node["reason"] or ""))
+            table.add_row(*map(_shown, cells), outcome, _shown(node["reason"] or ""))
         if rows:
             self._console.print(table)
         if left_out:
@@ -163,6 +174,11 @@ class Screen:
         if content["rollout"]["stopped"]:
             self.say(f"STOPPED: {content['rollout']['stopped']}")
         self.say(f"Report: {folder / 'report.html'} and {folder / 'report.json'}")
+
+
+def _shown(text: str) -> str:
+    """Return text as it is drawn: no markup, and nothing that a terminal would obey."""
+    return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))
 
 
 def _rows(nodes: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:

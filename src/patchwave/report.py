@@ -21,13 +21,13 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
 
     Returns:
         `schema` (int), `rollout` (dict: name, plan, software, version, fixed_in, transport, started, finished, runs,
-        error_budget, unreachable_budget, stopped, overridden), `totals` (dict of outcome to int, every outcome), and
-        `nodes` (list of dict in the order of the plan: host, id, name, account, region, patch_group, wave, outcome,
+        error_budget, unreachable_budget, stopped, overridden, unread), `totals` (dict of outcome to int, all of them),
+        and `nodes` (list of dict in the order of the plan: host, id, name, account, region, patch_group, wave, outcome,
         version_before, version_after, reason, msg, seconds).
     """
     results = ledger.results()
     nodes = [_node(node._asdict(), results.get(node.host)) for wave in plan.waves for node in wave.nodes]
-    starts = [line["time"] for line in ledger.lines if line["event"] == "started"]
+    starts = [line for line in ledger.lines if line["event"] == "started"]
     rollout = {
         "name": plan.rollout,
         "plan": digest,
@@ -35,12 +35,13 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
         "version": ", ".join(target_version(definition) for definition in plan.software.values()),
         "fixed_in": ", ".join(definition["fixed_in"] for definition in plan.software.values()),
         "transport": plan.transport,
-        "started": starts[0],
+        "started": starts[0]["time"],
         "finished": ledger.lines[-1]["time"],
         "runs": len(starts),
         "error_budget": plan.error_budget,
         "unreachable_budget": plan.unreachable_budget,
         "stopped": stopped,
+        "unread": starts[-1].get("unread", []),
         "overridden": [_override(line) for line in ledger.lines if line["event"] == "gate" and line["override"]],
     }
     totals = outcomes.totals(node["outcome"] for node in nodes)

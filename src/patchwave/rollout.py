@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ _BATCH_ACTION, _NODE_ACTION = "patchwave.aws.run_module", "patchwave.aws.softwar
 _GATE = "patchwave.aws.gate"
 #: What the ledger keeps of a node's result.
 _KEPT = ("outcome", "reason", "msg", "version_before", "version_after", "seconds", "command_id")
+#: Characters of each that are kept.
+_LONGEST = 2000
 
 EXIT_RIGHT, EXIT_ATTENTION, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 2, 3, 130
 INTERRUPTED = "interrupted"
@@ -55,16 +57,19 @@ def apply_rollout(path: Path, output: Path | None) -> int:
     screen = Screen()
     screen.say(f"Reading the inventory {wanted.inventory.name} ...")
     with runner.private_folder() as cache:
-        plan = _plan(wanted, runner.read_inventory(wanted.inventory, cache))
-        return _run(wanted, plan, folder, cache, screen)
+        inventory = runner.read_inventory(wanted.inventory, cache)
+        return _run(wanted, _plan(wanted, inventory), inventory, folder, cache, screen)
 
 
-def _run(wanted: RolloutFile, plan: Plan, folder: Path, cache: Path, screen: Screen) -> int:
+def _run(
+    wanted: RolloutFile, plan: Plan, inventory: runner.Inventory, folder: Path, cache: Path, screen: Screen
+) -> int:
     """Run a plan, write its report, and return the exit code."""
     ledger = Ledger(folder / f"ledger-{plan_hash(plan)[:12]}.jsonl")
     try:
         with _interruptible(folder / "stop", screen) as interrupts:
-            stopped = _Rollout(wanted, plan, ledger, folder, cache, screen, interrupts).run()
+            rollout = _Rollout(wanted, plan, ledger, folder, cache, screen, interrupts)
+            stopped = rollout.run(inventory.held(), inventory.unread())
         content = report.content(plan, plan_hash(plan), ledger, stopped)
         report.write(content, folder)
         screen.table(content, folder)
@@ -80,8 +85,11 @@ def _plan(wanted: RolloutFile, inventory: runner.Inventory) -> Plan:
         waves = make_waves(wanted.waves, inventory.groups, inventory.hostvars)
     except EmptyWave as error:
         index, name, known = error.args
-        choices = f"waves with nodes: {', '.join(known)}" if known else "the inventory has no wave_* group"
-        raise PatchwaveError(f"{wanted.path}: waves[{index}]: no node in scope is in '{name}'; {choices}") from error
+        why = f"no node in scope is in '{name}'; "
+        why += f"waves with nodes: {', '.join(known)}" if known else "the inventory has no wave_* group"
+        if inventory.groups.get(name):
+            why = f"every node of '{name}' is in an earlier wave"
+        raise PatchwaveError(f"{wanted.path}: waves[{index}]: {why}") from error
     nodes = sum(len(wave.nodes) for wave in waves)
     budgets = []
     for key in ("error_budget", "unreachable_budget"):
@@ -138,24 +146,31 @@ class _Rollout:
         self._budget = budget.Budget(plan.error_budget, plan.unreachable_budget)
         self._closed: str | None = None
 
-    def run(self) -> str | None:
-        """Run every wave; return why the rollout was stopped, or None."""
+    def run(self, held: set[str], unread: list[dict[str, str]]) -> str | None:
+        """Run every wave; return why the rollout was stopped, or None.
+
+        Args:
+            held: hosts that are left alone, in the plan or not.
+            unread: what is missing in the inventory; only told.
+        """
         known = self._ledger.results()
         done = {host for host, result in known.items() if result["outcome"] in outcomes.RIGHT}
-        self._screen.plan(self._plan, done, self._wanted.max_in_flight)
-        self._ledger.write("started", plan=plan_hash(self._plan), to_do=self._nodes() - len(done))
+        held = {node.host for wave in self._plan.waves for node in wave.nodes} & held - done
+        self._screen.plan(self._plan, done, held, self._wanted.max_in_flight)
+        self._screen.unread(unread)
+        to_do = self._nodes() - len(done) - len(held)
+        self._ledger.write("started", plan=plan_hash(self._plan), to_do=to_do, unread=unread)
+        self._skip(held, "held", "a tag holds it from patching")
         stopped = None
         for wave in self._plan.waves:
-            to_do = [node for node in wave.nodes if node.host not in done]
-            if not to_do:
+            nodes = [node for node in wave.nodes if node.host not in done | held]
+            if not nodes:
                 continue
             stopped = stopped or self._must_stop()
-            if not stopped:
-                self._run_wave(wave, to_do)
-                continue
-            # What an earlier run found out says more.
-            left = [node.host for node in to_do if node.host not in known]
-            self._record(dict.fromkeys(left, _skipped(f"not started: {stopped}")))
+            if stopped:
+                self._skip([node.host for node in nodes], "not_started", f"not started: {stopped}")
+            else:
+                self._run_wave(wave, nodes)
         stopped = stopped or self._must_stop()
         self._ledger.write("finished", stopped=stopped)
         return stopped
@@ -166,9 +181,15 @@ class _Rollout:
     def _nodes(self) -> int:
         return sum(len(wave.nodes) for wave in self._plan.waves)
 
+    def _skip(self, hosts: Iterable[str], reason: str, msg: str) -> None:
+        """Write down nodes that are left alone; what an earlier run found out of one says more."""
+        known = self._ledger.results()
+        new = [host for host in sorted(hosts) if known.get(host, {}).get("outcome") in (None, outcomes.SKIPPED)]
+        self._record(dict.fromkeys(new, _skipped(reason, msg)))
+
     def _record(self, ended: dict[str, dict[str, Any]]) -> None:
         """Write down how nodes ended, by host, and charge the budgets."""
-        kept = [{"host": host, **{key: one[key] for key in _KEPT if key in one}} for host, one in ended.items()]
+        kept = [{"host": host, **{key: _kept(one[key]) for key in _KEPT if key in one}} for host, one in ended.items()]
         self._ledger.write_all("node", kept)
         for host, one in ended.items():
             self._budget.charge(one["outcome"])
@@ -256,12 +277,17 @@ def _final(how: str, result: dict[str, Any]) -> dict[str, Any]:
     return {"outcome": outcome, "reason": how, "msg": str(result.get("msg", ""))[:500]}
 
 
-def _skipped(msg: str) -> dict[str, Any]:
-    return {"outcome": outcomes.SKIPPED, "reason": "not_started", "msg": msg}
+def _kept(value: Any) -> Any:
+    """Return what a node said as a number, a short text or nothing, whatever it is."""
+    return value if value is None or isinstance(value, (int, float)) else str(value)[:_LONGEST]
+
+
+def _skipped(reason: str, msg: str) -> dict[str, Any]:
+    return {"outcome": outcomes.SKIPPED, "reason": reason, "msg": msg}
 
 
 def _missing(sent: bool, why: str) -> dict[str, Any]:
     """Say what became of a node that the play gave no result for."""
     if sent:
         return {"outcome": outcomes.UNKNOWN, "reason": "no_result", "msg": f"a command was sent, then: {why}"}
-    return _skipped(f"nothing was sent: {why}")
+    return _skipped("not_started", f"nothing was sent: {why}")

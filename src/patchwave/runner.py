@@ -27,10 +27,18 @@ OnResult = Callable[[str, str, str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Inventory:
-    """An inventory as Ansible sees it: hosts by group, and variables by host."""
+    """An inventory as Ansible sees it: hosts by group, those of its child groups too, and variables by host."""
 
     groups: dict[str, list[str]]
     hostvars: dict[str, dict[str, Any]]
+
+    def held(self) -> set[str]:
+        """Return the hosts that a tag holds from patching."""
+        return {host for host, known in self.hostvars.items() if known.get("not_patchable") == "held"}
+
+    def unread(self) -> list[dict[str, str]]:
+        """Return what the user chose to go on without: account, region and error of each."""
+        return next((known["unread"] for known in self.hostvars.values() if known.get("unread")), [])
 
 
 def read_inventory(source: Path, cache: Path) -> Inventory:
@@ -57,14 +65,16 @@ def read_inventory(source: Path, cache: Path) -> Inventory:
         try:
             output = _plain(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError):
-            reason = _reason("\n".join(map(str, printed)))
-            raise PatchwaveError(f"{source}: {reason or 'ansible-inventory could not read it'}") from None
-    groups = {
-        name: list(group.get("hosts", ()))
-        for name, group in output.items()
-        if name != "_meta" and isinstance(group, dict)
-    }
+            raise PatchwaveError(_reason(source, "\n".join(map(str, printed)))) from None
+    groups = {name: _members(output, name) for name in output if name != "_meta"}
     return Inventory(groups, output.get("_meta", {}).get("hostvars", {}))
+
+
+def _members(output: dict[str, Any], name: str) -> list[str]:
+    """Return the hosts of a group and of all groups below it; Ansible allows no circle."""
+    group = output.get(name, {})
+    below = [host for child in group.get("children", ()) for host in _members(output, child)]
+    return [*group.get("hosts", ()), *below]
 
 
 def play(
@@ -141,6 +151,7 @@ def _environment(cache: Path) -> dict[str, str]:
         "ANSIBLE_INVENTORY_CACHE": "true",
         "ANSIBLE_INVENTORY_CACHE_CONNECTION": str(cache),
         "ANSIBLE_INVENTORY_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+        "ANSIBLE_INVENTORY_CACHE_TIMEOUT": "0",  # for as long as the rollout takes
         "ANSIBLE_NOCOLOR": "true",
     }
 
@@ -152,8 +163,12 @@ def private_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _reason(output: str) -> str:
-    """Pick the line that says why out of what Ansible printed around it."""
+def _reason(source: Path, output: str) -> str:
+    """Pick the file and the line that says why out of what Ansible printed around them."""
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", output).split())
-    found = re.search(r"patchwave\.aws\.patch_groups: (.*?)(?= Failed to parse| Origin:| \[|$)", text)
-    return found.group(1) if found else text[-400:]
+    file = re.search(r"Completely failed to parse inventory source (.+?)(?= \[[A-Z ]+\]:|$)", text)
+    # Ansible tries one plugin after the other on a file; the first is the one that it is for.
+    said = (r"patchwave\.aws\.patch_groups: (.*?)", r"Failed to parse inventory with '\w+' plugin: (.*?)")
+    found = (re.search(one + r"(?= Failed to parse inventory with| Origin:| \[[A-Z ]+\]:|$)", text) for one in said)
+    why = next((match.group(1) for match in found if match), text[-400:])
+    return f"{file.group(1) if file else source}: {why or 'ansible-inventory could not read it'}"

@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN
+from conftest import BIN, ROOT
 
 FIRST_WAVE = ("web-01", "app-01", "db-01", "batch-01")
 
@@ -73,6 +74,47 @@ def test_the_error_budget_stops_before_the_next_wave(
     assert report["rollout"]["stopped"] == "2 nodes failed, 1 allowed"
     assert "STOPPED: 2 nodes failed, 1 allowed" in output
     assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"
+
+
+@contextmanager
+def held(lab: Any, name: str) -> Iterator[str]:
+    """Hold a node of the first account and region by its tag."""
+    node = lab.nodes()[name]
+    script = "import boto3; boto3.client('ec2', region_name='eu-central-1').{}_tags(Resources=['{}'], Tags=[{}])"
+    lab.run("python", "-c", script.format("create", node, "dict(Key='PatchHold', Value='CHG-1')"))
+    try:
+        yield node
+    finally:
+        lab.run("python", "-c", script.format("delete", node, "dict(Key='PatchHold')"))
+
+
+def test_a_held_node_is_left_alone_until_its_tag_is_gone(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path]
+) -> None:
+    install(*FIRST_WAVE)
+    with held(lab, "web-01") as node:
+        code, report, output = apply(lab, rollout())
+        playbook = ("ansible-playbook", "patchwave.aws.patch_software", "-i", ROOT / "inventory", "--list-hosts")
+        listed = lab.run(*playbook).stdout
+    assert code == 2, output
+    assert outcomes(report) == {**dict.fromkeys(FIRST_WAVE, "patched"), "web-01": "skipped"}
+    assert {node["reason"] for node in report["nodes"]} == {"upgraded", "held"}
+    assert "Held by a tag and left alone: web-01" in output
+    assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"
+    assert "hosts (23)" in listed
+    assert node not in listed
+    code, report, _ = apply(lab, rollout())
+    assert code == 0
+    assert outcomes(report) == dict.fromkeys(FIRST_WAVE, "patched")
+
+
+def test_a_wave_may_be_a_group_of_groups_and_no_node_is_in_two(lab: Any, rollout: Callable[..., Path]) -> None:
+    path = rollout(waves=["wave_1", "all", "managed_nodes"])
+    done = lab.run("patchwave", "apply", path, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"patchwave: {path}: waves[2]: every node of 'managed_nodes' is in an earlier wave\n",
+    )
 
 
 def test_another_plan_begins_another_ledger(

@@ -47,3 +47,8 @@ def test_and_not_more_of_them_than_a_screen_holds(capsys: pytest.CaptureFixture[
 
 def test_nothing_is_listed_when_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert closing(capsys, patched=41)[0].startswith("Not shown")
+
+
+def test_what_machines_say_is_neither_markup_nor_obeyed_by_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().unread([{"account": "1", "region": "r", "error": "[red]\x1b[31m\x07 :smile:"}])
+    assert capsys.readouterr().out == "NOT READ: account 1, region r: [red]\ufffd[31m\ufffd :smile:\n"

@@ -16,7 +16,8 @@ def make(tmp_path: Path) -> dict[str, object]:
     definition = {"fixed_in": "2", "archive": {"version": "2.1"}}
     plan = Plan("urgent", {"just": definition}, "run_command", 1, 1, (Wave("wave_1", nodes),))
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    ledger.write("started", plan="0" * 64)
+    unread = {"account": "210987654321", "region": "eu-central-1", "error": HOSTILE}
+    ledger.write("started", plan="0" * 64, unread=[unread])
     ledger.write(
         "node", host="a", outcome="failed", reason="no_space", msg=HOSTILE, version_before="1", version_after="1"
     )
@@ -46,6 +47,7 @@ def test_both_files_are_written_and_what_nodes_say_is_escaped(tmp_path: Path) ->
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;{{ 7*7 }}" in page
     assert "The rollout was stopped" in page
+    assert "account 210987654321, region eu-central-1: &lt;script&gt;" in page
     assert not list(tmp_path.glob(".report*"))
 
 

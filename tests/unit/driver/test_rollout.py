@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from patchwave import rollout, runner
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [(None, None), (1.5, 1.5), ("1.0", "1.0"), (["1.0"], "['1.0']"), ({"a": 1}, "{'a': 1}"), ("x" * 9999, "x" * 2000)],
+)
+def test_a_node_may_say_anything_and_a_short_text_is_kept(said: Any, kept: Any) -> None:
+    assert rollout._kept(said) == kept
+
+
+INI = "[WARNING]: Failed to parse inventory with 'ini' plugin: Invalid host pattern 'plugin:'\n"
+END = "[ERROR]: Completely failed to parse inventory source /etc/my estate/a.yml\n"
+
+
+@pytest.mark.parametrize(
+    ("printed", "line"),
+    [
+        (
+            "[WARNING]: Failed to parse inventory with 'auto' plugin: patchwave.aws.patch_groups: select: is not "
+            "JMESPath: [0\nFailed to parse inventory with 'auto' plugin.\n" + INI + END,
+            "/etc/my estate/a.yml: select: is not JMESPath: [0",
+        ),
+        (
+            "[WARNING]: Failed to parse inventory with 'auto' plugin: YAML parsing failed: while parsing\n"
+            "Origin: /etc/x:3:1\n" + INI + END,
+            "/etc/my estate/a.yml: YAML parsing failed: while parsing",
+        ),
+        ("something else", "src: something else"),
+        ("", "src: ansible-inventory could not read it"),
+    ],
+)
+def test_of_all_that_ansible_prints_the_file_and_the_reason_are_told(printed: str, line: str) -> None:
+    assert runner._reason(Path("src"), printed) == line
