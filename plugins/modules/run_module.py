@@ -145,6 +145,8 @@ results:
   description:
     - Each host's own module result. Where a node gave none, C(outcome), C(reason) and C(msg) say why.
     - C(command_id) is that of the Run Command command.
+    - Systems Manager keeps 24,000 characters of a node's answer. A result that does not fit in even when packed comes
+      without its largest values, whose names are in C(truncated).
     - With O(reboot=if_required) and a reboot, C(rebooted), C(boot_id), C(boot_id_before) and C(uptime), the seconds
       since the node was up again. A node that needs a reboot and may not begin it ends C(reboot_pending) with the
       reason C(too_late), C(no_boot_id) or C(state_not_written).

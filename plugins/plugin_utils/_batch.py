@@ -148,6 +148,12 @@ def targets(
     return list(reachable.values()), refused
 
 
+def charged(result: t.Mapping[str, t.Any]) -> bool:
+    """Say whether a node's result uses up the error budget; a word that is no outcome, or no word, says nothing."""
+    outcome = result.get("outcome")
+    return outcome in outcomes.CHARGED if outcome in outcomes.OUTCOMES else bool(result.get("failed"))
+
+
 def ended(outcome: str, reason: str, msg: str, command_id: str = "") -> dict[str, t.Any]:
     """Return the result of a node that gave none itself."""
     found: dict[str, t.Any] = {_FLAGS.get(outcome, "failed"): True, "outcome": outcome, "reason": reason, "msg": msg}

@@ -15,7 +15,8 @@ C(latest_start) (float, seconds since 1970, or None): after it no module starts 
 C(reboot) (str or None): names the work, where the node may reboot once when the module says C(reboot_required).
 
 It prints one line, C(PATCHWAVE1) and the module's result: as JSON when that fits into what ListCommandInvocations
-returns, else as base64 of zlib of it. Exit code 194 has the agent reboot the node and run all of this again.
+returns, else as base64 of zlib of it; what is too large even so is left out and named in C(truncated). Exit code 194
+has the agent reboot the node and run all of this again.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ import typing as t
 import urllib.request
 import zlib
 
-#: ListCommandInvocations cuts output at 2,500 characters (botocore's model, ssm 2014-11-06).
-INLINE_LIMIT = 2400
+#: ListCommandInvocations cuts output at 2,500 characters, GetCommandInvocation at 24,000 (botocore's model).
+INLINE_LIMIT, LIMIT = 2400, 23900
 MARK = "PATCHWAVE1"
 #: Exit code by which the agent reboots the node, a minute later, and then runs the script again.
 REBOOT = 194
@@ -110,11 +111,19 @@ def parse(stdout: str, code: int, stderr: str) -> t.Dict[str, t.Any]:
 
 
 def encode(result: t.Dict[str, t.Any]) -> str:
-    """Return the one line that carries a result."""
-    text = json.dumps(result, separators=(",", ":"))
-    if len(text) <= INLINE_LIMIT:
-        return MARK + " " + text
-    return MARK + "Z " + base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
+    """Return the one line that carries a result, without its largest values where no line could carry them."""
+    left = dict(result)
+    missing: t.List[str] = []
+    while True:
+        text = json.dumps(left, separators=(",", ":"))
+        if len(text) <= INLINE_LIMIT:
+            return MARK + " " + text
+        packed = base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
+        if len(packed) <= LIMIT:
+            return MARK + "Z " + packed
+        missing.append(max(left.keys() - {"truncated"}, key=lambda key: len(json.dumps(left[key]))))
+        del left[missing[-1]]
+        left["truncated"] = missing
 
 
 def attempt(config: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:

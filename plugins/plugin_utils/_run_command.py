@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._service import documents, run_command
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Sessions
 
@@ -94,7 +93,7 @@ def send(
             token=begun.token,
             delivery_timeout=batch.delivery_timeout,
             execution_timeout=seconds,
-            charged=lambda reply: _charged(reply, document),
+            charged=lambda reply: _batch.charged(result(reply, document)),
             idempotent=batch.idempotent,
             request=document.request,
         )
@@ -102,12 +101,6 @@ def send(
         journal = begun.journal
         replies = run_command.fan_out(sessions, ready, command, begun.control, journal.write, journal.earlier)
     return {host: result(reply, document) for host, reply in {**refused, **replies}.items()}
-
-
-def _charged(reply: run_command.Reply, document: Document) -> bool:
-    """Say whether a node's end uses up the error budget."""
-    found = result(reply, document)
-    return found["outcome"] in outcomes.CHARGED if "outcome" in found else bool(found.get("failed"))
 
 
 def result(reply: run_command.Reply, document: Document) -> dict[str, t.Any]:

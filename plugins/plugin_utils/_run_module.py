@@ -123,7 +123,7 @@ def ship(
                 token=begun.token,
                 delivery_timeout=batch.delivery_timeout,
                 execution_timeout=seconds,
-                charged=_charged,
+                charged=lambda reply: _batch.charged(result(reply)),
                 idempotent=batch.idempotent,
             )
             journal = begun.journal
@@ -156,12 +156,6 @@ def _scripts(
         return _wire.script({**config, "url": url, "objects": objects})
 
     return script
-
-
-def _charged(reply: run_command.Reply) -> bool:
-    """Say whether a node's end uses up the error budget; any module that fails does."""
-    found = result(reply)
-    return found["outcome"] in outcomes.CHARGED if "outcome" in found else bool(found.get("failed"))
 
 
 def result(reply: run_command.Reply) -> dict[str, t.Any]:

@@ -9,17 +9,21 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import pathlib
 import typing as t
 import zlib
 
+from ansible.constants import INTERNAL_RESULT_KEYS
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 
 from . import _launcher
 
-#: Finds a Python for the launcher; a node without one says so in the words of a result.
+#: Characters that a result may have, unpacked, and levels: more than any module returns, and what Ansible can bear.
+_LARGEST, _DEEPEST = 4_000_000, 50
+
+#: Finds a Python for the launcher; a node without one says so in the words of a result. It exits 0 all the same: an
+#: error that MaxErrors counts would keep AWS from sending to other nodes, whom the budget still allows.
 _SHELL = """\
 for python in python3 /usr/bin/python3 /usr/libexec/platform-python; do
   if command -v "$python" >/dev/null 2>&1; then
@@ -28,8 +32,7 @@ for python in python3 /usr/bin/python3 /usr/libexec/platform-python; do
 END-OF-LAUNCHER
   fi
 done
-echo '{mark} {no_python}'
-exit 1"""
+echo '{mark} {no_python}'"""
 
 _NO_PYTHON = {
     "failed": True,
@@ -51,20 +54,20 @@ def script(config: dict[str, t.Any]) -> str:
 
 
 def decode(output: str) -> dict[str, t.Any]:
-    """Return the module's result from a node's output; an output without one is `unknown`, never a success."""
+    """Return the module's result from a node's output; an output without one is `unknown`, never a success.
+
+    A node may print anything. What Ansible takes for its own, such as C(add_host), is left out, as it is over ssh.
+    """
     for line in output.splitlines():
         mark, dummy, text = line.partition(" ")
+        if mark not in (_launcher.MARK, _launcher.MARK + "Z"):
+            continue
         try:
-            if mark == _launcher.MARK + "Z":
-                text = zlib.decompress(base64.b64decode(text, validate=True)).decode()
-            elif mark != _launcher.MARK:
-                continue
-            found = json.loads(text)
-        except (ValueError, binascii.Error, zlib.error):
+            found = _result(text if mark == _launcher.MARK else _unpacked(text))
+        except (ValueError, RecursionError, zlib.error):
             break
-        if not isinstance(found, dict):
-            break
-        return found
+        internal = {key for key in found if key.startswith("_ansible_") or key in INTERNAL_RESULT_KEYS}
+        return {key: value for key, value in found.items() if key not in internal}
     tail = " ".join(output.split())[-300:]
     return {
         "failed": True,
@@ -72,3 +75,24 @@ def decode(output: str) -> dict[str, t.Any]:
         "reason": "unreadable_answer",
         "msg": f"the node's answer cannot be read: {tail!r}",
     }
+
+
+def _unpacked(text: str) -> str:
+    packer = zlib.decompressobj()
+    content = packer.decompress(base64.b64decode(text, validate=True), _LARGEST)
+    if packer.unconsumed_tail:
+        raise ValueError("too large")
+    return content.decode()
+
+
+def _result(text: str) -> dict[str, t.Any]:
+    """Read a result; halves of characters, which no file and no terminal takes, become question marks."""
+    whole = json.dumps(json.loads(text, parse_constant=str), ensure_ascii=False).encode("utf-8", "replace")
+    found = json.loads(whole)
+    level = [found]
+    for dummy in range(_DEEPEST):
+        inner = [each for each in level if isinstance(each, (dict, list))]
+        level = [child for each in inner for child in (each.values() if isinstance(each, dict) else each)]
+    if level or not isinstance(found, dict):
+        raise ValueError("not a result")
+    return found

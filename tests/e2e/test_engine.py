@@ -195,6 +195,49 @@ def test_a_bad_node_ends_with_a_reason_and_costs_nobody_else(make_lab: Any, tmp_
     }
 
 
+#: What nodes print, and the outcome or the words that come of it.
+SAID: dict[str, tuple[str, str]] = {
+    "good": ('PATCHWAVE1 {"changed":true,"outcome":"patched"}', "patched"),
+    "deep": ("PATCHWAVE1 " + '{"a":' * 49 + "1" + "}" * 49, ""),
+    "deeper": ("PATCHWAVE1 " + "[" * 20_000, "unknown"),
+    "no-json": ("not <b>JSON</b>", "unknown"),
+    "no-word": ('PATCHWAVE1 {"failed":true,"outcome":["patched"]}', "['patched']"),
+    "half": ('PATCHWAVE1 {"msg":"\\ud83d {{ 7 * 7 }}","outcome":"current"}', "current"),
+    "host": ('PATCHWAVE1 {"add_host":{"host_name":"evil","groups":["managed_nodes"]},"outcome":"current"}', "current"),
+    "other": ('PATCHWAVE1 {"results":{"good":{"failed":true}},"command_id":"x","outcome":"patched"}', "patched"),
+}
+
+
+def test_whatever_a_node_says_it_says_for_itself_alone(make_lab: Any, tmp_path: Path) -> None:
+    def node(name: str, said: str) -> dict[str, Any]:
+        answer = {"share": 1.0, "exit_code": 0, "stdout": f"{said}\n", "stderr": ""}
+        model = {"delivery": 0.1, "run": 0.2, "reply": 0.1, "seed": 1, "answers": [answer]}
+        return {"name": name, "tags": {"PatchGroup": "all"}, "virtual": model}
+
+    nodes = [node(name, said) for name, (said, _) in SAID.items()]
+    content = {"accounts": ACCOUNTS[:1], "regions": REGIONS[:1], "buckets": [BUCKET], "nodes": nodes}
+    (tmp_path / "scenario.yml").write_text(yaml.safe_dump(content))
+    lab = make_lab("hostile", tmp_path / "scenario.yml")
+    path = playbook(tmp_path, max_errors="100%")
+    (play,) = yaml.safe_load(path.read_text())
+    own = {"result": "{{ batch.results[inventory_hostname] }}"}
+    play["tasks"] += [
+        {"name": "Take", "patchwave.aws.node_result": own, "register": "own", "ignore_errors": True},
+        {"name": "Show", "ansible.builtin.debug": {"msg": "{{ own.msg | default('') }} {{ groups.all | length }}"}},
+    ]
+    path.write_text(yaml.safe_dump([play]))
+    done = lab.run("ansible-playbook", path, "-i", ROOT / "inventory")
+    ids = {node: name for name, node in lab.nodes().items()}
+    results = {ids[host]: one for host, one in json.loads((tmp_path / "batch.json").read_text())["results"].items()}
+    assert {name: str(one.get("outcome", "")) for name, one in results.items()} == {
+        name: outcome for name, (_, outcome) in SAID.items()
+    }
+    assert "evil" not in done.stdout
+    assert f'"msg": "? {{{{ 7 * 7 }}}} {len(SAID)}"' in done.stdout
+    assert results["other"]["command_id"] == results["good"]["command_id"]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 @pytest.fixture
 def fault(lab: Any) -> Any:
     """Make something go wrong in the session's lab until the test ends: fault(name, *nodes, ...options)."""

@@ -190,3 +190,19 @@ def test_a_window_that_has_closed_stops_the_batch(stop_at: str | None, stopped: 
 def test_a_stop_at_that_is_no_time_is_named() -> None:
     with pytest.raises(ValueError, match=r"^stop_at: must be an ISO 8601 date or time, not 'soon'$"):
         _batch.Settings.of({**BATCH, "stop_at": "soon"})
+
+
+@pytest.mark.parametrize(
+    ("result", "charged"),
+    [
+        ({"failed": True}, True),
+        ({"failed": True, "outcome": "rolled_back"}, True),
+        ({"failed": True, "outcome": "skipped"}, False),
+        ({"changed": True}, False),
+        ({"failed": True, "outcome": "splendid"}, True),  # another module's own word
+        ({"failed": True, "outcome": ["patched"]}, True),
+        ({"outcome": {}}, False),
+    ],
+)
+def test_what_uses_up_the_error_budget(result: dict[str, Any], charged: bool) -> None:
+    assert _batch.charged(result) == charged

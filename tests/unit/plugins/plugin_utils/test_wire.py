@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import json
@@ -11,6 +12,7 @@ import string
 import subprocess
 import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,8 @@ def test_a_node_without_python_is_unsupported(tmp_path: Path) -> None:
         ["/bin/sh", "-c", script], capture_output=True, text=True, env={"PATH": str(tmp_path / "bin")}, check=False
     )
     assert _wire.decode(done.stdout)["outcome"] == "unsupported"
+    # What MaxErrors counts would keep AWS from sending to others.
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -97,11 +101,38 @@ def test_a_node_without_python_is_unsupported(tmp_path: Path) -> None:
         "PATCHWAVE1 []x",
         "PATCHWAVE1 7",
         "PATCHWAVE1 []",
+        "PATCHWAVE1 " + "[" * 24_000,
+        "PATCHWAVE1 " + '{"a":' * 60 + "1" + "}" * 60,
+        "PATCHWAVE1 {" + "9" * 5000 + "}",
+        "PATCHWAVE1Z " + base64.b64encode(zlib.compress(b'{"a": "%s"}' % (b"x" * 5_000_000), 9)).decode(),
+        "PATCHWAVE1Z " + base64.b64encode(zlib.compress(b"[" * 3_000_000, 9)).decode(),
+        "PATCHWAVE1Z " + base64.b64encode(zlib.compress(b'{"a": 1}')[:-6]).decode(),
     ],
+    ids=range(14),
 )
 def test_an_answer_that_cannot_be_read_is_unknown(output: str) -> None:
     result = _wire.decode(output)
     assert (result["failed"], result["outcome"], result["reason"]) == (True, "unknown", "unreadable_answer")
+
+
+def test_what_ansible_takes_for_its_own_is_not_for_a_node_to_say() -> None:
+    result = {"changed": True, "add_host": {"host_name": "x"}, "add_group": "x", "_ansible_no_log": True}
+    assert _wire.decode("PATCHWAVE1 " + json.dumps(result)) == {"changed": True}
+
+
+def test_halves_of_characters_and_numbers_that_json_does_not_have_are_texts() -> None:
+    output = r'PATCHWAVE1 {"msg": "\ud83d \ud83d\ude00", "a": NaN, "b": [-Infinity]}'
+    assert _wire.decode(output) == {"msg": "? \U0001f600", "a": "NaN", "b": ["-Infinity"]}
+
+
+def test_a_result_that_no_output_can_carry_goes_without_its_largest_values(tmp_path: Path) -> None:
+    noise = "''.join(random.choices(string.ascii_letters, k=60000))"
+    module = (
+        f"import json, random, string; print(json.dumps({{'rc': 0, 'stdout': {noise}, 'truncated': 3, 'msg': 'm'}}))"
+    )
+    output = run(tmp_path, module)
+    assert len(output) < 24_000
+    assert _wire.decode(output) == {"rc": 0, "msg": "m", "truncated": ["stdout"]}
 
 
 def test_the_url_is_never_shell_text() -> None:
