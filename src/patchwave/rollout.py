@@ -227,8 +227,14 @@ class _Rollout:
             missing = [host for host in sorted(waiting) if host in sent or host not in known]
             self._record({host: _missing(host in sent, why) for host in missing})
         self._ledger.write("wave_ended", wave=wave.name)
-        if not waiting:
+        if not waiting and not self._unread(nodes):
             journal.unlink(missing_ok=True)  # every result is in the ledger; without them the next run takes it up
+
+    def _unread(self, nodes: list[Node]) -> bool:
+        """Say whether the answer of some node is still with AWS, which could not be asked."""
+        known = self._ledger.results()
+        ends = {(known[node.host]["outcome"], known[node.host].get("reason")) for node in nodes if node.host in known}
+        return (outcomes.UNKNOWN, "api_error") in ends
 
     def _gate_was_closed(self, wave: Wave, how: str, result: dict[str, Any]) -> None:
         """Note a gate that stops the rollout, or would have but for the override."""

@@ -168,10 +168,17 @@ def begin(lab: Any, path: Path) -> subprocess.Popen[str]:
 
 
 @pytest.fixture
-def slow(install: Callable[..., None], rollout: Callable[..., Path], software: dict[str, Any]) -> Path:
+def one_slow_wave(
+    install: Callable[..., None], rollout: Callable[..., Path], software: dict[str, Any]
+) -> Callable[..., Path]:
     install(*FIRST_WAVE)
     definition = {**software, "health": {"command": ["sleep", "8"], "timeout": 20}}
-    return rollout(catalog={"tool": definition}, waves=["wave_1", "wave_2"])
+    return lambda **more: rollout(catalog={"tool": definition}, **more)
+
+
+@pytest.fixture
+def slow(one_slow_wave: Callable[..., Path]) -> Path:
+    return one_slow_wave(waves=["wave_1", "wave_2"])
 
 
 def sends(lab: Any) -> int:
@@ -208,6 +215,32 @@ def test_a_second_interrupt_leaves_the_nodes_alone_and_the_next_run_finds_out(la
     assert code == 0, output
     assert [outcomes(report)[name] for name in FIRST_WAVE] == ["patched"] * 4
     assert sends(lab) == before + 4  # of the second wave
+
+
+def test_answers_that_expired_credentials_could_not_read_are_read_by_the_next_run(
+    lab: Any, one_slow_wave: Callable[..., Path]
+) -> None:
+    slow = one_slow_wave()
+    process = begin(lab, slow)
+    lab.run("patchwave", "lab", "fault", "--name", lab.name, "token-expired")
+    try:
+        output, _ = process.communicate(timeout=120)
+    finally:
+        lab.run("patchwave", "lab", "fault", "--name", lab.name, "--clear")
+    assert process.returncode == 3, output
+    assert "Traceback" not in output
+    nodes = json.loads((slow.parent / "out" / "report.json").read_text())["nodes"]
+    ends = [(node["outcome"], node["msg"]) for node in nodes if node["name"] in FIRST_WAVE]
+    # Those of the caller's own account, who has no session, could be read.
+    unread = [msg for outcome, msg in ends if outcome == "unknown"]
+    assert 0 < len(unread) == len(ends) - [outcome for outcome, _ in ends].count("patched")
+    assert all("renew the credentials and run again" in msg for msg in unread)
+
+    before = sends(lab)
+    code, report, output = apply(lab, slow)
+    assert code == 0, output
+    assert [outcomes(report)[name] for name in FIRST_WAVE] == ["patched"] * 4
+    assert sends(lab) == before
 
 
 def test_a_killed_controller_is_taken_up_and_no_node_is_sent_the_work_twice(lab: Any, slow: Path) -> None:
