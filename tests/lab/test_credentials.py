@@ -66,18 +66,18 @@ def test_no_header_chooses_the_account(lab):  # aws.md 8.3
 
 
 @pytest.mark.parametrize("service", CALLS)
-def test_an_unknown_key_is_refused(lab, service):
+def test_an_unknown_key_is_refused(lab, service):  # common errors of the API references
     keys = {"aws_access_key_id": "AKIAAAAAAAAAAAAAAAAA", "aws_secret_access_key": "x"}
     assert refused(lab, service, **keys) == UNKNOWN[service]
 
 
 @pytest.mark.parametrize("service", CALLS)
-def test_the_expired_pair_is_refused(lab, service):
+def test_the_expired_pair_is_refused(lab, service):  # common errors of the API references
     keys = {"aws_access_key_id": "ASIALABEXPIRED000000", "aws_secret_access_key": "x", "aws_session_token": "x"}
     assert refused(lab, service, **keys) == EXPIRED[service]
 
 
-def test_a_role_without_its_session_token_is_refused(lab):
+def test_a_role_without_its_session_token_is_refused(lab):  # common errors of the API references
     keys = lab.assumed("222222222222")
     assert refused(lab, "ssm", **{**keys, "aws_session_token": "other"})[1] == "UnrecognizedClientException"
 
@@ -91,24 +91,24 @@ def test_a_role_without_its_session_token_is_refused(lab):
         ("s3", "SignatureDoesNotMatch"),
     ],
 )
-def test_a_wrong_secret_is_refused(lab, service, code):
+def test_a_wrong_secret_is_refused(lab, service, code):  # common errors of the API references
     keys = {"aws_access_key_id": lab.state["access_key"], "aws_secret_access_key": "wrong"}
     assert refused(lab, service, **keys)[1] == code
 
 
 @pytest.mark.parametrize("seconds", [899, 43201])
-def test_a_role_session_has_bounds(lab, seconds):
+def test_a_role_session_has_bounds(lab, seconds):  # AssumeRole, API reference
     with pytest.raises(ClientError, match="at 'durationSeconds' failed to satisfy constraint"):
         lab.assumed("222222222222", DurationSeconds=seconds)
 
 
 @pytest.mark.parametrize("arn", ["arn:aws:iam:role/patching-nodes", "arn:aws:iam::2222:role/patching"])
-def test_a_misspelt_role_is_invalid(lab, arn):
+def test_a_misspelt_role_is_invalid(lab, arn):  # AssumeRole, API reference
     with pytest.raises(ClientError, match=rf"ValidationError.*{arn} is invalid"):
         lab.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")
 
 
-def test_a_role_session_expires(patient):
+def test_a_role_session_expires(patient):  # AssumeRole, API reference
     keys = patient.assumed("111111111111", DurationSeconds=900)
     patient.advance(890)
     assert CALLS["ssm"](patient.client("ssm", **keys))
@@ -117,7 +117,7 @@ def test_a_role_session_expires(patient):
     assert CALLS["ssm"](patient.client("ssm", **patient.assumed("111111111111")))
 
 
-def test_a_call_without_credentials_is_refused(lab):
+def test_a_call_without_credentials_is_refused(lab):  # common errors of the API references
     request = urllib.request.Request(
         lab.state["endpoint"], data=b"{}", headers={"X-Amz-Target": "AmazonSSM.ListCommands"}, method="POST"
     )
@@ -159,7 +159,7 @@ def fetch(url):
             return error.code, error.read()
 
 
-def test_a_presigned_url_works_for_its_holder_until_it_expires(lab):
+def test_a_presigned_url_works_for_its_holder_until_it_expires(lab):  # Signature Version 4
     urls = [presign(lab, 2, version) for version in ("s3v4", "s3")]
     assert [fetch(url) for url in urls] == [(200, b"payload")] * 2
     time.sleep(2.1)

@@ -172,13 +172,13 @@ def test_a_document_that_makes_no_sense_is_refused(lab, ssm, content):  # aws.md
     assert code(caught) == "InvalidDocument"
 
 
-def test_an_action_that_the_agent_lacks_fails_its_step(lab, ssm):
+def test_an_action_that_the_agent_lacks_fails_its_step(lab, ssm):  # runpluginutil.go
     create(ssm, "Docker", [{"action": "aws:runDockerAction", "name": "D", "inputs": {"action": "Info"}}])
     _, found = run(lab, "Docker")
     assert "aws:runDockerAction is not supported" in found["CommandPlugins"][0]["Output"]
 
 
-def test_a_document_says_for_whom_it_is_and_what_it_takes(ssm, document):
+def test_a_document_says_for_whom_it_is_and_what_it_takes(ssm, document):  # DescribeDocument, API reference
     found = ssm.describe_document(Name="AWS-RunPowerShellScript")["Document"]
     assert (found["Owner"], found["PlatformTypes"], found["DocumentType"]) == ("Amazon", ["Windows"], "Command")
     assert [each["Name"] for each in found["Parameters"] if "DefaultValue" not in each] == ["commands"]

@@ -179,7 +179,7 @@ def test_without_libfaketime_it_says_what_is_missing(monkeypatch):
         wrong_clock.check()
 
 
-def test_a_region_that_is_down(faulty, fault):
+def test_a_region_that_is_down(faulty, fault):  # common errors of the API references
     fault("region-down", "--region", "us-east-1", "--for", "60")
     assert refused(faulty.client("ssm", "us-east-1").list_commands)[:2] == (503, "ServiceUnavailable")
     assert refused(faulty.client("ec2", "us-east-1").describe_instances)[0] == 503
@@ -197,7 +197,7 @@ def test_a_slow_region_holds_nobody_else_up(faulty, fault):
     assert time.monotonic() - began >= 0.7
 
 
-def test_tokens_expire_when_told_to(faulty, fault):
+def test_tokens_expire_when_told_to(faulty, fault):  # common errors of the API references
     keys = faulty.assumed("222222222222")
     assert faulty.client("ssm", **keys).list_commands()
     fault("token-expired", "--account", "222222222222", "--count", "1")
@@ -206,7 +206,7 @@ def test_tokens_expire_when_told_to(faulty, fault):
     assert faulty.client("ssm").list_commands()
 
 
-def test_a_caller_whose_clock_is_wrong(faulty, fault):
+def test_a_caller_whose_clock_is_wrong(faulty, fault):  # Signature Version 4
     fault("clock-skew", "--account", "111111111111")
     assert refused(faulty.client("ssm").list_commands)[:2] == (400, "InvalidSignatureException")
     assert refused(faulty.client("s3").list_buckets)[:2] == (403, "RequestTimeTooSkewed")

@@ -238,7 +238,7 @@ def alarm(served, state):
     served.client("cloudwatch").set_alarm_state(AlarmName="errors", StateValue=state, StateReason="test")
 
 
-def test_an_alarm_keeps_what_waits_from_being_sent(served):
+def test_an_alarm_keeps_what_waits_from_being_sent(served):  # aws.md 1.8
     ids, watched = served.ids("slow", "app-01", "app-02"), {"Alarms": [{"Name": "errors"}]}
     alarm(served, "OK")
     command_id = served.send(ids, "x", AlarmConfiguration=watched, MaxConcurrency="1")
@@ -253,7 +253,7 @@ def test_an_alarm_keeps_what_waits_from_being_sent(served):
 
 
 @pytest.mark.parametrize(("ignored", "details"), [(False, "Cancelled"), (True, "Success")])
-def test_an_alarm_that_cannot_be_read_stops_too_unless_that_is_ignored(served, ignored, details):
+def test_an_alarm_that_cannot_be_read_stops_too_unless_that_is_ignored(served, ignored, details):  # aws.md 1.8
     config = {"Alarms": [{"Name": "nobody"}], "IgnorePollAlarmFailure": ignored}
     (found,) = served.run(served.ids("app-01"), "x", AlarmConfiguration=config).values()
     assert found["StatusDetails"] == details

@@ -99,7 +99,7 @@ def test_an_unknown_command_is_invalid(ssm, operation):  # aws.md 2
     assert code(caught) == "InvalidCommandId"
 
 
-def test_a_command_is_known_in_its_own_region_only(lab):
+def test_a_command_is_known_in_its_own_region_only(lab):  # aws.md 2
     command_id = lab.send(lab.ids("web-01"), "true")
     with pytest.raises(ClientError) as caught:
         lab.client("ssm", region="us-east-1").list_commands(CommandId=command_id)

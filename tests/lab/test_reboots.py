@@ -125,7 +125,7 @@ def test_a_script_that_reboots_by_itself_is_resumed_too(rebooting):  # aws.md 1.
     assert rebooting.must("exec", "second", "--", "cat", "/var/tmp/own") == "run\nrun\n"
 
 
-def test_ec2_stop_start_and_reboot_end_what_runs_in_the_node(rebooting):
+def test_ec2_stop_start_and_reboot_end_what_runs_in_the_node(rebooting):  # aws.md 1.5, 7
     (node_id,), ec2 = rebooting.ids("second"), rebooting.client("ec2")
     look = ["exec", "second", "--", "cat", "/proc/sys/kernel/random/boot_id"]
     before = rebooting.must(*look)

@@ -35,7 +35,7 @@ def either(request, new_lab, tmp_path_factory):
     return lab, request.param == "other"
 
 
-def test_how_a_percentage_of_errors_is_rounded_and_what_terminated_is(either):
+def test_how_a_percentage_of_errors_is_rounded_and_what_terminated_is(either):  # aws.md 1.2, 1.3, 1.4
     lab, other = either
     targets = [{"Key": "tag:Group", "Values": ["bad"]}]
     # 15 % of 10 nodes are 1.5 errors that are allowed.
@@ -47,13 +47,13 @@ def test_how_a_percentage_of_errors_is_rounded_and_what_terminated_is(either):
     }
 
 
-def test_what_the_coarse_status_of_a_wrong_platform_is(either):
+def test_what_the_coarse_status_of_a_wrong_platform_is(either):  # aws.md 1.4
     lab, other = either
     (found,) = lab.finished(lab.send([], "x", Targets=[{"Key": "tag:Group", "Values": ["win"]}])).values()
     assert (found["Status"], found["StatusDetails"]) == ("Cancelled" if other else "Failed", "InvalidPlatform")
 
 
-def test_whether_a_stopped_instance_can_be_named(either):
+def test_whether_a_stopped_instance_can_be_named(either):  # aws.md 1.5
     lab, other = either
     ids = lab.ids("halted")
     lab.client("ec2").stop_instances(InstanceIds=ids)
@@ -77,7 +77,7 @@ def test_how_many_invocations_may_be_pending(either):  # aws.md 1.4
     lab.client("ssm").cancel_command(CommandId=command["CommandId"])
 
 
-def test_what_the_coarse_status_of_a_denied_access_is(either):
+def test_what_the_coarse_status_of_a_denied_access_is(either):  # aws.md 1.4
     lab, other = either
     lab.tell("fault", add={"name": "access-denied", "nodes": ["quick"]})
     (found,) = lab.run(lab.ids("quick"), "x").values()
@@ -85,7 +85,7 @@ def test_what_the_coarse_status_of_a_denied_access_is(either):
     assert (found["Status"], found["StatusDetails"]) == ("Cancelled" if other else "Failed", "AccessDenied")
 
 
-def test_what_becomes_of_nodes_that_an_alarm_keeps_waiting(either):
+def test_what_becomes_of_nodes_that_an_alarm_keeps_waiting(either):  # aws.md 1.8
     lab, other = either
     (found,) = lab.run(lab.ids("quick"), "x", AlarmConfiguration={"Alarms": [{"Name": "nobody"}]}).values()
     expected = ("Failed", "Terminated") if other else ("Cancelled", "Cancelled")

@@ -51,7 +51,7 @@ FREE = {"get_caller_identity", "describe_regions", "put_object", "delete_object"
 
 
 @pytest.mark.parametrize(("service", "operation"), CASES)
-def test_a_request_that_breaks_the_model_is_refused(lab, service, operation):
+def test_a_request_that_breaks_the_model_is_refused(lab, service, operation):  # aws.md 1.1
     request, code, said = CASES[service, operation]
     with pytest.raises(ClientError) as caught:
         getattr(lab.client(service), operation)(**request)
