@@ -130,12 +130,15 @@ options:
     description:
       - How Ansible connects, by platform (C(linux), C(windows), C(macos)), each V(ssh), V(winrm), V(aws_ssm) or
         V(run_command). Without an entry only C(ansible_host) is set.
+      - V(aws_ssm) is the connection of amazon.aws 10 or newer, which assumes no role and needs a bucket
+        (C(ansible_aws_ssm_bucket_name)).
     type: dict
     default: {}
   on_error:
     description:
       - What to do about an account or region that cannot be read. V(fail) gives no inventory at all, V(warn) leaves its
         nodes out and says so, V(skip) leaves them out.
+      - With a cache, what was left out is out until the cache ends or is flushed (C(--flush-cache)).
     type: str
     choices: [fail, warn, skip]
     default: fail
@@ -174,7 +177,7 @@ connections:
 
 import typing as t
 
-from ansible.errors import AnsibleParserError
+from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
@@ -197,15 +200,16 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: t.Any, loader: t.Any, path: str, cache: bool = True) -> None:
         """Fill the inventory from AWS or the cache."""
         super().parse(inventory, loader, path, cache)
-        self._read_config_data(path)
-        chosen = self.get_options()
         try:
+            # Ansible takes no notice of keys that it does not know, and without a filter there are more nodes in scope.
+            options.check_keys(self._read_config_data(path), self.option_definitions)
+            chosen = self.get_options()
             sessions = Sessions(chosen)
             estate = self._estate(sessions, options.query(sessions, chosen), path, cache)
             for missing in estate.unread:
                 self._complain(missing.on_error, f"{missing}", "; its nodes are not in the inventory")
             self._fill(estate, chosen)
-        except (AwsError, OptionError) as error:
+        except (AwsError, OptionError, AnsibleError) as error:
             # Ansible would print the cause once more behind the message, which says it all.
             raise AnsibleParserError(f"{self.NAME}: {error}") from None
 
@@ -215,7 +219,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         estate = read.from_cache(query, self._cache.get(key)) if cached and cache else None
         if estate is None:
             estate = read.read(sessions, query)
-            if cached and not estate.unread:
+            if cached and not any(missing.on_error == "fail" for missing in estate.unread):
                 self._cache[key] = read.to_cache(query, estate)
         return estate
 
@@ -232,12 +236,16 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             select = hosts.Expression("select", chosen["select"])
             known = [one for one in known if select.value(one)]
         naming = hosts.Expression("host_name", chosen["host_name"]) if chosen["host_name"] else None
-        names, refused = hosts.names(known, naming)
+        composed = map(self._sanitize_group_name, chosen["groups"])
+        names, refused = hosts.names(known, naming, {*self.inventory.groups, *composed})
         for line in refused:
             self._complain(chosen["on_error"], line, "; it is named by its id")
         group_names = hosts.GroupNames(self._sanitize_group_name)
         for name, variables in zip(names, known, strict=True):
             self._add(name, variables, group_names, chosen)
+        # Last, for a host with the name of a group that was made before it would be taken for that group.
+        for name, variables in zip(names, known, strict=True):
+            self._add_host_to_keyed_groups(chosen["keyed_groups"], variables, name, strict=chosen["strict"])
         for line in group_names.clashes:
             self._complain(chosen["on_error"], line, "; one carries a hash")
         if estate.unread:
@@ -255,10 +263,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             if group not in self.inventory.groups:
                 self.inventory.add_group(group)
             self.inventory.add_host(host, group)
-        strict = chosen["strict"]
-        self._set_composite_vars(chosen["compose"], known, host, strict=strict)
-        self._add_host_to_composed_groups(chosen["groups"], known, host, strict=strict)
-        self._add_host_to_keyed_groups(chosen["keyed_groups"], known, host, strict=strict)
+        self._set_composite_vars(chosen["compose"], known, host, strict=chosen["strict"])
+        self._add_host_to_composed_groups(chosen["groups"], known, host, strict=chosen["strict"])
 
     def _say_unread(self, unread: list[read.Unread]) -> None:
         told = [{"account": one.account, "region": one.region, "error": one.error} for one in unread]

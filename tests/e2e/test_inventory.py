@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from inventory_listing import plain
 
@@ -143,9 +144,54 @@ def test_the_cache_spares_aws_and_holds_no_credentials(lab: Any, tmp_path: Path)
     assert lab.calls() != before
 
 
-def test_an_unknown_key_of_an_account_is_named(lab: Any, tmp_path: Path) -> None:
-    line = refused(lab, source(tmp_path, accounts=[{"rolearn": "x"}]))
-    assert line == "accounts[0].rolearn: unknown key; did you mean 'role_arn'?"
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"filter": {"tag:Environment": ["production"]}}, "filter: unknown key; did you mean 'filters'?"),
+        ({"accounts": [{"rolearn": "x"}]}, "accounts[0].rolearn: unknown key; did you mean 'role_arn'?"),
+        ({"organization": {"units": []}}, "organization.units: names no organizational unit"),
+        ({"compose": {"x": "1 // 0"}, "strict": True}, "Could not set x for host"),
+        ({"on_error": "wrn"}, "Invalid value"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(lab: Any, tmp_path: Path, options: dict[str, Any], line: str) -> None:
+    assert refused(lab, source(tmp_path, **options)).startswith(line)
+
+
+def test_every_way_to_give_a_credential_is_a_known_key(lab: Any, tmp_path: Path) -> None:
+    own = lab.environment
+    keys = {"aws_access_key": own["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": own["AWS_SECRET_ACCESS_KEY"]}
+    path = source(tmp_path, use_extra_vars=True, aws_region="us-east-1", **keys)
+    found, _ = listing(lab, path, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    assert found["_meta"]["hostvars"]
+
+
+def test_a_filter_may_be_a_number_and_an_account_is_read_once(lab: Any, tmp_path: Path) -> None:
+    own = {"role_arn": "arn:aws:iam::123456789012:role/patchwave"}
+    before = lab.calls()
+    found, errors = listing(lab, source(tmp_path, accounts=[{}, own], filters={"tag:PatchWave": 1}))
+    assert errors == ""
+    nodes = found["_meta"]["hostvars"].values()
+    assert {node["patch_wave"] for node in nodes if node["node_id"].startswith("i-")} == {"1"}
+    assert not any("assume_role_arn" in node for node in nodes)
+    made = lab.calls() - before
+    assert {made[("123456789012", region, "DescribeInstances")] for region in REGIONS} == {1}
+
+
+def test_a_host_is_never_taken_for_a_group(lab: Any, tmp_path: Path) -> None:
+    options = {"regions": REGIONS[:1], "on_error": "skip", "select": "node_name == 'web-01'"}
+    for clash in (
+        {"host_name": "platform", "groups": {"linux": "true"}},
+        {"host_name": "'all'"},
+        {"host_name": "'unread_x'"},
+    ):
+        found, _ = listing(lab, source(tmp_path, **options, **clash))
+        assert list(found["_meta"]["hostvars"]) == [lab.nodes()["web-01"]], clash
+    # A group that only then comes into being stands beside a host of that name, and has it for a host.
+    keyed = [{"key": "platform", "prefix": "", "separator": ""}]
+    path = source(tmp_path, host_name="platform", keyed_groups=keyed, groups={"other": "true"}, **options)
+    found, _ = listing(lab, path)
+    assert found["linux"] == found["other"] == {"hosts": ["linux"]}
 
 
 def test_a_tag_is_never_a_template(lab: Any, tmp_path: Path) -> None:

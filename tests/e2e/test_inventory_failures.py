@@ -102,6 +102,23 @@ def test_the_region_that_is_asked_first_is_down(estate: Any, tmp_path: Path) -> 
     assert "Service is unable to handle request" in warnings[0]
 
 
+def test_what_every_region_knows_is_asked_of_another_one(estate: Any, tmp_path: Path) -> None:
+    asked_first = estate.environment["AWS_REGION"]
+    with fault(estate, "region-down", "--region", asked_first):
+        found, unread, _ = listing(estate, tmp_path, accounts=[{}], regions=["us-east-*"])
+    assert (asked_first, found, unread) == ("eu-central-1", [(HERE, "us-east-1")], [])
+
+
+def test_what_was_left_out_is_in_the_cache_as_well_and_told_each_time(estate: Any, tmp_path: Path) -> None:
+    cache = {"cache": True, "cache_plugin": "ansible.builtin.jsonfile", "cache_connection": str(tmp_path / "cache")}
+    with fault(estate, "region-down", "--region", "eu-central-1"):
+        first = listing(estate, tmp_path, **cache)
+        assert (len(first[0]), len(first[1]), len(first[2])) == (1, 1, 1)
+        calls = estate.calls()
+        assert listing(estate, tmp_path, **cache) == first
+        assert estate.calls() == calls
+
+
 def test_a_throttled_account_is_read_in_the_end(estate: Any, tmp_path: Path) -> None:
     with fault(estate, "throttle", "--set", "rate=0.3", "--set", "burst=1"):
         client(estate, "ec2", REGIONS[0]).describe_instances()  # somebody else has just used up the bucket

@@ -41,6 +41,8 @@ class AwsError(AnsibleAWSError):
             return "(renew the credentials and run again)"
         if type(self.exception).__name__ in _NO_ANSWER:
             return "(check the network, the region name and AWS_ENDPOINT_URL)"
+        if self.code in ("AuthFailure", "UnrecognizedClientException", "InvalidClientTokenId"):
+            return "(check the credentials, and whether the region is enabled for the account)"
         if type(self.exception).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
             return "(set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
         return ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import typing as t
 
 from .._aws import ec2 as ec2_api
 from .._aws import organizations as organizations_api
@@ -21,16 +22,28 @@ from .._aws.sessions import Account, Sessions, caller_account
 def account_id(sessions: Sessions, access: Account, regions: list[str]) -> str:
     """Return the 12-digit id of an account that is entered this way; the first call that shows bad credentials.
 
-    `regions` says whom to ask: the second is asked where the first gives no answer. Patterns and unknown names count
-    for nothing.
+    `regions` says whom to ask; patterns and unknown names count for nothing.
     """
-    asked = [name for name in regions if name in sessions.known_regions()][:2] or [sessions.region or "us-east-1"]
+    asked = [name for name in regions if name in sessions.known_regions()] or _any_region(sessions)
+    return str(_first_answer(lambda region: caller_account(sessions.client("sts", access, region)), asked))
+
+
+def _any_region(sessions: Sessions) -> list[str]:
+    """Return regions to ask for what every region knows."""
+    return list(dict.fromkeys(filter(None, (sessions.region, "us-east-1", "eu-west-1"))))
+
+
+def _first_answer(ask: t.Callable[[str], t.Any], regions: list[str]) -> t.Any:
+    """Ask a region and, where it gives no answer, one more: a region that is down costs only its own nodes."""
     try:
-        return str(caller_account(sessions.client("sts", access, asked[0])))
+        return ask(regions[0])
     except AwsError as error:
-        if len(asked) == 1 or not error.no_answer:
+        if len(regions) == 1 or not error.no_answer:
             raise
-        return str(caller_account(sessions.client("sts", access, asked[1])))
+        try:
+            return ask(regions[1])
+        except AwsError:
+            raise error from None
 
 
 def organization_accounts(sessions: Sessions, unit: str) -> list[str]:
@@ -58,7 +71,8 @@ def regions(sessions: Sessions, access: Account, wanted: list[str]) -> list[str]
     known = sessions.known_regions()
     if all(name in known for name in wanted):
         return sorted(set(wanted))
-    enabled = ec2_api.describe_regions(sessions.client("ec2", access, sessions.region or "us-east-1"))
+    asked = _any_region(sessions)
+    enabled = _first_answer(lambda region: ec2_api.describe_regions(sessions.client("ec2", access, region)), asked)
     found: set[str] = set()
     for name in wanted:
         matching = [region for region in enabled if fnmatch.fnmatchcase(region, name)]

@@ -133,8 +133,15 @@ class Expression:
             raise OptionError(f"{where}: {' '.join(str(error).split())}") from error
 
 
-def names(known: list[dict[str, t.Any]], expression: Expression | None) -> tuple[list[str], list[str]]:
+def names(
+    known: list[dict[str, t.Any]], expression: Expression | None, reserved: t.Collection[str] = ()
+) -> tuple[list[str], list[str]]:
     """Name each host; a name that two nodes would share, or that is no name, gives way to the node id.
+
+    Args:
+        known: the variables of each host.
+        expression: names a host; without it the node id does.
+        reserved: names of groups that are there or will be, besides those of groups().
 
     Returns:
         The names in order, and a line for each name that was refused.
@@ -148,7 +155,8 @@ def names(known: list[dict[str, t.Any]], expression: Expression | None) -> tuple
         seen[text] = seen.get(text, 0) + 1
     found, refused = [], []
     for one, text in zip(known, texts, strict=True):
-        good = text.strip() == text and text.isprintable() and text and not text.startswith(_GROUPS)
+        good = text and text.strip() == text and text.isprintable()
+        good = good and text not in reserved and not text.startswith(_GROUPS)
         if good and seen[text] == 1:
             found.append(text)
             continue
@@ -158,7 +166,7 @@ def names(known: list[dict[str, t.Any]], expression: Expression | None) -> tuple
     return found, refused
 
 
-_GROUPS = ("patch_group_", "wave_", "platform_", "not_patchable_", "managed_nodes")
+_GROUPS = ("patch_group_", "wave_", "platform_", "not_patchable_", "managed_nodes", "unread_")
 
 
 class GroupNames:

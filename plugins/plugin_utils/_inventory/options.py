@@ -34,6 +34,17 @@ _ORGANIZATION: dict[str, dict[str, t.Any]] = {
 }
 
 
+def check_keys(config: t.Mapping[str, t.Any], definitions: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+    """Refuse keys of an inventory file that are no options.
+
+    Raises:
+        OptionError: for the first of them.
+    """
+    known = {name: {"type": "raw"} for name in definitions}
+    known.update((alias, {"type": "raw"}) for option in definitions.values() for alias in option.get("aliases") or ())
+    _refuse(problems(known, dict(config)))
+
+
 def query(sessions: Sessions, chosen: dict[str, t.Any]) -> Query:
     """Return what the options ask for.
 
@@ -52,10 +63,16 @@ def query(sessions: Sessions, chosen: dict[str, t.Any]) -> Query:
         sources=_sources(chosen),
         organization=_organization(chosen),
         regions=regions,
-        filters={name: values if isinstance(values, list) else [values] for name, values in chosen["filters"].items()},
+        filters={name: _texts(values) for name, values in chosen["filters"].items()},
         everything=chosen["include_out_of_scope"],
         full=chosen["hostvars"] == "full",
     )
+
+
+def _texts(values: t.Any) -> list[str]:
+    """Return what a filter compares with as AWS writes it, however YAML took it: a text, a number, yes or no."""
+    found = values if isinstance(values, list) else [values]
+    return [str(value).lower() if isinstance(value, bool) else str(value) for value in found]
 
 
 def _check(chosen: dict[str, t.Any]) -> None:
@@ -64,7 +81,13 @@ def _check(chosen: dict[str, t.Any]) -> None:
         found.extend(problems(_ACCOUNT, entry, f"accounts[{index}]"))
     if chosen["organization"]:
         found.extend(problems(_ORGANIZATION, chosen["organization"], "organization"))
+        if not found and not chosen["organization"]["units"]:
+            found.append("organization.units: names no organizational unit")
     found.extend(problems(_CONNECTIONS, chosen["connections"], "connections"))
+    _refuse(found)
+
+
+def _refuse(found: list[str]) -> None:
     if found:
         raise OptionError(found[0])
 

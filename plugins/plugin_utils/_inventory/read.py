@@ -26,7 +26,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nod
 #: Accounts and regions that are read at one time.
 _WORKERS = 16
 #: Changes whenever what is cached means something else.
-SCHEMA = 2
+SCHEMA = 3
 
 _T = t.TypeVar("_T")
 
@@ -94,7 +94,8 @@ def read(sessions: Sessions, query: Query) -> Estate:
         sources = [*query.sources, *_members(sessions, query, unread)]
         jobs: list[tuple[Source, str, str]] = []
         for source, places in _settled(pool, lambda source: _places(sessions, source, query), sources, unread):
-            jobs.extend((source, account, region) for account, region in places)
+            taken = {(account, region) for dummy, account, region in jobs}  # by another way into the same account
+            jobs.extend((source, account, region) for account, region in places if (account, region) not in taken)
         found: list[Found] = []
         for (source, *dummy), nodes in _settled(pool, lambda job: _nodes(sessions, job, query), jobs, unread):
             found.extend(Found(node, source.access) for node in nodes)
@@ -165,11 +166,13 @@ def key(query: Query) -> str:
 
 def to_cache(query: Query, estate: Estate) -> dict[str, t.Any]:
     """Return an estate as plain data, with no credentials in it."""
-    return {"key": key(query), "nodes": [[item.node._asdict(), item.access._asdict()] for item in estate.found]}
+    nodes = [[item.node._asdict(), item.access._asdict()] for item in estate.found]
+    return {"key": key(query), "nodes": nodes, "unread": [missing._asdict() for missing in estate.unread]}
 
 
 def from_cache(query: Query, data: t.Any) -> Estate | None:
     """Return the estate that was cached for this very query, or None."""
     if not isinstance(data, dict) or data.get("key") != key(query):
         return None
-    return Estate([Found(ManagedNode(**node), Account(**access)) for node, access in data["nodes"]], [])
+    found = [Found(ManagedNode(**node), Account(**access)) for node, access in data["nodes"]]
+    return Estate(found, [Unread(**missing) for missing in data["unread"]])
