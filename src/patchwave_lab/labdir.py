@@ -100,10 +100,14 @@ class LabDir:
         """The state, or None while there is none."""
         try:
             raw: dict[str, Any] = json.loads(self.state_file.read_text())
+            raw["nodes"] = [NodeEntry(**entry) for entry in raw["nodes"]]
+            return LabState(**raw)
         except FileNotFoundError:
             return None
-        raw["nodes"] = [NodeEntry(**entry) for entry in raw["nodes"]]
-        return LabState(**raw)
+        except (ValueError, TypeError, KeyError):
+            # Such as that of another version.
+            again = f"patchwave lab down --name {self.name}"
+            raise LabError(f"{self.state_file} is none of this version; start over with: {again}") from None
 
 
 def root() -> Path:

@@ -247,6 +247,16 @@ def test_the_labs_files_are_private(demo):
     assert stat.S_IMODE((lab.dir / "lab.json").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("written", ["{", "{}", '{"nodes": [{}]}', '{"nodes": [], "colour": "red"}'])
+def test_a_state_that_cannot_be_read_is_named(tmp_path, written):
+    lab = labdir.LabDir("odd", tmp_path)
+    lab.state_file.write_text(written)
+    with pytest.raises(
+        LabError, match=r"lab\.json is none of this version; start over with: patchwave lab down --name odd"
+    ):
+        lab.read_state()
+
+
 @pytest.mark.parametrize("command", [["status"], ["env"], ["reset"], ["exec", "n1", "--", "true"]])
 def test_no_lab_runs(new_lab, command):
     lab = new_lab()

@@ -51,6 +51,7 @@ def test_an_activation_lives_for_a_day_and_30_at_most(served):  # aws.md 3
     ssm.delete_activation(ActivationId=made["ActivationId"])
     assert ssm.describe_activations()["ActivationList"] == []
     assert refused(ssm.delete_activation, ActivationId=made["ActivationId"]) == "InvalidActivation"
+    assert refused(ssm.describe_activations, Filters=[{"FilterValues": ["x"]}]) == "InvalidFilter"
 
 
 def register(served, made, name="srv-01"):
