@@ -21,7 +21,8 @@ description:
   - Host variables are C(node_id), C(node_name), C(account), C(region), C(patch_group), C(patch_wave), C(platform),
     C(node_tags), C(ssm) (what Systems Manager knows of the agent, C(ping_status), C(last_ping), C(agent_version),
     C(platform_name) and C(platform_version)), C(ansible_host) (the private address), and, where a role was assumed or a
-    profile used, C(assume_role_arn), C(assume_role_external_id) and C(assume_role_profile).
+    profile used, C(assume_role_arn), C(assume_role_external_id), C(assume_role_session_name) and
+    C(assume_role_profile).
   - What could not be read and was left out is in the variable C(unread) of all hosts (a list of C(account), C(region)
     and C(error)) and in a group C(unread_ACCOUNT_REGION) without hosts.
   - Tags are data. Nothing in them is ever evaluated as a template.

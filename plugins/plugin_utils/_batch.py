@@ -142,6 +142,7 @@ def targets(
             access = Account(
                 role_arn=known.get("assume_role_arn") or None,
                 external_id=known.get("assume_role_external_id") or None,
+                session_name=known.get("assume_role_session_name") or None,
                 profile=known.get("assume_role_profile") or None,
             )
             reachable[node] = run_command.Target(host, node, str(known.get("account", "")), access, str(region))

@@ -19,6 +19,8 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core import calenda
 WINDOWS = "patch_windows"
 #: The host variables with freezes. They add up, for a group that has its own is still in everybody's.
 FREEZES = re.compile(r"patch_freezes(_\w+)?")
+#: What a misspelt one of these looks like; it would leave the gate open.
+_LIKE = re.compile(r"patch_?(win|fre)\w*", re.IGNORECASE)
 #: How many hosts a message names.
 _NAMED = 3
 
@@ -48,13 +50,13 @@ def judge(
 ) -> Batch:
     """Judge every host by its windows and freezes at this time, of which so many minutes must be left.
 
-    A calendar that cannot be read closes the gate, as a freeze does.
+    A calendar that cannot be read closes the gate, as a freeze does, and so does a variable whose name is almost one.
     """
     alike: dict[str, list[str]] = {}
     calendars: dict[str, dict[str, t.Any]] = {}
     for host in hosts:
         known = variables(host)
-        found = {name: known[name] for name in sorted(known) if name == WINDOWS or FREEZES.fullmatch(name)}
+        found = {name: known[name] for name in sorted(known) if _LIKE.fullmatch(name)}
         key = json.dumps(found, default=str)
         calendars[key] = found
         alike.setdefault(key, []).append(host)
@@ -71,6 +73,9 @@ def judge(
 
 
 def _judge(found: dict[str, t.Any], now: datetime.datetime, minutes: int) -> tuple[datetime.datetime | None, str]:
+    odd = next((name for name in found if name != WINDOWS and not FREEZES.fullmatch(name)), None)
+    if odd:
+        return None, f"the calendar cannot be read: {odd}: is neither {WINDOWS} nor patch_freezes nor patch_freezes_NAME"
     try:
         windows = calendar.windows(found.get(WINDOWS) or [], WINDOWS)
         freezes = [one for name in found if name != WINDOWS for one in calendar.freezes(found[name] or [], name)]

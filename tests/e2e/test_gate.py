@@ -24,9 +24,10 @@ def verdicts(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[...
     tasks = [{"name": "Ask", "patchwave.aws.gate": {"at": "{{ at }}", "minutes_left": 30}}]
     play.write_text(yaml.safe_dump([{"hosts": "{{ group }}", "gather_facts": False, "tasks": tasks}]))
 
-    def ask(group: str, at: str) -> dict[str, Any]:
+    def ask(group: str, at: str, **more: Any) -> dict[str, Any]:
+        extra = json.dumps({"group": group, "at": at, **more})
         done = lab.run(
-            *("ansible-playbook", play, "-i", INVENTORY, "-e", f"group={group}", "-e", f"at={at}"),
+            *("ansible-playbook", play, "-i", INVENTORY, "-e", extra),
             check=False,
             ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
         )
@@ -55,6 +56,12 @@ def test_else_it_is_told_when(verdicts: Callable[..., dict[str, Any]], group: st
     assert found["failed"]
     assert all(line.endswith(why) for line in found["closed"]), found["closed"]
     assert found["msg"].startswith("the gate is closed: ")
+
+
+def test_a_misspelt_variable_does_not_leave_the_gate_open(verdicts: Callable[..., dict[str, Any]]) -> None:
+    (line,) = verdicts("wave_2", "2026-10-17T23:00+02:00", patch_freeze=[])["closed"]
+    why = "patch_freeze: is neither patch_windows nor patch_freezes nor patch_freezes_NAME"
+    assert line.endswith(f": the calendar cannot be read: {why}")
 
 
 def test_a_group_with_freezes_of_its_own_keeps_those_of_everybody(verdicts: Callable[..., dict[str, Any]]) -> None:

@@ -67,6 +67,8 @@ def variables(item: Found, tags: Tags, connections: dict[str, str]) -> dict[str,
         known["assume_role_arn"] = access.role_arn
     if access.external_id:
         known["assume_role_external_id"] = access.external_id
+    if access.session_name:
+        known["assume_role_session_name"] = access.session_name
     if access.profile:
         known["assume_role_profile"] = access.profile
     if node.details:

@@ -7,6 +7,7 @@ import pytest
 from ansible.inventory.group import to_safe_group_name
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
 from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nodes import ManagedNode
+from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.read import Found
@@ -53,13 +54,16 @@ def test_the_variables_are_small_and_typed() -> None:
 
 
 def test_how_the_account_is_entered_travels_with_the_node() -> None:
-    access = Account("arn:aws:iam::1:role/x", "id", None, "hub")
+    access = Account("arn:aws:iam::1:role/x", "id", "ops", "hub")
     entered = {key: value for key, value in known(access).items() if key.startswith("assume_")}
     assert entered == {
         "assume_role_arn": "arn:aws:iam::1:role/x",
         "assume_role_external_id": "id",
+        "assume_role_session_name": "ops",
         "assume_role_profile": "hub",
     }
+    (target,), refused = _batch.targets(["a"], {"a": known(access)}.__getitem__)
+    assert (target.access, refused) == (access, {})
 
 
 @pytest.mark.parametrize(
