@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -142,6 +143,39 @@ def test_one_error_budget_counts_over_all_accounts_and_regions(fleet: Any, tmp_p
     # Six may fail; with six in flight the seventh failure stops it, and what is in flight by then may fail too.
     assert 7 <= outcomes.count("rolled_back") <= 7 + 6
     assert {result["reason"] for result in results.values() if result["outcome"] == "skipped"} == {"max_errors_reached"}
+
+
+def test_a_stop_cancels_what_no_agent_has_begun_and_waits_for_what_runs(make_lab: Any, tmp_path: Path) -> None:
+    model = {"delivery": 0.1, "run": 8, "reply": 0.1, "seed": 1}
+    tags, journal, stop_file = {"PatchGroup": "all"}, tmp_path / "journal", tmp_path / "stop"
+    nodes: list[dict[str, Any]] = [
+        {"name": "runs", "count": 3, "tags": tags, "virtual": model},
+        {"name": "waits", "count": 3, "tags": tags, "virtual": model},
+    ]
+    content = {
+        "accounts": ACCOUNTS[:1],
+        "regions": REGIONS[:1],
+        "buckets": [BUCKET],
+        "nodes": nodes,
+        "settings": {"delayed_seconds": 0.5},
+        # Systems Manager does not know yet that they are away.
+        "faults": [{"name": "agent-off", "nodes": [f"waits-0{number}" for number in (1, 2, 3)]}],
+    }
+    (tmp_path / "scenario.yml").write_text(yaml.safe_dump(content))
+    lab = make_lab("stopped", tmp_path / "scenario.yml")
+
+    def stop() -> None:
+        while not (journal.exists() and '"sent"' in journal.read_text()):
+            time.sleep(0.05)
+        time.sleep(3)  # the agents of those that run have begun
+        stop_file.touch()
+
+    threading.Thread(target=stop, daemon=True).start()
+    results = run(lab, tmp_path, stop_file=str(stop_file))
+    names = {node: name.partition("-")[0] for name, node in lab.nodes().items()}
+    ends = Counter((names[host], one["outcome"], one.get("reason")) for host, one in results.items())
+    assert ends == {("runs", "patched", None): 3, ("waits", "unknown", "cancelled"): 3}
+    assert lab.calls()[ACCOUNTS[0], REGIONS[0], "CancelCommand"] == 1
 
 
 def test_a_thousand_nodes_cost_less_than_a_fifth_of_a_call_each(fleet: Any, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ _MARGIN = 60
 #: Seconds after an intent in which its request may still have left a controller: a call waits 60 s for its answer.
 _LATEST_REQUEST = 90
 _WAITING = ("Pending", "Delayed")
+#: Seconds until it is looked again what can be cancelled: InProgress may turn out to be Delayed.
+_CANCEL_AGAIN = 30
 #: Ends after which an idempotent command is sent once more: only a fresh run can tell what became of the node.
 _ASK_AGAIN = ("undeliverable", "delivery_timed_out")
 
@@ -69,7 +71,7 @@ class RegionRun:
         self._first: dict[str, Reply] = {}  # what the first sending brought, of nodes that are asked again
         self._again: list[str] = []  # of those, the ones that are still to be asked
         self._resume_at = 0.0
-        self._cancelled: set[str] = set()  # commands
+        self._cancelled: dict[str, float] = {}  # when that was, by command
         # Before any region sends: what an earlier run has sent may be in flight still, and has its place.
         self._claimed = len(hosts.intersection(host for sent in self._earlier for host in sent.hosts))
         self._overdrawn = self._claimed - control.exchange(0, self._claimed)  # those for which there was none
@@ -316,10 +318,10 @@ class RegionRun:
             self._end(node, self._reply(outcomes.SKIPPED, reason, msg))
 
     def _stop(self, reason: str) -> None:
-        """Send nothing more and cancel, once, what waits for its agent; what an agent has begun is waited for."""
+        """Send nothing more and cancel what waits for its agent; what an agent has begun is waited for."""
         self._skip(reason, _STOPPED[reason])
         for sending in self._running:
-            if sending.command_id in self._cancelled:
+            if time.monotonic() < self._cancelled.get(sending.command_id, float("-inf")) + _CANCEL_AGAIN:
                 continue
             try:
                 self._cancel(sending)
@@ -327,7 +329,7 @@ class RegionRun:
                 if error.code in THROTTLED:
                     return  # the next call of this goes on here
             # Cancelling is best effort at AWS too; the nodes are waited for.
-            self._cancelled.add(sending.command_id)
+            self._cancelled[sending.command_id] = time.monotonic()
 
     def _cancel(self, sending: Sending) -> None:
         invocations = ssm_api.list_command_invocations(self._clients.read, sending.command_id)

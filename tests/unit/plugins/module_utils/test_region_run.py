@@ -208,7 +208,8 @@ class Service:
             expired = self.total_timeout and command["RequestedDateTime"] + datetime.timedelta(
                 seconds=self.total_timeout
             ) < EPOCH + datetime.timedelta(seconds=self.clock.now)
-            word = "DeliveryTimedOut" if expired else "InProgress" if begun <= self.clock.now else "Pending"
+            age = (EPOCH - command["RequestedDateTime"]).total_seconds() + self.clock.now
+            word = "DeliveryTimedOut" if expired else "Delayed" if age > 15 and begun > self.clock.now else "InProgress"
             return {**running, "Status": "TimedOut" if expired else word, "StatusDetails": word}
         plugin = {
             "Name": "run",
