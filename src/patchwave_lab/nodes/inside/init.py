@@ -20,8 +20,6 @@ from typing import Any
 SOCKET = "/run/patchwave-lab/init.sock"
 #: Names of services that start with the node, one per line.
 ENABLED = "/etc/patchwave-lab/enabled"
-#: Left behind by `reboot`, so that who starts the node again knows that it was meant.
-REBOOT = "/run/patchwave-lab/reboot"
 FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 #: Restarts within ten seconds after which a service is left failed (systemd's StartLimitBurst).
 BURST = 5
@@ -236,7 +234,6 @@ class Init:
         """Do what a caller asks; {"code", "error"} or a unit's properties."""
         verb, unit = request["verb"], self.find(request["unit"])
         if verb == "reboot":
-            open(REBOOT, "w").close()
             os._exit(0)
         if unit is None:
             return {"code": 5, "missing": True, "error": f"Unit {request['unit']} could not be found."}

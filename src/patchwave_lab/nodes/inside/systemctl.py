@@ -87,13 +87,7 @@ def show(names: list[str], properties: list[str], value: bool) -> int:
     for name in names:
         found = ask("show", name)
         if found.get("missing"):
-            found = {
-                "Id": name,
-                "LoadState": "not-found",
-                "ActiveState": "inactive",
-                "SubState": "dead",
-                "MainPID": "0",
-            }
+            found = {"Id": name, **MISSING}
         for key in properties or [key for key in found if key[0].isupper()]:
             if key in found or properties:
                 print(found.get(key, "") if value else f"{key}={found.get(key, '')}")
