@@ -60,6 +60,21 @@ def test_a_request_that_breaks_the_model_is_refused(lab, service, operation):  #
     assert said in error["Message"]
 
 
+@pytest.mark.parametrize(
+    ("service", "operation", "request_parts", "code"),
+    [
+        ("ssm", "send_command", {"InstanceIds", "Targets"}, "ValidationException"),
+        ("ssm", "send_command", set(), "ValidationException"),
+        ("ec2", "describe_instances", {"InstanceIds", "MaxResults"}, "InvalidParameterCombination"),
+    ],
+)
+def test_members_that_exclude_or_need_each_other(lab, service, operation, request_parts, code):  # aws.md 1.1, 3
+    values = {"InstanceIds": lab.ids("web-01"), "Targets": [{"Key": "tag:a", "Values": ["b"]}], "MaxResults": 5}
+    script = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["true"]}} if service == "ssm" else {}
+    with pytest.raises(ClientError, match=code):
+        getattr(lab.client(service), operation)(**{key: values[key] for key in request_parts}, **script)
+
+
 def test_a_page_of_the_tagging_api_has_100_resources_at_most(lab):  # aws.md 3
     with pytest.raises(ClientError, match="InvalidParameterException"):
         lab.client("resourcegroupstaggingapi").get_resources(ResourcesPerPage=101)
