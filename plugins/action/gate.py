@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
         try:
             now = _gate.moment(options["at"])
         except ValueError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         batch = _gate.judge(hosts, hostvars.__getitem__, now, options["minutes_left"])
         override = options["override"]
         result = {

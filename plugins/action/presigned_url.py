@@ -41,5 +41,5 @@ class ActionModule(ActionBase):
             sign = signer(Sessions({name: options.get(name) for name in auth}))
             signed = {url: sign(*place, options["expiry"]) for url, place in objects.items()}
         except AwsError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         return {"changed": False, "data" if options["url"] is None else "url": replaced(given, signed)}

@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _payload, _run_module
-from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalError
+from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalError, JournalLost
 
 ARGUMENT_SPEC = {
     **_batch.ARGUMENT_SPEC,
@@ -52,7 +52,9 @@ class ActionModule(ActionBase):
                 results.update(_run_module.ship(sessions, module, nodes, batch, settings))
                 calls = sessions.api_calls
         except (AwsError, JournalError, ValueError) as error:
-            raise AnsibleActionFail(f"{error}; nothing was sent to any node") from error
+            raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None
+        except JournalLost as error:
+            raise AnsibleActionFail(str(error)) from error
         changed = any(result.get("changed") for result in results.values())
         return {"changed": changed, "results": results, "api_calls": calls}
 

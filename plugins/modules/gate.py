@@ -15,8 +15,8 @@ description:
   - Judges every host of the batch by its own variables C(patch_windows), when it may be patched, and C(patch_freezes),
     when nothing may happen to it. It runs once for the whole batch, on the controller, and connects to nothing.
   - A host without C(patch_windows) may be patched at any time that is not frozen.
-  - A calendar that cannot be read closes the gate, and so does any other variable whose name begins with C(patch_win) or
-    C(patch_fre), for it is most likely one of these, misspelt.
+  - A calendar that cannot be read closes the gate, and so does any other variable whose name begins with C(patch_win)
+    or C(patch_fre), for it is most likely one of these, misspelt.
   - The gate opens for the whole batch or not at all. Run one wave at a time, with C(--limit) or the driver.
   - C(patch_windows) is a list. Each window has C(weekday) (V(monday) to V(sunday)), C(start) and C(end) (such as
     V("22:00"), in quotes; an end that is not after the start is on the next day). It may have C(week) (V(1) to V(5) or

@@ -75,7 +75,8 @@ def judge(
 def _judge(found: dict[str, t.Any], now: datetime.datetime, minutes: int) -> tuple[datetime.datetime | None, str]:
     odd = next((name for name in found if name != WINDOWS and not FREEZES.fullmatch(name)), None)
     if odd:
-        return None, f"the calendar cannot be read: {odd}: is neither {WINDOWS} nor patch_freezes nor patch_freezes_NAME"
+        why = f"{odd}: is neither {WINDOWS} nor patch_freezes nor patch_freezes_NAME"
+        return None, f"the calendar cannot be read: {why}"
     try:
         windows = calendar.windows(found.get(WINDOWS) or [], WINDOWS)
         freezes = [one for name in found if name != WINDOWS for one in calendar.freezes(found[name] or [], name)]

@@ -57,12 +57,20 @@ class Ledger:
         self.write_all(event, [details])
 
     def write_all(self, event: str, entries: Iterable[dict[str, Any]]) -> None:
-        """Append events of one kind with the time of now; they are on the disk when this returns."""
+        """Append events of one kind with the time of now; they are on the disk when this returns.
+
+        Raises:
+            PatchwaveError: they are not.
+        """
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         lines = [{"time": time, "event": event, **details} for details in entries]
-        self._file.write("".join(json.dumps(line) + "\n" for line in lines))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write("".join(json.dumps(line) + "\n" for line in lines))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            again = "run the same command again when it can, and it takes up what was sent"
+            raise PatchwaveError(f"{self._path}: cannot be written: {error.strerror}; {again}") from error
         self.lines.extend(lines)
 
     def results(self) -> dict[str, dict[str, Any]]:

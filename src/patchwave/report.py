@@ -11,6 +11,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Pl
 from ansible_collections.patchwave.aws.plugins.module_utils._core.software import target_version
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from patchwave.errors import PatchwaveError
 from patchwave.ledger import Ledger
 
 SCHEMA = 1
@@ -59,13 +60,21 @@ def _node(node: dict[str, str], result: dict[str, Any] | None) -> dict[str, Any]
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
-    """Write `report.json` and `report.html` into a folder, each whole or not at all."""
+    """Write `report.json` and `report.html` into a folder, each whole or not at all.
+
+    Raises:
+        PatchwaveError: one of them cannot be written.
+    """
     environment = Environment(loader=PackageLoader("patchwave"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html.j2").render(report=report, waves=_by_wave(report["nodes"]))
     for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.html", page)):
         draft = folder / f".{name}"
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(folder / name)
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(folder / name)
+        except OSError as error:
+            again = "the ledger has everything, run the same command again for the report"
+            raise PatchwaveError(f"{folder / name}: cannot be written: {error.strerror}; {again}") from error
 
 
 def _by_wave(nodes: list[dict[str, Any]]) -> dict[str, dict[str, int]]:

@@ -209,7 +209,7 @@ class _Rollout:
             if action == _GATE and result.get("closed"):
                 self._gate_was_closed(wave, how, result)
             if how != "ok" and not result.get("censored"):
-                failures.append(str(result.get("msg", "")))
+                failures.append(" ".join(str(result.get("msg", "")).split()))
 
         journal = self._folder / f"{wave.name}.journal"
         with self._screen.wave(wave.name, len(nodes), journal):
@@ -225,6 +225,8 @@ class _Rollout:
             )
             known = self._ledger.results()
             missing = [host for host in sorted(waiting) if host in sent or host not in known]
+            if waiting and not self._interrupts.count and not self._closed:
+                self._screen.say(f"{wave.name}: {len(waiting)} nodes without a result: {why}")
             self._record({host: _missing(host in sent, why) for host in missing})
         self._ledger.write("wave_ended", wave=wave.name)
         if not waiting and not self._unread(nodes):

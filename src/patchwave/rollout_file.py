@@ -63,6 +63,8 @@ def read_rollout(path: Path) -> RolloutFile:
         raise PatchwaveError(f"{path}: bucket: is required with transport run_command, to carry payloads to the nodes")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", data["name"]):
         raise PatchwaveError(f"{path}: name: must be letters, digits, ., _ and -, for it names a folder")
+    if data.get("max_in_flight", 0) < 0:
+        raise PatchwaveError(f"{path}: max_in_flight: must be 0 (all of a wave at once) or more")
     if not data["waves"]:
         raise PatchwaveError(f"{path}: waves: names no wave; list the inventory groups in order")
     folder = path.resolve().parent

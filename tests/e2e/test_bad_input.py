@@ -85,6 +85,17 @@ def test_a_misspelt_key_of_the_inventory_names_file_and_key(
     assert line.endswith("bad_patch_groups.yml: accounts[0].role_ran: unknown key; did you mean 'role_arn'?")
 
 
+def test_a_bucket_that_is_not_there_is_told_with_the_wave(lab: Any, rollout: Callable[..., Path]) -> None:
+    before = sends(lab)
+    path = rollout(bucket="no-such-bucket")
+    done = lab.run("patchwave", "apply", path, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    said = " ".join(done.stdout.split())
+    assert "wave_1: 4 nodes without a result: bucket 'no-such-bucket': Failed to upload the payload" in said
+    assert said.count("NoSuchBucket") == 1
+    assert sends(lab) == before
+
+
 @pytest.mark.parametrize("value", ["many", "101%"])
 def test_a_budget_that_is_none(lab: Any, rollout: Callable[..., Path], value: str) -> None:
     path = rollout(error_budget=value)

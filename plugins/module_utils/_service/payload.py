@@ -46,7 +46,10 @@ def stored(sessions: Sessions, place: tuple[str, str], payload: bytes, keep: boo
     if keep and _lies_there(sessions, place, payload):
         yield
         return
-    s3_api.put_object(sessions.client("s3"), *place, payload)
+    try:
+        s3_api.put_object(sessions.client("s3"), *place, payload)
+    except AwsError as error:
+        raise AwsError(f"bucket '{place[0]}': {error}") from None
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -46,6 +47,17 @@ def test_a_damaged_ledger_is_said_to_be_damaged(tmp_path: Path) -> None:
     (tmp_path / "ledger.jsonl").write_text("nonsense\n")
     with pytest.raises(PatchwaveError, match="is damaged"):
         Ledger(tmp_path / "ledger.jsonl")
+
+
+def test_a_disk_that_is_full_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(PatchwaveError, match=r"ledger\.jsonl: cannot be written: No space left on device; run"):
+        ledger.write("node", host="a", outcome="patched")
+    ledger.close()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Node, Plan, Wave
 
 from patchwave import report
+from patchwave.errors import PatchwaveError
 from patchwave.ledger import Ledger
 
 HOSTILE = '<script>alert(1)</script>{{ 7*7 }}"'
@@ -49,6 +51,12 @@ def test_both_files_are_written_and_what_nodes_say_is_escaped(tmp_path: Path) ->
     assert "The rollout was stopped" in page
     assert "account 210987654321, region eu-central-1: &lt;script&gt;" in page
     assert not list(tmp_path.glob(".report*"))
+
+
+def test_a_report_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(PatchwaveError, match=r"report\.html: cannot be written: Is a directory; the ledger has"):
+        report.write(make(tmp_path), tmp_path)
 
 
 def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from patchwave import rollout, runner
+from patchwave import cli, rollout, runner
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,13 @@ END = "[ERROR]: Completely failed to parse inventory source /etc/my estate/a.yml
 )
 def test_of_all_that_ansible_prints_the_file_and_the_reason_are_told(printed: str, line: str) -> None:
     assert runner._reason(Path("src"), printed) == line
+
+
+@pytest.mark.parametrize("arguments", [[], ["aply"], ["apply"], ["apply", "--outptu", "x", "r.yml"], ["apply", "x"]])
+def test_a_wrong_command_line_does_not_end_like_nodes_that_need_a_person(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["patchwave", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1

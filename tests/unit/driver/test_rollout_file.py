@@ -69,6 +69,7 @@ def test_several_programs_keep_their_order(write: Any) -> None:
         ({"inventory": "nowhere"}, "rollout.yml: inventory: no such file or folder: {0}/nowhere"),
         ({"catalog": "nowhere.yml"}, "nowhere.yml: cannot be read: No such file or directory"),
         ({"bucket": None}, "rollout.yml: bucket: is required with transport run_command"),
+        ({"max_in_flight": -1}, "rollout.yml: max_in_flight: must be 0 (all of a wave at once) or more"),
         ({"waves": []}, "rollout.yml: waves: names no wave"),
         ({"name": "../up"}, "rollout.yml: name: must be letters, digits, ., _ and -"),
         ({"schema": 2}, "rollout.yml: schema: must be one of 1, not 2"),
