@@ -54,7 +54,7 @@ class ActionModule(ActionBase):
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None
         except JournalLost as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         changed = any(result.get("changed") for result in results.values())
         return {"changed": changed, "results": results, "api_calls": calls}
 

@@ -13,6 +13,7 @@ again by the comments they carry. Who has the results removes the file.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -29,6 +30,10 @@ class JournalError(Exception):
     """The journal cannot be had; one line."""
 
 
+class JournalLost(Exception):
+    """The journal cannot be written any more, and something may have been sent; one line."""
+
+
 class Journal:
     """An append-only file, or nothing where there is no path. Held alone for as long as the batch runs."""
 
@@ -43,6 +48,7 @@ class Journal:
         #: Payloads that they left behind, as (bucket, key).
         self.leftovers: list[tuple[str, str]] = []
         self._file: t.TextIO | None = None
+        self._path = path
         if path:
             try:
                 self._file = os.fdopen(
@@ -77,6 +83,9 @@ class Journal:
                 event = json.loads(line)
             except ValueError:
                 continue  # cut: nothing was sent yet, since a line is on the disk before that
+            if not isinstance(event, dict) or "event" not in event:
+                self._file.close()
+                raise JournalError(f"journal: {self._path}: is no journal; name another file")
             if event["event"] == "started":
                 mine = event["token"] == token
                 if "key" in event:
@@ -87,14 +96,24 @@ class Journal:
                 self.leftovers.clear()
 
     def write(self, kind: str, event: dict[str, t.Any]) -> None:
-        """Append an event; it is on the disk when this returns, but for ends, which are only there to be watched."""
-        if self._file:
+        """Append an event; it is on the disk when this returns, but for ends, which are only there to be watched.
+
+        Raises:
+            JournalLost: the disk is full, for instance.
+        """
+        if not self._file:
+            return
+        try:
             self._file.write(json.dumps({"event": kind, "time": time.time(), **event}) + "\n")
             self._file.flush()
             if kind != "ended":  # 1,000 of them would wait for the disk for seconds, and a new run asks AWS
                 os.fsync(self._file.fileno())
+        except OSError as error:
+            what = "what was sent goes on; make room and run again, which takes it up"
+            raise JournalLost(f"journal: {self._path}: cannot be written: {error.strerror}; {what}") from error
 
     def close(self) -> None:
         """Let the file go."""
         if self._file:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what could not be written was said before
+                self._file.close()

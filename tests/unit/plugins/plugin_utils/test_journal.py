@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,22 @@ def test_two_at_once_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_journal_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(_journal.JournalError, match="nowhere/journal: cannot be written: No such file or directory"):
         _journal.Journal(str(tmp_path / "nowhere" / "journal"), "t")
+
+
+def test_a_full_disk_is_named_and_what_was_sent_goes_on(tmp_path: Path) -> None:
+    journal = _journal.Journal(str(tmp_path / "journal"), "t")
+    journal.close()
+    journal._file = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+    with pytest.raises(_journal.JournalLost, match="cannot be written: No space left on device; what was sent goes on"):
+        journal.write("intent", INTENT)
+    journal.close()
+
+
+def test_a_file_of_another_kind_is_no_journal(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.json"
+    path.write_text("[1]\n")
+    with pytest.raises(_journal.JournalError, match=r"hosts.json: is no journal; name another file"):
+        _journal.Journal(str(path), "t")
 
 
 def test_without_a_path_there_is_nothing() -> None:
