@@ -38,7 +38,8 @@ def delete(sessions: Sessions, objects: list[tuple[str, str]]) -> None:
 def stored(sessions: Sessions, place: tuple[str, str], payload: bytes, keep: bool) -> t.Iterator[None]:
     """Have a payload lie at (bucket, key) meanwhile.
 
-    With keep it stays, and is not stored again for half a day.
+    With keep it stays, and is not stored again for half a day. Where the block breaks off, it stays for the commands
+    under way, and a journal names it for the next run.
 
     Raises:
         AwsError: it could not be stored.
@@ -50,11 +51,9 @@ def stored(sessions: Sessions, place: tuple[str, str], payload: bytes, keep: boo
         s3_api.put_object(sessions.client("s3"), *place, payload)
     except AwsError as error:
         raise AwsError(f"bucket '{place[0]}': {error}") from None
-    try:
-        yield
-    finally:
-        if not keep:
-            delete(sessions, [place])
+    yield
+    if not keep:
+        delete(sessions, [place])
 
 
 def _lies_there(sessions: Sessions, place: tuple[str, str], payload: bytes) -> bool:
