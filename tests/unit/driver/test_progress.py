@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Node, Plan, Wave
 
 from patchwave.progress import Screen
 
@@ -52,3 +53,14 @@ def test_nothing_is_listed_when_all_is_well(capsys: pytest.CaptureFixture[str]) 
 def test_what_machines_say_is_neither_markup_nor_obeyed_by_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     Screen().unread([{"account": "1", "region": "r", "error": "[red]\x1b[31m\x07 :smile:"}])
     assert capsys.readouterr().out == "NOT READ: account 1, region r: [red]\ufffd[31m\ufffd :smile:\n"
+
+
+@pytest.mark.parametrize(("places", "said"), [(0, "worst case 12 bad nodes"), (4, "worst case 6 bad nodes")])
+def test_the_worst_case_is_said_beforehand(capsys: pytest.CaptureFixture[str], places: int, said: str) -> None:
+    waves = [
+        Wave(name, tuple(Node(f"{name}-{index}", "i", "n", "1", "r", "web", name) for index in range(count)))
+        for name, count in (("wave_1", 3), ("wave_2", 10))
+    ]
+    plan = Plan("now", {"tool": {"fixed_in": "2"}}, "run_command", 2, 0, tuple(waves))
+    Screen().plan(plan, set(), set(), places)
+    assert f"{said} (the budget and {places or 10} in flight)" in capsys.readouterr().out
