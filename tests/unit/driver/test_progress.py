@@ -61,6 +61,6 @@ def test_the_worst_case_is_said_beforehand(capsys: pytest.CaptureFixture[str], p
         Wave(name, tuple(Node(f"{name}-{index}", "i", "n", "1", "r", "web", name) for index in range(count)))
         for name, count in (("wave_1", 3), ("wave_2", 10))
     ]
-    plan = Plan("now", {"tool": {"fixed_in": "2"}}, "run_command", 2, 0, tuple(waves))
+    plan = Plan("now", {"tool": {"fixed_in": "2", "archive": {"version": "2"}}}, "run_command", 2, 0, tuple(waves))
     Screen().plan(plan, set(), set(), places)
     assert f"{said} (the budget and {places or 10} in flight)" in capsys.readouterr().out
