@@ -22,6 +22,7 @@ class Control:
         self._max_errors = max_errors
         self._errors = 0
         self._asked_to_stop = asked_to_stop
+        self._broken = False
         self._lock = threading.Condition()
 
     def exchange(self, given: int, wanted: int) -> int:
@@ -50,8 +51,12 @@ class Control:
         """Return how many more nodes may fail."""
         return max(0, self._max_errors - self._errors)
 
+    def break_off(self) -> None:
+        """Stop everybody, since somebody broke off who will not give its places back."""
+        self._broken = True
+
     def stop_reason(self) -> str:
         """Return why nothing more may be sent: `asked_to_stop`, `max_errors_reached`, or the empty string."""
-        if self._asked_to_stop():
+        if self._broken or self._asked_to_stop():
             return "asked_to_stop"
         return "max_errors_reached" if self._errors > self._max_errors else ""

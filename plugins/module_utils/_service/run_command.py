@@ -73,6 +73,14 @@ def fan_out(
             reply = Reply(outcomes.UNREACHABLE, "api_error", f"account {account}, region {region}: {error}")
             replies.update({target.host: reply for target in members})
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(runs))) as pool:
-        for result in pool.map(RegionRun.run, runs):
+        for result in pool.map(lambda run: _run(run, control), runs):
             replies.update(result)
     return replies
+
+
+def _run(run: RegionRun, control: Control) -> dict[str, Reply]:
+    try:
+        return run.run()
+    except BaseException:
+        control.break_off()
+        raise

@@ -1,0 +1,35 @@
+"""Accounts and regions run side by side."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
+
+
+def test_nobody_waits_for_the_places_of_a_region_that_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Run:
+        def __init__(self, clients: Any, members: Any, command: Any, control: Control, *others: Any) -> None:
+            self.region, self.control = members[0].region, control
+
+        def run(self) -> Any:
+            if self.region == "us-east-1":
+                self.control.exchange(0, 1)
+                raise InterruptedError
+            deadline = time.monotonic() + 30
+            while not self.control.stop_reason():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            return {}
+
+    monkeypatch.setattr(run_command, "RegionRun", Run)
+    targets = [
+        run_command.Target(region, "i-0", "123456789012", Account(), region) for region in ("eu-west-1", "us-east-1")
+    ]
+    sessions = Sessions({"access_key": "x", "secret_key": "x"})
+    with pytest.raises(InterruptedError):
+        run_command.fan_out(sessions, targets, Any, Control(1, 0, lambda: False), lambda kind, event: None)  # type: ignore[arg-type]
