@@ -260,7 +260,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for variable, value in known.items():
             holder.set_variable(variable, _data(value))
         for raw in hosts.groups(known):
-            group = names.name(raw)
+            group = names.name(raw, known)
             if group not in self.inventory.groups:
                 self.inventory.add_group(group)
             self.inventory.add_host(host, group)

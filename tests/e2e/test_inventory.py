@@ -69,6 +69,9 @@ def test_a_region_that_is_none_is_named_with_what_was_meant(lab: Any, tmp_path: 
         "account 123456789012, region eu-centrall-1: regions: 'eu-centrall-1' is no region that is enabled"
     )
     assert line.endswith("did you mean 'eu-central-1'?")
+    found, errors = listing(lab, source(tmp_path, regions=["us-east-1", "eu-centrall-1", "mars-*"], on_error="warn"))
+    assert {host["region"] for host in found["_meta"]["hostvars"].values()} == {"us-east-1"}
+    assert " ".join(errors.split()).count("its nodes are not in the inventory") == 2
 
 
 def test_what_cannot_be_read_is_left_out_where_the_user_chose_so_and_never_silently(lab: Any, tmp_path: Path) -> None:

@@ -59,26 +59,28 @@ def organization_accounts(sessions: Sessions, unit: str) -> list[str]:
     return sorted(found)
 
 
-def regions(sessions: Sessions, access: Account, wanted: list[str]) -> list[str]:
-    """Turn names and shell patterns into region names, in a stable order.
+def regions(sessions: Sessions, access: Account, wanted: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Turn names and shell patterns into region names, in a stable order; say why of those that are none.
 
     EC2 is asked only where a pattern, or a name that botocore does not know, makes it necessary: then the answer holds
     what is enabled for the account.
 
     Raises:
-        AwsError: a name is no region, or a pattern matches none.
+        AwsError: EC2 cannot be asked.
     """
     known = sessions.known_regions()
     if all(name in known for name in wanted):
-        return sorted(set(wanted))
+        return sorted(set(wanted)), {}
     asked = _any_region(sessions)
     enabled = _first_answer(lambda region: ec2_api.describe_regions(sessions.client("ec2", access, region)), asked)
     found: set[str] = set()
+    unknown = {}
     for name in wanted:
         matching = [region for region in enabled if fnmatch.fnmatchcase(region, name)]
         if not matching and name not in known:
             close = difflib.get_close_matches(name, sorted(known.union(enabled)), n=1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise AwsError(f"regions: '{name}' is no region that is enabled for the account{hint}")
-        found.update(matching or [name])
-    return sorted(found)
+            unknown[name] = f"regions: '{name}' is no region that is enabled for the account{hint}"
+        else:
+            found.update(matching or [name])
+    return sorted(found), unknown

@@ -180,12 +180,16 @@ class GroupNames:
         self._taken: dict[str, str] = {}
         self.clashes: list[str] = []
 
-    def name(self, raw: str) -> str:
-        """Return the group's name; where it is taken by another raw name, six hex digits of a hash set it apart."""
+    def name(self, raw: str, known: dict[str, t.Any]) -> str:
+        """Return the name of a group that a host with these variables is in.
+
+        Where it is taken by another raw name, six hex digits of a hash set it apart.
+        """
         if raw not in self._names:
             name = self._sanitize(raw)
             if self._taken.setdefault(name, raw) != raw:
-                self.clashes.append(f"groups {raw!r} and {self._taken[name]!r} would both be {name!r}")
+                where = f"account {known['account']}, region {known['region']}: {known['node_id']}"
+                self.clashes.append(f"{where}: groups {raw!r} and {self._taken[name]!r} would both be {name!r}")
                 name = f"{name}_{hashlib.sha256(raw.encode()).hexdigest()[:6]}"
             self._names[raw] = name
         return self._names[raw]

@@ -93,7 +93,8 @@ def read(sessions: Sessions, query: Query) -> Estate:
     with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
         sources = [*query.sources, *_members(sessions, query, unread)]
         jobs: list[tuple[Source, str, str]] = []
-        for source, places in _settled(pool, lambda source: _places(sessions, source, query), sources, unread):
+        for source, (places, none) in _settled(pool, lambda source: _places(sessions, source, query), sources, unread):
+            unread.extend(none)
             taken = {(account, region) for dummy, account, region in jobs}  # by another way into the same account
             jobs.extend((source, account, region) for account, region in places if (account, region) not in taken)
         found: list[Found] = []
@@ -139,12 +140,14 @@ def _members(sessions: Sessions, query: Query, unread: list[Unread]) -> t.Iterat
             yield Source(Account(role, asked.external_id), asked.on_error, account)
 
 
-def _places(sessions: Sessions, source: Source, query: Query) -> list[tuple[str, str]]:
-    """Return the account and the regions to read of it."""
+def _places(sessions: Sessions, source: Source, query: Query) -> tuple[list[tuple[str, str]], list[Unread]]:
+    """Return the account with each region to read of it, and what is no region."""
     account = source.id or f"of {source.access}"
     try:
         account = accounts_service.account_id(sessions, source.access, query.regions)
-        return [(account, region) for region in accounts_service.regions(sessions, source.access, query.regions)]
+        found, unknown = accounts_service.regions(sessions, source.access, query.regions)
+        none = [Unread(account, name, why, source.on_error) for name, why in unknown.items()]
+        return [(account, region) for region in found], none
     except AwsError as error:
         raise _ReadError(Unread(account, ", ".join(query.regions), str(error), source.on_error)) from error
 

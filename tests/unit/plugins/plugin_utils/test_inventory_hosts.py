@@ -138,11 +138,14 @@ def test_an_expression_that_is_none_names_its_option() -> None:
 
 def test_groups_of_different_values_stay_different() -> None:
     names = hosts.GroupNames(lambda name: to_safe_group_name(name, force=True, silent=True))
-    first, second, again = (names.name(f"patch_group_{value}") for value in ("web a", "web-a", "web a"))
+    first, second, again = (names.name(f"patch_group_{value}", known()) for value in ("web a", "web-a", "web a"))
     assert first == again == "patch_group_web_a"
     assert second.startswith("patch_group_web_a_")
     assert second != first
-    assert names.clashes == ["groups 'patch_group_web-a' and 'patch_group_web a' would both be 'patch_group_web_a'"]
+    assert names.clashes == [
+        "account 123456789012, region eu-central-1: i-0123456789abcdef0: "
+        "groups 'patch_group_web-a' and 'patch_group_web a' would both be 'patch_group_web_a'"
+    ]
 
 
 HOSTILE = st.one_of(
@@ -161,6 +164,6 @@ def test_a_tag_is_data_whatever_it_says(tags: dict[str, str], group: str, name: 
     assert variables["node_tags"] == tags
     assert (variables["patch_group"], variables["node_name"], variables["patch_wave"]) == (group, name, group)
     names = hosts.GroupNames(lambda raw: to_safe_group_name(raw, force=True, silent=True))
-    safe = [names.name(raw) for raw in hosts.groups(variables)]
+    safe = [names.name(raw, variables) for raw in hosts.groups(variables)]
     assert all(re.fullmatch(r"[^\d\W]\w*", one) for one in safe)  # what Ansible takes for a group name
     assert len(set(safe)) == len(safe)
