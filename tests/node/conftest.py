@@ -49,7 +49,8 @@ class Node:
         return subprocess.Popen([*self.enter, *map(str, argv)], **options)
 
     def run(self, *argv: object, check: bool = True) -> str:
-        done = subprocess.run([*self.enter, *map(str, argv)], capture_output=True, text=True, check=False, timeout=120)
+        options: dict[str, t.Any] = {"text": True, "errors": "surrogateescape", "timeout": 120}
+        done = subprocess.run([*self.enter, *map(str, argv)], capture_output=True, check=False, **options)
         assert done.returncode == 0 or not check, done.stdout + done.stderr
         return done.stdout
 

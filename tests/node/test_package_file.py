@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import threading
 import typing as t
 from pathlib import Path
 
@@ -24,11 +25,11 @@ Maintainer: t <t@example.com>
 Description: test
  two
 """
-HOLD = """import fcntl, time
+HOLD = """import fcntl, sys
 lock = open('/var/lib/dpkg/lock-frontend', 'w')
 fcntl.lockf(lock, fcntl.LOCK_EX)
 print(flush=True)
-time.sleep(3)
+sys.stdin.read()
 """
 FOLDERS = ("/opt/pw-tool", "/etc/pw-tool", "/usr/lib/pw-tool")
 SPEC = """
@@ -50,11 +51,11 @@ echo {version} > %{{buildroot}}/opt/pw-tool/version
 """
 
 
-def deb(folder: Path, version: str, script: str = "exit 0") -> Path:
+def deb(folder: Path, version: str, script: str = "exit 0", fields: str = "") -> Path:
     """Build a package with a program, a configuration file, a link, odd modes and maintainer scripts."""
     tree = folder / f"tree-{version}"
     for name in ("DEBIAN", "opt/pw-tool", "etc/pw-tool", "usr/lib/pw-tool"):
-        (tree / name).mkdir(parents=True)
+        (tree / name).mkdir(parents=True, exist_ok=True)
     (tree / "opt/pw-tool/tool").write_text(f"#!/bin/sh\necho {version}\n")
     (tree / "opt/pw-tool/tool").chmod(0o4755)
     (tree / "opt/pw-tool" / f"only-in-{version}").write_text(version)
@@ -62,7 +63,7 @@ def deb(folder: Path, version: str, script: str = "exit 0") -> Path:
     (tree / "etc/pw-tool/tool.conf").write_text(f"default of {version}\n")
     (tree / f"etc/pw-tool/{version}.conf").write_text("only in this version\n")
     (tree / "DEBIAN/conffiles").write_text(f"/etc/pw-tool/tool.conf\n/etc/pw-tool/{version}.conf\n")
-    (tree / "DEBIAN/control").write_text(CONTROL.format(version))
+    (tree / "DEBIAN/control").write_text(CONTROL.format(version) + fields)
     (tree / "DEBIAN/postinst").write_text(f"#!/bin/sh\necho configured >> /opt/pw-tool/log\n{script}\n")
     (tree / "DEBIAN/postinst").chmod(0o755)
     for path in tree.rglob("*"):
@@ -73,9 +74,9 @@ def deb(folder: Path, version: str, script: str = "exit 0") -> Path:
     return made
 
 
-def rpm(folder: Path, version: str, script: str = "") -> Path:
+def rpm(folder: Path, version: str, script: str = "", fields: str = "") -> Path:
     spec = folder / f"{version}.spec"
-    spec.write_text(SPEC.format(version=version, script=script))
+    spec.write_text(fields + SPEC.format(version=version, script=script))
     command = ["rpmbuild", "-bb", f"--define=_topdir {folder}/rpm", "--define=_rpmdir " + str(folder), spec]
     home = dict(os.environ, HOME=str(folder))  # where rpm would leave a database
     subprocess.run([str(word) for word in command], check=True, capture_output=True, env=home)
@@ -125,6 +126,7 @@ def test_a_deb_that_fails_leaves_the_node_as_before(
     result = node.patch(definition(bad, "1.11-1", health=health))
     assert result["outcome"] == "rolled_back", result
     assert result["reason"] == ("install_failed" if script == "exit 1" else "health_failed")
+    assert ("post-installation script subprocess returned error exit status 1" in result["msg"]) == (script == "exit 1")
     node.sh("rm -f /opt/pw-tool/log")  # maintainer scripts ran again
     assert state(node) == before
     assert node.patch(definition(packages[1], "1.10-1~deb12u1"))["outcome"] == "patched"
@@ -136,6 +138,42 @@ def test_a_deb_of_another_name_or_version_is_not_installed(node: Node, packages:
     other = definition(packages[1], "1.10-1~deb12u1", name="dpkg-none", install_missing=True)
     assert node.patch(other)["reason"] == "wrong_package"
     assert state(node) == before
+
+
+def test_a_deb_of_many_files_comes_back_whole(node: Node, tmp_path: Path) -> None:
+    """Also those that an administrator keeps elsewhere, and those whose names are no text."""
+    folder = tmp_path / "tree-1.9-1/opt/pw-tool"
+    folder.mkdir(parents=True)
+    for name in (*(b"%0200d" % number for number in range(500)), b"caf\xe9"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).touch()
+    node.run("dpkg", "--install", deb(tmp_path, "1.9-1"))
+    node.sh("rm /opt/pw-tool/log; dpkg-divert --local --rename --divert /opt/pw-tool/theirs --add /opt/pw-tool/tool")
+    node.sh("echo ours > /opt/pw-tool/tool")
+    before = state(node)
+    result = node.patch(definition(deb(tmp_path, "1.10-1", "rm /opt/pw-tool/log; exit 1"), "1.10-1"))
+    assert (result["outcome"], result["reason"]) == ("rolled_back", "install_failed"), result
+    node.sh("rm -f /opt/pw-tool/log")
+    assert state(node) == before
+
+
+def test_a_deb_that_needs_other_packages_changed_is_refused_before(
+    node: Node, packages: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """One that needs another, and one of which another needs the old version."""
+    before = state(node)
+    greedy = definition(deb(tmp_path, "1.11-1", fields="Depends: pw-none (>= 2)\n"), "1.11-1")
+    user = f"Package: pw-user\n{CONTROL.format('1').partition(chr(10))[2]}Depends: pw-tool (= 1.9-1)\n"
+    for args, why in ((greedy, "pw-none (>= 2)"), (definition(packages[1], "1.10-1~deb12u1"), "pw-user")):
+        result = node.patch(args)
+        assert (result["outcome"], result["reason"]) == ("failed", "install_failed"), result
+        assert why in result["msg"]
+        assert "needs other packages changed" in result["msg"]
+        assert state(node) == before
+        node.sh('cd /var/tmp; mkdir -p u/DEBIAN; printf %s "$1" > u/DEBIAN/control; dpkg-deb -b u u.deb', user)
+        node.run("dpkg", "--install", "/var/tmp/u.deb")
+    node.run("dpkg", "--force-depends", "--purge", "pw-tool")  # from here on the node's packages are broken already
+    result = node.patch(dict(args, install_missing=True))
+    assert (result["outcome"], result["version_after"]) == ("patched", "1.10-1~deb12u1"), result
 
 
 def test_a_first_installation_that_fails_leaves_nothing(node: Node, tmp_path: Path) -> None:
@@ -162,14 +200,18 @@ def test_another_package_manager_is_waited_for(node: Node, packages: tuple[Path,
     args = definition(packages[1], "1.10-1~deb12u1")
     args["package_file"]["lock_timeout"] = 1
     before = state(node)
-    with node.start("python3", "-c", HOLD, stdout=subprocess.PIPE) as holder:
+    with node.start("python3", "-c", HOLD, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
         assert holder.stdout is not None
         holder.stdout.readline()
         result = node.patch(args)
         assert (result["outcome"], result["reason"]) == ("failed", "package_locked")
         assert state(node) == before
-    args["package_file"]["lock_timeout"] = 20
-    assert node.patch(args)["outcome"] == "patched"
+        args["package_file"]["lock_timeout"] = 60
+        end = threading.Timer(1.5, holder.stdin.close)
+        end.start()
+        assert node.patch(args)["outcome"] == "patched"
+        end.join()
 
 
 @pytest.mark.parametrize("family", ["deb", "rpm"])
@@ -208,6 +250,10 @@ def test_an_rpm_needs_and_keeps_a_way_back(node: Node, tmp_path: Path) -> None:
     before = node.tree("/opt/pw-tool")
     result = node.patch(definition(bad, "1.11"))
     assert (result["outcome"], result["reason"]) == ("rolled_back", "install_failed"), result
+    greedy = definition(rpm(tmp_path, "1.12", fields="Requires: pw-none\n"), "1.12")
+    result = node.patch(greedy)
+    assert (result["outcome"], result["reason"]) == ("failed", "install_failed"), result
+    assert "pw-none" in result["msg"]
     assert node.tree("/opt/pw-tool") == before
     node.sh("rm -rf /var/lib/patchwave")
     assert node.patch(definition(bad, "1.11"))["reason"] == "no_way_back"

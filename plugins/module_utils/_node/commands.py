@@ -33,9 +33,11 @@ class Answer(t.NamedTuple):
     text: str
     timed_out: bool
 
-    def excuse(self) -> str:
-        """Say in a few words how the command failed."""
-        last = tidy(self.text.strip().rpartition("\n")[2], 120)
+    def excuse(self, mark: str = "") -> str:
+        """Say in a few words how the command failed: with two lines from C(mark) on, else with the last one."""
+        lines = self.text.strip().split("\n")
+        first = next((number for number, line in enumerate(lines) if mark and line.startswith(mark)), len(lines) - 1)
+        last = tidy(" ".join(lines[first : first + 2]), 160)
         how = (
             "timed out" if self.timed_out else "did not start" if self.rc is None else "ended with {0}".format(self.rc)
         )
@@ -56,9 +58,17 @@ class Commands:
         self.mark = mark or "{0}-{1}".format(os.getpid(), time.time_ns())
 
     def run(
-        self, argv: t.Sequence[str], timeout: float, environ: t.Optional[t.Mapping[str, str]] = None, cwd: str = "/"
+        self,
+        argv: t.Sequence[str],
+        timeout: float,
+        environ: t.Optional[t.Mapping[str, str]] = None,
+        cwd: str = "/",
+        limit: t.Optional[int] = _SEARCHED,
     ) -> Answer:
-        """Run one command; it and all that it started are killed after C(timeout) seconds."""
+        """Run one command; it and all that it started are killed after C(timeout) seconds.
+
+        Of what it prints, C(limit) characters of each stream are kept.
+        """
         self._count += 1
         mark = "{0}.{1}".format(self.mark, self._count)
         timer = None  # type: t.Optional[threading.Timer]
@@ -79,7 +89,7 @@ class Commands:
         try:
             rc, out, err = self._run_command(
                 list(argv),
-                errors="replace",
+                errors="surrogateescape",  # as os.listdir() has names that are no UTF-8
                 expand_user_and_vars=False,
                 handle_exceptions=False,
                 cwd=cwd,
@@ -91,7 +101,7 @@ class Commands:
         finally:
             if timer is not None:
                 timer.cancel()
-        return Answer(rc, out[:_SEARCHED] + "\n" + err[:_SEARCHED], expired.is_set())
+        return Answer(rc, out[:limit] + "\n" + err[:limit], expired.is_set())
 
     def probe(
         self, options: t.Mapping[str, t.Any], is_version: t.Callable[[t.Any], bool] = versions.is_version

@@ -19,6 +19,16 @@ from .disk import Disk, copy_file, copy_owner
 from .errors import PatchError
 
 _QUERY_SECONDS = 60
+#: apt, which knows of no packages but those that are installed and those that it is given, and writes nothing.
+_APT = (
+    "apt-get",
+    "--quiet",
+    "--option=Dir::State::Lists=/nonexistent",
+    "--option=Dir::Etc::SourceList=/dev/null",
+    "--option=Dir::Etc::SourceParts=/dev/null",
+    "--option=Dir::Cache::pkgcache=",
+    "--option=Dir::Cache::srcpkgcache=",
+)
 
 
 class About(t.NamedTuple):
@@ -118,11 +128,11 @@ class PackageTool(abc.ABC):
         """Run a program that changes the node; raise PatchError C(install_failed)."""
         answer = self._commands.run(argv, self._timeout, environ)
         if answer.rc != 0 or answer.timed_out:
-            raise PatchError("install_failed", "{0} {1}".format(argv[0], answer.excuse()))
+            raise PatchError("install_failed", "{0} {1}".format(argv[0], answer.excuse(argv[0] + ": error")))
 
     def ask(self, *argv: str) -> Answer:
-        """Run a program that only reads."""
-        return self._commands.run(argv, _QUERY_SECONDS)
+        """Run a program that only reads, and keep all that it prints: a list of files may be long."""
+        return self._commands.run(argv, _QUERY_SECONDS, limit=None)
 
 
 class Dpkg(PackageTool):
@@ -175,7 +185,17 @@ class Dpkg(PackageTool):
 
     def files(self, name: str) -> t.Set[str]:
         """See PackageTool."""
-        return {line for line in self.ask("dpkg-query", "-L", name).text.splitlines() if line.startswith("/")}
+        return set(self._places(name).values())
+
+    def _places(self, name: str) -> t.Dict[str, str]:
+        """Return where the paths of a package are on the node: elsewhere, where someone has diverted them."""
+        places, path = {}, ""
+        for line in self.ask("dpkg-query", "-L", name).text.split("\n"):
+            if line.startswith("/"):
+                places[line] = path = line
+            elif path and " diverted " in " " + line and " to: " in line:
+                places[path] = line.partition(" to: ")[2]
+        return places
 
     def strays(self, name: str, path: str) -> t.Set[str]:
         """See PackageTool. Those are configuration files, and new ones beside those that were changed by hand."""
@@ -192,19 +212,31 @@ class Dpkg(PackageTool):
         return [line for line in text.split("\n") if line.startswith(" /")]
 
     def trial(self, path: str) -> None:
-        """See PackageTool."""
+        """See PackageTool. What other packages need, and this one of them, is left to apt: dpkg looks too late."""
         self.change(["dpkg", "--no-act", *self._force, "--install", path], self._environ)
+        if not found(_APT[0]):
+            return
+        options = ("--simulate", "--allow-downgrades", "--allow-change-held-packages")
+        answer, name = self.ask(*_APT, *options, "install", path), self.about(path).name
+        lines = answer.text.splitlines()
+        own = ("Inst {0} ".format(name), "Inst {0}:".format(name))
+        others = {line for line in lines if line.startswith(("Inst ", "Remv ")) and not line.startswith(own)}
+        # A node on which more is broken already says nothing about this package.
+        if (answer.rc != 0 or others) and self.ask(*_APT, "check").rc == 0:
+            unmet = [line for line in lines if line.startswith(" ") and ": " in line]
+            message = "{0} needs other packages changed, and only itself can be put back; change those before: {1}"
+            raise PatchError("install_failed", message.format(name, "; ".join([*unmet, *sorted(others)])))
 
     def keep_aside(self, name: str, folder: str, disk: Disk) -> t.Optional[str]:
         """See PackageTool. The package is made again from what is installed, with its maintainer scripts."""
         tree, path = os.path.join(folder, "kept"), os.path.join(folder, "kept.deb")
         disk.make_dir(tree)
-        files = self.files(name)
-        folders = {os.path.dirname(path) for path in files}
-        for source in sorted(files):
-            target = tree + source
+        places = self._places(name)
+        folders = {os.path.dirname(path) for path in places}
+        for path_in, source in sorted(places.items()):
+            target = tree + path_in
             # What the package has as a folder may be a link on the node, as /lib is to /usr/lib.
-            if os.path.isdir(source) and (source in folders or not os.path.islink(source)):
+            if os.path.isdir(source) and (path_in in folders or not os.path.islink(source)):
                 os.makedirs(target, exist_ok=True)
                 copy_owner(os.path.realpath(source), target)
             elif os.path.lexists(source):
@@ -214,7 +246,7 @@ class Dpkg(PackageTool):
         disk.make_dir(control)
         for source in os.listdir(self._info):
             owner, dummy, part = source.rpartition(".")
-            if owner.partition(":")[0] == name and part not in ("list", "md5sums", "conffiles"):
+            if owner.partition(":")[0] == name and part not in ("list", "conffiles"):
                 copy_file(self._info + source, os.path.join(control, part))
         conffiles = [line.split()[0] for line in self._conffiles(name)]
         present = [line for line in conffiles if os.path.lexists(tree + line)]
