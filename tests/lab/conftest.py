@@ -137,6 +137,15 @@ class Lab:
     def run(self, ids: list[str], *commands: str, **options: Any) -> dict[str, dict[str, Any]]:
         return self.finished(self.send(ids, *commands, **options))
 
+    def waits(self, name: str) -> str:
+        """Shell that waits, on a node, for `go`."""
+        self.cli("exec", name, "--", "rm", "-f", "/tmp/go")
+        return "until test -e /tmp/go; do sleep 0.05; done"
+
+    def go(self, name: str) -> None:
+        """End what waits on a node."""
+        self.must("exec", name, "--", "touch", "/tmp/go")
+
     def run_one(self, name: str, *commands: str, **options: Any) -> dict[str, Any]:
         """Run on one node and return GetCommandInvocation's answer."""
         (node_id,) = self.ids(name)
@@ -185,9 +194,10 @@ def patient(new_lab: Callable[[], Lab], tmp_path_factory: pytest.TempPathFactory
     file = tmp_path_factory.mktemp("scenario") / "patient.yml"
     file.write_text(
         'accounts: ["111111111111"]\nregions: [eu-west-1]\n'
-        "settings: {undeliverable_seconds: null, acknowledge_seconds: 60}\n"
+        "settings: {undeliverable_seconds: null, acknowledge_seconds: 60, consistency_seconds: 15}\n"
         "nodes:\n- {name: dead, agent: off}\n- {name: slow}\n"
         "- {name: long, count: 12, virtual: {delivery: 0, run: 1000, reply: 0}}\n"
+        "- {name: bad, virtual: {delivery: 0, run: 500, reply: 0, answers: [{exit_code: 1}]}}\n"
     )
     made = new_lab()
     made.must("up", "--scenario", str(file))

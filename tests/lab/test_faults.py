@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
@@ -113,9 +114,13 @@ def test_an_agent_that_went_off_is_online_for_a_while_and_not_connected(faulty, 
 
 
 def test_undeliverable_although_it_ran(faulty, fault):  # aws.md 1.5
-    fault("agent-restart", "real", "--set", "seconds=0.3", "--count", "1")
-    command_id = faulty.send(faulty.ids("real"), "sleep 0.6; touch /var/tmp/ran")
+    fault("agent-restart", "real", "--set", "seconds=300", "--count", "1")
+    (node_id,), shown = faulty.ids("real"), faulty.client("ssm").get_command_invocation
+    command_id = faulty.send([node_id], f"{faulty.waits('real')}; touch /var/tmp/ran")
+    faulty.eventually(lambda: shown(CommandId=command_id, InstanceId=node_id)["ExecutionStartDateTime"])
+    faulty.advance(301)
     assert one(faulty.finished(command_id)) == ("Failed", "Undeliverable", -1)
+    faulty.go("real")
     faulty.eventually(lambda: faulty.cli("exec", "real", "--", "test", "-e", "/var/tmp/ran").returncode == 0)
     assert one(faulty.run(faulty.ids("real"), "true"))[0] == "Success"
 
@@ -128,10 +133,11 @@ def test_a_duplicate_delivery_runs_twice_and_is_reported_once(faulty, fault):  #
 
 def test_a_cancel_that_does_not_kill(faulty, fault):  # aws.md 2
     fault("cancel-ignored", "real")
-    command_id = faulty.send(faulty.ids("real"), "sleep 1; touch /var/tmp/uncancelled")
+    command_id = faulty.send(faulty.ids("real"), f"{faulty.waits('real')}; touch /var/tmp/uncancelled")
     faulty.eventually(lambda: faulty.command(command_id)["Status"] == "InProgress")
     faulty.client("ssm").cancel_command(CommandId=command_id)
     assert one(faulty.finished(command_id)) == ("Cancelled", "Cancelled", -1)
+    faulty.go("real")
     faulty.eventually(lambda: faulty.cli("exec", "real", "--", "test", "-e", "/var/tmp/uncancelled").returncode == 0)
 
 
@@ -189,12 +195,16 @@ def test_a_region_that_is_down(faulty, fault):  # common errors of the API refer
 
 
 def test_a_slow_region_holds_nobody_else_up(faulty, fault):
-    fault("region-slow", "--region", "us-east-1", "--set", "seconds=0.7")
-    began = time.monotonic()
-    faulty.client("ssm").list_commands()
-    assert time.monotonic() - began < 0.6
-    faulty.client("ssm", "us-east-1").list_commands()
-    assert time.monotonic() - began >= 0.7
+    near, far = faulty.client("ssm"), faulty.client("ssm", "us-east-1")
+    fault("region-slow", "--region", "us-east-1", "--set", "seconds=1.5")
+    with ThreadPoolExecutor() as pool:
+        began = time.monotonic()
+        slow = pool.submit(far.list_commands)
+        time.sleep(0.1)
+        near.list_commands()
+        assert not slow.done()
+        assert slow.result()
+    assert time.monotonic() - began >= 1.5
 
 
 def test_tokens_expire_when_told_to(faulty, fault):  # common errors of the API references

@@ -1,6 +1,5 @@
 """ListCommands, ListCommandInvocations and GetCommandInvocation as readers."""
 
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,14 +10,14 @@ def code(caught):
     return caught.value.response["Error"]["Code"]
 
 
-def test_results_are_not_there_right_after_sending(lab, ssm):  # aws.md 2
-    ids = lab.ids("web-01")
-    command_id = lab.send(ids, "true")
+def test_results_are_not_there_right_after_sending(patient):  # aws.md 2
+    ids, ssm = patient.ids("slow"), patient.client("ssm")
+    command_id = patient.send(ids, "true")
     assert ssm.list_command_invocations(CommandId=command_id)["CommandInvocations"] == []
     with pytest.raises(ClientError) as caught:
         ssm.get_command_invocation(CommandId=command_id, InstanceId=ids[0])
     assert code(caught) == "InvocationDoesNotExist"
-    time.sleep(0.4)
+    patient.advance(16)
     assert len(ssm.list_command_invocations(CommandId=command_id)["CommandInvocations"]) == 1
     assert ssm.get_command_invocation(CommandId=command_id, InstanceId=ids[0])
 

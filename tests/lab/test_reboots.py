@@ -47,7 +47,7 @@ def test_194_reboots_after_a_minute_of_grace_and_runs_the_step_again(rebooting):
     ssm.create_document(Name="Reboots", DocumentType="Command", Content=content)
     command_id = ssm.send_command(InstanceIds=[node_id], DocumentName="Reboots")["Command"]["CommandId"]
     rebooting.eventually(lambda: rebooting.cli("exec", "real", "--", "test", "-s", "/var/tmp/boots").returncode == 0)
-    time.sleep(0.3)
+    time.sleep(0.6)
     assert rebooting.command(command_id)["Status"] == "InProgress"
     rebooting.advance(55)
     assert connection(rebooting, node_id) == "connected"
@@ -73,8 +73,9 @@ def test_an_agent_resumes_15_times_and_then_never_reports(rebooting):  # aws.md 
     (node_id,) = rebooting.ids("again")
     command_id = rebooting.send([node_id], "x", TimeoutSeconds=30, executionTimeout="172800")
     for _ in range(16):
-        rebooting.eventually(lambda: rebooting.advance(61) or connection(rebooting, node_id) == "notconnected")
-        rebooting.eventually(lambda: rebooting.advance(31) or connection(rebooting, node_id) == "connected")
+        # Less than the reboot takes at a time, so that none is missed.
+        rebooting.eventually(lambda: rebooting.advance(20) or connection(rebooting, node_id) == "notconnected")
+        rebooting.eventually(lambda: rebooting.advance(20) or connection(rebooting, node_id) == "connected")
     rebooting.advance(200)
     time.sleep(0.1)
     assert connection(rebooting, node_id) == "connected"
