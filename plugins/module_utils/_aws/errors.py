@@ -15,6 +15,18 @@ from ansible_collections.amazon.aws.plugins.module_utils.exceptions import Ansib
 
 #: botocore's exceptions for an endpoint that gives no answer.
 _NO_ANSWER = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError")
+#: botocore's exceptions for a call that never left this machine.
+_NOT_SENT = (
+    "EndpointConnectionError",
+    "ConnectTimeoutError",
+    "ProxyConnectionError",
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "TokenRetrievalError",
+    "UnauthorizedSSOTokenError",
+    "SSOTokenLoadError",
+)
 
 
 class AwsError(AnsibleAWSError):
@@ -31,6 +43,11 @@ class AwsError(AnsibleAWSError):
         """Say whether the region, rather than AWS's judgment of the call, is the reason."""
         metadata = (getattr(self.exception, "response", None) or {}).get("ResponseMetadata", {})
         return metadata.get("HTTPStatusCode", 0) >= 500 or type(self.exception).__name__ in _NO_ANSWER
+
+    @property
+    def not_sent(self) -> bool:
+        """Say whether AWS certainly never saw the call."""
+        return self.exception is None or type(self.exception).__name__ in _NOT_SENT
 
     def __str__(self) -> str:
         """Return what failed, AWS's word for it and, for what users meet most, what to do."""

@@ -88,21 +88,22 @@ class Sender:
         """Send to at most 50 nodes; the intent is told before, the command after."""
         comment = f"{self._command.token} {uuid.uuid4().hex[:12]}"
         self._tell("intent", {"comment": comment, "where": self._where, "nodes": self._named(nodes)})
-        problem = ""
         sent: dict[str, t.Any] | None
+        outcome, problem = outcomes.UNKNOWN, ""
         for dummy in range(2):
             try:
                 sent = self._request(nodes, comment, max_errors)
             except AwsError as error:
                 if _refused(error):
                     return self._not_sent(error, nodes)
+                outcome = outcomes.UNREACHABLE if error.not_sent else outcomes.UNKNOWN
                 problem = str(error)
-                sent = self.find(comment)  # no answer: the request may have got through
+                sent = self._lost(error, comment)
             if sent:
                 return Attempt(self.under_way(sent, nodes))
             if sent is None:
                 break
-        return Attempt(refused=self._end(nodes, outcomes.UNKNOWN, "api_error", problem))
+        return Attempt(refused=self._end(nodes, outcome, "api_error", problem))
 
     def under_way(self, command: dict[str, t.Any], nodes: t.Iterable[str]) -> Sending:
         """Take up a command as SendCommand or ListCommands shows it, for these of its nodes."""
@@ -111,6 +112,13 @@ class Sender:
         hosts = self._named(sending.nodes)
         self._tell("sent", {"command_id": sending.command_id, "where": self._where, "nodes": hosts})
         return sending
+
+    def _lost(self, error: AwsError, comment: str) -> dict[str, t.Any] | None:
+        """Say what became of a request that got no answer, as find() does."""
+        if error.not_sent:
+            time.sleep(_LOST_PAUSE)
+            return {}
+        return self.find(comment)
 
     def find(self, comment: str) -> dict[str, t.Any] | None:
         """Look for the command with this comment; SendCommand has no idempotency token of its own.

@@ -20,7 +20,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command
     Sent,
     Target,
 )
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 #: Seconds that a call takes.
@@ -114,6 +114,8 @@ class Service:
         for code, message in self._refusals(InstanceIds):
             raise ClientError({"Error": {"Code": code, "Message": message}}, "SendCommand")
         loss = self.losses.pop(0) if self.losses else ""
+        if loss == "connection":
+            raise EndpointConnectionError(endpoint_url="https://x")
         if loss == "throttled":
             raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "SendCommand")
         command = {} if loss == "request" else self._taken(InstanceIds, Comment, request)
@@ -323,6 +325,16 @@ def test_a_sending_that_never_arrived_is_repeated_once(service: Service, run: Ru
     service.losses = ["request"]
     assert outcomes(run(service)) == ANSWERED
     assert service.calls["send_command"] == 2
+
+
+@pytest.mark.parametrize(("losses", "ends"), [(1, ANSWERED), (2, {("unreachable", "api_error")})])
+def test_a_sending_that_never_left_is_not_looked_for(
+    service: Service, run: Run, losses: int, ends: set[tuple[str | None, str]]
+) -> None:
+    service.losses = ["connection"] * losses
+    assert outcomes(run(service)) == ends
+    assert service.calls["send_command"] == 2
+    assert service.calls["list_commands"] == 0
 
 
 def test_two_lost_sendings_leave_the_nodes_unknown(service: Service, run: Run) -> None:
