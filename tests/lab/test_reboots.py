@@ -41,7 +41,11 @@ def test_194_reboots_after_a_minute_of_grace_and_runs_the_step_again(rebooting):
     (node_id,), ssm = rebooting.ids("real"), rebooting.client("ssm")
     steps = [
         {"action": "aws:runShellScript", "name": name, "inputs": {"runCommand": [script]}}
-        for name, script in (("Before", "echo first >> /var/tmp/before"), ("Reboots", STEP), ("After", "echo last"))
+        for name, script in (
+            ("Before", "echo first | tee -a /var/tmp/before"),
+            ("Reboots", STEP),
+            ("After", "echo last"),
+        )
     ]
     content = json.dumps({"schemaVersion": "2.2", "mainSteps": steps})
     ssm.create_document(Name="Reboots", DocumentType="Command", Content=content)
@@ -58,9 +62,12 @@ def test_194_reboots_after_a_minute_of_grace_and_runs_the_step_again(rebooting):
     ]
     assert found["PingStatus"] == "Online"
     assert rebooting.command(command_id)["Status"] == "InProgress"
+    where = {"CommandId": command_id, "InstanceId": node_id, "PluginName": "Before"}
+    assert ssm.get_command_invocation(**where)["StandardOutputContent"] == ""
     rebooting.advance(31)
     (found,) = rebooting.finished(command_id).values()
     _, again, last = found["CommandPlugins"]
+    assert ssm.get_command_invocation(**where)["StandardOutputContent"] == "first\n"
     assert (found["Status"], again["ResponseCode"], last["Output"]) == ("Success", 0, "last\n")
     word, uptime = again["Output"].split()
     assert word == "uptime"
