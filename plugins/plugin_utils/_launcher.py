@@ -27,6 +27,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,10 +99,11 @@ def write(path: str, content: bytes) -> None:
 
 def parse(stdout: str, code: int, stderr: str) -> t.Dict[str, t.Any]:
     """Find the module's JSON in its output, which other programs may have written into."""
-    start = stdout.find("{")
+    line = re.search(r"^[ \t]*{", stdout, re.MULTILINE)
+    start = line.end() - 1 if line else stdout.find("{")
     try:
         result = json.JSONDecoder().raw_decode(stdout[start:])[0] if start >= 0 else None
-    except ValueError:
+    except (ValueError, RecursionError):
         result = None
     if not isinstance(result, dict):
         tail = " ".join((stderr or stdout).split())[-300:]

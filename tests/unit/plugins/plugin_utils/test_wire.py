@@ -42,8 +42,9 @@ def test_a_result_comes_back_as_it_was(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "payload.py"]
 
 
-def test_a_result_is_found_among_what_others_print(tmp_path: Path) -> None:
-    output = run(tmp_path, f"print('hello'); print({json.dumps(json.dumps(RESULT))}); print('bye')")
+@pytest.mark.parametrize("noise", ["print('hello')", "print('a {word} in braces')", "print('hello ', end='')"])
+def test_a_result_is_found_among_what_others_print(tmp_path: Path, noise: str) -> None:
+    output = run(tmp_path, f"{noise}; print({json.dumps(json.dumps(RESULT))}); print('bye')")
     assert _wire.decode(output) == RESULT
 
 
