@@ -137,6 +137,11 @@ def test_a_deb_of_another_name_or_version_is_not_installed(node: Node, packages:
     assert node.patch(definition(packages[1], "1.12-1"))["reason"] == "wrong_package"
     other = definition(packages[1], "1.10-1~deb12u1", name="dpkg-none", install_missing=True)
     assert node.patch(other)["reason"] == "wrong_package"
+    strange = definition(packages[1], "1.10.0", versioning="semver")
+    for check_mode in (True, False):
+        result = node.patch(strange, check_mode=check_mode)
+        assert (result["outcome"], result["reason"]) == ("failed", "probe_failed"), result
+        assert "1.9-1, which is no version of semver" in result["msg"]
     assert state(node) == before
 
 

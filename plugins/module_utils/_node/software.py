@@ -109,6 +109,22 @@ def _scheme(params: t.Mapping[str, t.Any], kind: Kind) -> Scheme:
     return scheme
 
 
+def _probe(kind: Kind, scheme: Scheme) -> t.Callable[[], t.Optional[str]]:
+    """Return what asks a kind for its version, which must be one that the definition can compare."""
+
+    def probe() -> t.Optional[str]:
+        version = kind.probe()
+        try:
+            if version is not None:
+                scheme.compare(version, version)
+        except ValueError:
+            message = "{0} is at {1}, which is no version of {2}; check versioning"
+            raise PatchError("probe_failed", message.format(kind.sought, version, scheme.name)) from None
+        return version
+
+    return probe
+
+
 def _patch(
     params: t.Mapping[str, t.Any],
     commands: Commands,
@@ -135,7 +151,7 @@ def _patch(
         check_mode=check_mode,
     )
     services = Services(params["services"], commands)
-    probe = (lambda: commands.probe(params["probe"], scheme.is_version)) if params["probe"] else kind.probe
+    probe = (lambda: commands.probe(params["probe"], scheme.is_version)) if params["probe"] else _probe(kind, scheme)
     return Patch(
         settings=settings,
         kinds=kinds,
