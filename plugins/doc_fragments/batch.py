@@ -40,7 +40,8 @@ options:
   token:
     description:
       - Names the work, at most 70 characters. While O(journal) holds sendings of this very work, the next run takes
-        them up. It finds their commands again, reads their results, and sends the work to no node twice.
+        them up. It finds their commands again, reads their results, and sends the work to no node twice. Without a
+        token, nothing is taken up.
     type: str
   journal:
     description:
@@ -50,7 +51,8 @@ options:
   stop_file:
     description:
       - While this file is there on the controller, nothing more is sent, what no agent has begun is cancelled, and what
-        runs is waited for.
+        runs is waited for. It is the way to stop a batch; Ctrl-C at C(ansible-playbook) leaves all that was sent to
+        itself.
     type: path
   stop_at:
     description:
