@@ -215,8 +215,9 @@ class _Rollout:
         with self._screen.wave(wave.name, len(nodes), journal):
             variables = self._variables(wave, journal)
             log = self._folder / f"{wave.name}.log"
-            source = self._wanted.inventory
-            runner.play(PLAYBOOK, source, self._cache, sorted(waiting), variables, log, on_result, self._left_alone)
+            source, most = self._wanted.inventory, self._wanted.max_in_flight
+            hosts = sorted(waiting)
+            runner.play(PLAYBOOK, source, self._cache, hosts, variables, log, most, on_result, self._left_alone)
             sent = progress.read_journal(journal).sent
             why = (
                 INTERRUPTED

@@ -19,7 +19,7 @@ import ansible_runner
 from patchwave.errors import PatchwaveError
 
 #: Hosts that Ansible works on at once where a task runs for each host; Ansible's own default is 5.
-_FORKS = "20"
+_FORKS = 20
 
 #: What one host's task ended with: event name without `runner_on_`, host, the task's action, and its result.
 OnResult = Callable[[str, str, str, dict[str, Any]], None]
@@ -84,6 +84,7 @@ def play(
     hosts: list[str],
     variables: dict[str, Any],
     log: Path,
+    most: int,
     on_result: OnResult,
     cancelled: Callable[[], bool],
 ) -> str:
@@ -96,6 +97,7 @@ def play(
         hosts: the hosts that it is limited to.
         variables: extra variables; they must hold no secrets, for Ansible may print them.
         log: gets what Ansible printed.
+        most: hosts that a task runs for at once; 0 leaves it to Ansible's own setting.
         on_result: called for each task that ended on a host.
         cancelled: asked now and then; once it says True, Ansible is stopped.
 
@@ -119,7 +121,7 @@ def play(
             inventory=str(inventory),
             limit=f"@{folder}/limit",
             cmdline=f"-e @{folder}/variables.json",
-            envvars=_environment(cache),
+            envvars=_environment(cache, most),
             event_handler=on_event,
             cancel_callback=cancelled,
             quiet=True,
@@ -140,14 +142,16 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _environment(cache: Path) -> dict[str, str]:
+def _environment(cache: Path, most: int = 0) -> dict[str, str]:
     """Ansible's programs are those beside this Python, whether or not its folder is on PATH."""
     own = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     if path[0] != own:  # ansible-runner looks in the PATH of this process
         os.environ["PATH"] = os.pathsep.join([own, *path])
+    own_forks = os.environ.get("ANSIBLE_FORKS", "")
+    forks = int(own_forks) if own_forks.isdigit() else _FORKS
     return {
-        "ANSIBLE_FORKS": os.environ.get("ANSIBLE_FORKS", _FORKS),
+        "ANSIBLE_FORKS": str(min(most, forks) if most else forks),
         "ANSIBLE_INVENTORY_CACHE": "true",
         "ANSIBLE_INVENTORY_CACHE_CONNECTION": str(cache),
         "ANSIBLE_INVENTORY_CACHE_PLUGIN": "ansible.builtin.jsonfile",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import BIN, ROOT
 
 FIRST_WAVE = ("web-01", "app-01", "db-01", "batch-01")
@@ -145,6 +146,24 @@ def test_another_kind_of_software_goes_the_same_way(
     assert code == 0, output
     assert outcomes(report) == dict.fromkeys(FIRST_WAVE, "patched")
     assert "tool to 2.0.0 on 4 nodes" in output
+
+
+@pytest.mark.needs_root
+def test_the_driver_goes_over_openssh_as_well(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path], ssh_inventory: Path
+) -> None:
+    install("web-02")
+    install("db-02", sick=True)
+    inventory = yaml.safe_load(ssh_inventory.read_text())
+    inventory["managed_nodes"]["hosts"]["gone"] = {"ansible_ssh_common_args": "-o ProxyCommand=false"}
+    ssh_inventory.write_text(yaml.safe_dump(inventory))
+    changes = {"inventory": str(ssh_inventory), "waves": ["managed_nodes"], "transport": "connection", "bucket": None}
+    code, report, output = apply(lab, rollout(error_budget=1, **changes))
+    assert code == 2, output
+    assert outcomes(report) == {"web-02": "patched", "db-02": "rolled_back", "gone": "unreachable"}
+    code, report, output = apply(lab, rollout(error_budget=1, **changes))
+    assert "Resumed: 1 of 3 nodes are done" in output
+    assert outcomes(report) == {"web-02": "patched", "db-02": "rolled_back", "gone": "unreachable"}
 
 
 def begin(lab: Any, path: Path) -> subprocess.Popen[str]:

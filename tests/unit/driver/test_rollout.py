@@ -49,3 +49,11 @@ def test_a_wrong_command_line_does_not_end_like_nodes_that_need_a_person(
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 1
+
+
+@pytest.mark.parametrize(("own", "most", "forks"), [("", 0, "20"), ("", 5, "5"), ("", 200, "20"), ("50", 200, "50")])
+def test_no_more_nodes_at_once_than_allowed_over_ansibles_own_connection(
+    own: str, most: int, forks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_FORKS", own)
+    assert runner._environment(Path("cache"), most)["ANSIBLE_FORKS"] == forks
