@@ -14,13 +14,14 @@ import pathlib
 import typing as t
 import zlib
 
-from ansible.constants import INTERNAL_RESULT_KEYS
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 
 from . import _launcher
 
 #: Characters that a result may have, unpacked, and levels: more than any module returns, and what Ansible can bear.
 _LARGEST, _DEEPEST = 4_000_000, 50
+#: By these an action adds hosts and groups to the running play, in ansible-core up to 2.20 at least.
+_INTERNAL = ("add_host", "add_group")
 
 #: Finds a Python for the launcher; a node without one says so in the words of a result. It exits 0 all the same: an
 #: error that MaxErrors counts would keep AWS from sending to other nodes, whom the budget still allows.
@@ -66,7 +67,7 @@ def decode(output: str) -> dict[str, t.Any]:
             found = _result(text if mark == _launcher.MARK else _unpacked(text))
         except (ValueError, RecursionError, zlib.error):
             break
-        internal = {key for key in found if key.startswith("_ansible_") or key in INTERNAL_RESULT_KEYS}
+        internal = {key for key in found if key.startswith("_ansible_") or key in _INTERNAL}
         return {key: value for key, value in found.items() if key not in internal}
     tail = " ".join(output.split())[-300:]
     return {
