@@ -119,6 +119,18 @@ def test_what_was_left_out_is_in_the_cache_as_well_and_told_each_time(estate: An
         assert estate.calls() == calls
 
 
+def test_a_pattern_of_regions_needs_one_more_permission(estate: Any, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"accounts": [{"role_arn": ENTERED}], "regions": ["us-east-*"]}
+    with iam(estate, READ):
+        found, _, (warning,) = listing(estate, tmp_path, **options)
+    assert found == []
+    assert "ec2:DescribeRegions" in warning
+    assert f"account {OTHER}, region us-east-*: " in warning
+    with iam(estate, [*READ, "ec2:DescribeRegions"]):
+        found, _, warnings = listing(estate, tmp_path, **options)
+    assert (found, warnings) == ([(OTHER, "us-east-1")], [])
+
+
 def test_a_throttled_account_is_read_in_the_end(estate: Any, tmp_path: Path) -> None:
     with fault(estate, "throttle", "--set", "rate=0.3", "--set", "burst=1"):
         client(estate, "ec2", REGIONS[0]).describe_instances()  # somebody else has just used up the bucket
