@@ -20,7 +20,7 @@ from . import _launcher
 
 #: Characters that a result may have, unpacked, and levels: more than any module returns, and what Ansible can bear.
 _LARGEST, _DEEPEST = 4_000_000, 50
-#: By these an action adds hosts and groups to the running play, in ansible-core up to 2.20 at least.
+#: By these an action adds hosts and groups to the running play (seen in ansible-core 2.18 and 2.19).
 _INTERNAL = ("add_host", "add_group")
 
 #: Finds a Python for the launcher; a node without one says so in the words of a result. It exits 0 all the same: an

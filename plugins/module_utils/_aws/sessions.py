@@ -123,18 +123,20 @@ class Sessions:
             raise AwsError("Failed to connect to AWS", error) from error
 
     def _settings(self, service: str, region: str | None, attempts: int) -> dict[str, t.Any]:
+        retries = Config(retries={"mode": "standard", "total_max_attempts": attempts})
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=5,
             read_timeout=60,
             user_agent_extra="patchwave",
             # botocore still presigns with version 2 in the oldest regions, which encrypted buckets refuse.
             signature_version="s3v4" if service == "s3" else None,
         )
+        config = retries.merge(config).merge(self._config or Config())
         return {
             "region_name": region,
             "endpoint_url": self._endpoint,
-            "config": config.merge(self._config) if self._config else config,
+            # What must not be retried is not retried whatever the options say.
+            "config": config.merge(retries) if attempts == 1 else config,
             **self._client_settings,
         }
 

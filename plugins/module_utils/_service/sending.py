@@ -149,7 +149,7 @@ class Sender:
                 Comment=comment,
                 TimeoutSeconds=self._command.delivery_timeout,
                 MaxConcurrency=str(len(nodes)),
-                MaxErrors=str(max_errors),
+                MaxErrors=str(min(max_errors, len(nodes))),  # of more than 7 digits, it is refused
                 **self._command.request,
             )
         )

@@ -453,6 +453,11 @@ def test_a_node_that_waited_for_its_place_gets_parameters_of_its_own(service: Se
     assert sent == [["url-0"], ["url-1"]]
 
 
+def test_a_budget_beyond_all_nodes_is_one_that_aws_takes(service: Service, run: Run) -> None:
+    run(service, errors=99_999_999)
+    assert [command["request"]["MaxErrors"] for command in service.commands.values()] == ["2"]
+
+
 def test_ten_thousand_and_one_nodes(service: Service, run: Run) -> None:
     service.nodes = many(10_001)
     service.bad = {service.nodes[5000]: f"InvalidInstanceId Instances [[{service.nodes[5000]}]] not in a valid state"}
