@@ -17,12 +17,15 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 #: Variables that keep an SDK from what `env` prints; and those of single services (AWS_ENDPOINT_URL_SSM).
 WINNERS = (
     *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 )
+#: A clock that is moved on further in one step would soon be beyond all dates.
+YEAR = 366 * 86_400
 Name = Annotated[str, typer.Option("--name", envvar="PATCHWAVE_LAB_NAME", help="Which lab; several can run.")]
 
 
@@ -186,7 +189,7 @@ def _numbers(pairs: list[str]) -> dict[str, float]:
 @app.command()
 def clock(
     name: Name = DEFAULT_NAME,
-    advance: Annotated[float, typer.Option(min=0, help="Seconds to move it on.")] = 0,
+    advance: Annotated[float, typer.Option(min=0, max=YEAR, help="Seconds to move it on.")] = 0,
 ) -> None:
     """Say what time it is in the lab, and move its clock on: timeouts need no waiting."""
     from datetime import UTC, datetime
