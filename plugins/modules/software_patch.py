@@ -23,7 +23,8 @@ attributes:
     support: full
     description: Can run in check_mode and return changed status prediction without modifying target.
     details:
-      - Nothing is downloaded, so a wrong checksum or a damaged archive shows in the real run only.
+      - Nothing is downloaded, so what is wrong with a file shows in the real run only, such as a wrong checksum or a
+        package that needs others.
   diff_mode:
     support: full
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
@@ -444,7 +445,7 @@ options:
         - What to do about processes that still run or map files of the old version after services have been started.
         - V(fail) rolls back, V(restart) restarts the systemd services they belong to and fails when some are still
           left, V(ignore) leaves them.
-        - Neither services of users nor the one that this module runs in are restarted, for that would end it too.
+        - Not restarted are D-Bus, logins, services of users, and the one that this module runs in.
       type: str
       choices: [fail, restart, ignore]
       default: fail

@@ -21,6 +21,8 @@ MARK = "PATCHWAVE_RUN"
 _DELETED = " (deleted)"
 _INTERPRETER = re.compile(r"(python|node|java|ruby|perl|php|(ba|da|z|k)?sh)[0-9.]*\Z")
 _UNIT = re.compile(r"/([^/\n]+\.service)(/|$)", re.MULTILINE)
+#: Services without which no session lives on; needrestart leaves them alone too.
+_SESSIONS = ("user@", "dbus", "systemd-logind", "getty@", "serial-getty@")
 #: Seconds of a clock tick, in which the kernel tells when a process began.
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -29,7 +31,7 @@ IsOld = t.Callable[[str, bool], bool]
 
 
 class Process(t.NamedTuple):
-    """A process that uses an old file: C(unit) is its systemd service, or empty; those of users do not count."""
+    """A process that uses an old file: C(unit) is its systemd service, or empty, see unit_of()."""
 
     pid: int
     name: str
@@ -62,9 +64,9 @@ def using(is_old: IsOld, since: float, files_too: bool = False) -> t.List[Proces
 
 
 def unit_of(pid: int) -> str:
-    """Return the systemd service of a process, or nothing; to restart that of a user would end all the user runs."""
+    """Return the systemd service of a process, or nothing where to restart it would end what users run."""
     match = _UNIT.search(_read(pid, "cgroup").decode("utf-8", "replace"))
-    return match.group(1) if match and not match.group(1).startswith("user@") else ""
+    return match.group(1) if match and not match.group(1).startswith(_SESSIONS) else ""
 
 
 def named(names: t.Iterable[str]) -> t.List[str]:

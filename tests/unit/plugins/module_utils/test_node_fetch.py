@@ -179,6 +179,12 @@ def test_size_is_limited_whether_announced_or_not(server: str, tmp_path: Path, p
         fetch(server + path, SHA, str(tmp_path / "a"), Disk(), limit=2_000_000)
 
 
+def test_time_is_limited_too(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.patchwave.aws.plugins.module_utils._node.fetch.TOTAL_SECONDS", -1)
+    with pytest.raises(PatchError, match="took longer than"):
+        fetch(server + "/full", SHA, str(tmp_path / "a"), Disk())
+
+
 def test_a_full_disk_is_known_before_the_download(server: str, tmp_path: Path) -> None:
     class Small(Disk):
         def free(self, path: str) -> int:

@@ -297,19 +297,20 @@ def test_a_process_of_the_old_version_is_found(node: Node, policy: str, monkeypa
 def test_the_service_of_an_old_process_is_restarted_and_again_when_rolled_back(
     node: Node, monkeypatch: pytest.MonkeyPatch, left: bool
 ) -> None:
-    """Not the service that the patch itself runs in, nor one of a user."""
+    """Not the service that the patch itself runs in, nor one that users' sessions need."""
     monkeypatch.setattr("ansible_collections.patchwave.aws.plugins.module_utils._node.proof.SETTLE_SECONDS", 0.2)
     groups = {
         7: "0::/system.slice/app.service\n",
         8: "1:name=systemd:/user.slice/user-7.slice/user@7.service/app.slice/x.service\n0::/\n",
         9: "0::/system.slice/agent.service/x\n",
+        10: "0::/system.slice/dbus.service\n",
         os.getpid(): "0::/system.slice/agent.service\n",
     }
     monkeypatch.setattr(processes, "_read", lambda pid, name: groups[pid].encode() if name == "cgroup" else b"")
     restarted: list[tuple[str, str]] = []
 
     def using(*how: t.Any) -> list[processes.Process]:
-        pids = (7, 8, 9) if left or not restarted else ()
+        pids = (7, 8, 9, 10) if left or not restarted else ()
         return [processes.Process(pid, "daemon", "/old", processes.unit_of(pid)) for pid in pids]
 
     def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
