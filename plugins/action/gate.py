@@ -36,6 +36,9 @@ class ActionModule(ActionBase):
         hosts, hostvars = variables["ansible_play_batch"], variables["hostvars"]
         try:
             now = _gate.moment(options["at"])
+            for key, text in (options["override"] or {}).items():
+                if not text.strip():
+                    raise ValueError(f"override.{key}: must not be empty")
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from None
         batch = _gate.judge(hosts, hostvars.__getitem__, now, options["minutes_left"])

@@ -77,6 +77,8 @@ def _judge(found: dict[str, t.Any], now: datetime.datetime, minutes: int) -> tup
     if odd:
         why = f"{odd}: is neither {WINDOWS} nor patch_freezes nor patch_freezes_NAME"
         return None, f"the calendar cannot be read: {why}"
+    if WINDOWS in found and found[WINDOWS] in (None, []):
+        return None, f"the calendar cannot be read: {WINDOWS}: has no window; without the variable any time will do"
     try:
         windows = calendar.windows(found.get(WINDOWS) or [], WINDOWS)
         freezes = [one for name in found if name != WINDOWS for one in calendar.freezes(found[name] or [], name)]

@@ -59,10 +59,14 @@ def read_rollout(path: Path) -> RolloutFile:
     """
     data = _load(path)
     _raise_first(path, spec.problems(ROLLOUT, data))
+    data = {key: value for key, value in data.items() if value is not None}  # a key without a value is not given
     if data.get("transport", "run_command") == "run_command" and not data.get("bucket"):
         raise PatchwaveError(f"{path}: bucket: is required with transport run_command, to carry payloads to the nodes")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", data["name"]):
         raise PatchwaveError(f"{path}: name: must be letters, digits, ., _ and -, for it names a folder")
+    for key, text in data.get("override", {}).items():
+        if not text.strip():
+            raise PatchwaveError(f"{path}: override.{key}: must not be empty")
     if data.get("max_in_flight", 0) < 0:
         raise PatchwaveError(f"{path}: max_in_flight: must be 0 (all of a wave at once) or more")
     if not data["waves"]:

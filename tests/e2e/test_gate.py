@@ -58,10 +58,13 @@ def test_else_it_is_told_when(verdicts: Callable[..., dict[str, Any]], group: st
     assert found["msg"].startswith("the gate is closed: ")
 
 
-def test_a_misspelt_variable_does_not_leave_the_gate_open(verdicts: Callable[..., dict[str, Any]]) -> None:
-    (line,) = verdicts("wave_2", "2026-10-17T23:00+02:00", patch_freeze=[])["closed"]
-    why = "patch_freeze: is neither patch_windows nor patch_freezes nor patch_freezes_NAME"
-    assert line.endswith(f": the calendar cannot be read: {why}")
+def test_a_misspelt_or_emptied_variable_does_not_leave_the_gate_open(verdicts: Callable[..., dict[str, Any]]) -> None:
+    for variable, why in (
+        ("patch_freeze", "is neither patch_windows nor patch_freezes nor patch_freezes_NAME"),
+        ("patch_windows", "has no window; without the variable any time will do"),
+    ):
+        (line,) = verdicts("wave_2", "2026-10-17T23:00+02:00", **{variable: []})["closed"]
+        assert line.endswith(f": the calendar cannot be read: {variable}: {why}")
 
 
 def test_a_group_with_freezes_of_its_own_keeps_those_of_everybody(verdicts: Callable[..., dict[str, Any]]) -> None:

@@ -46,6 +46,11 @@ def test_a_good_file_is_read_with_its_defaults(write: Any, tmp_path: Path) -> No
     assert (rollout.transport, rollout.error_budget, rollout.unreachable_budget) == ("run_command", 0, "100%")
 
 
+def test_a_key_without_a_value_is_not_given(write: Any) -> None:
+    empty = dict.fromkeys(("transport", "max_in_flight", "error_budget", "unreachable_budget", "override", "vars"))
+    assert read_rollout(write(empty)) == read_rollout(write())
+
+
 def test_several_programs_keep_their_order(write: Any) -> None:
     catalog = {"just": JUST, "bat": {**JUST, "dest": "/opt/bat"}}
     assert list(read_rollout(write({"software": ["just", "bat"]}, catalog)).software) == ["just", "bat"]
@@ -69,6 +74,7 @@ def test_several_programs_keep_their_order(write: Any) -> None:
         ({"inventory": "nowhere"}, "rollout.yml: inventory: no such file or folder: {0}/nowhere"),
         ({"catalog": "nowhere.yml"}, "nowhere.yml: cannot be read: No such file or directory"),
         ({"bucket": None}, "rollout.yml: bucket: is required with transport run_command"),
+        ({"override": {"by": " ", "reason": "x"}}, "rollout.yml: override.by: must not be empty"),
         ({"max_in_flight": -1}, "rollout.yml: max_in_flight: must be 0 (all of a wave at once) or more"),
         ({"waves": []}, "rollout.yml: waves: names no wave"),
         ({"name": "../up"}, "rollout.yml: name: must be letters, digits, ., _ and -"),
