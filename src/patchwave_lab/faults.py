@@ -15,6 +15,8 @@ class Kind:
     text: str
     of_nodes: bool = True
     numbers: Mapping[str, float] = field(default_factory=dict)
+    #: Virtual nodes cannot have it.
+    real: bool = False
 
 
 KINDS = {
@@ -30,9 +32,9 @@ KINDS = {
     "cancel-ignored": Kind("a cancelled command ends Cancelled and runs on"),
     "stale-ping": Kind("PingStatus stays Online whatever happens; GetConnectionStatus does not"),
     "access-denied": Kind("a command ends AccessDenied on the node"),
-    "wrong-clock": Kind("the clock of a real node is wrong by so much", numbers={"seconds": 3600}),
+    "wrong-clock": Kind("the clock of a real node is wrong by so much", real=True, numbers={"seconds": 3600}),
     "reboot-hangs": Kind("a node that reboots does not come back"),
-    "disk-full": Kind("/opt and /var of a real node take no more data"),
+    "disk-full": Kind("/opt and /var of a real node take no more data", real=True),
 }
 
 
@@ -57,6 +59,8 @@ class Fault:
     until: float | None = None
     left: int | None = None
     numbers: dict[str, float] = field(default_factory=dict)
+    #: Tokens left and when that was, by account, region and operation family.
+    buckets: dict[tuple[str, str, str], tuple[float, float]] = field(default_factory=dict)
 
     def covers(self, name: str, place: Place, now: float) -> bool:
         """Does it apply there and now?"""
@@ -110,8 +114,6 @@ class Faults:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._faults: list[Fault] = []
-        #: Tokens left and when that was, by fault, account, region and operation family.
-        self._buckets: dict[tuple[int, str, str, str], tuple[float, float]] = {}
 
     def add(self, request: Mapping[str, Any]) -> Fault:
         """Begin a fault that was checked: {name, nodes: [ids], account, region, for, count, and its numbers}."""
@@ -146,10 +148,10 @@ class Faults:
         fault = self.find("throttle", place)
         if fault is None:
             return False
-        key, now = (id(fault), place.account, place.region, family), self._clock.now()
-        tokens, before = self._buckets.get(key, (fault.numbers["burst"], now))
+        key, now = (place.account, place.region, family), self._clock.now()
+        tokens, before = fault.buckets.get(key, (fault.numbers["burst"], now))
         tokens = min(fault.numbers["burst"], tokens + (now - before) * fault.numbers["rate"])
-        self._buckets[key] = (tokens - (tokens >= 1), now)
+        fault.buckets[key] = (tokens - (tokens >= 1), now)
         return tokens < 1
 
     def clear(self, name: str = "") -> None:
@@ -161,4 +163,5 @@ class Faults:
     def list(self) -> list[dict[str, Any]]:
         """Faults that are not over."""
         now = self._clock.now()
-        return [asdict(each) for each in self._faults if each.left != 0 and (each.until is None or now < each.until)]
+        on = [each for each in self._faults if each.left != 0 and (each.until is None or now < each.until)]
+        return [{key: value for key, value in asdict(each).items() if key != "buckets"} for each in on]

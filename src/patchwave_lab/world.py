@@ -16,6 +16,7 @@ from moto.ssm.models import ssm_backends
 
 from patchwave_lab import faults, processes
 from patchwave_lab.clock import Clock, Timeline
+from patchwave_lab.errors import LabError
 from patchwave_lab.faults import Faults, Place
 from patchwave_lab.nodes import writes, wrong_clock
 from patchwave_lab.nodes.agent import Agent, RealAgent
@@ -134,6 +135,8 @@ class World:
         faults.check(request, self.scenario.accounts, self.scenario.places, there)
         names = request.get("nodes") or []
         found = [node for node in self.all_nodes() if node.node_id in names or node.name in names]
+        if faults.known(request["name"]).real and any(node.virtual for node in found):
+            raise LabError(f"fault {request['name']} is for real nodes only")
         if request.get("name") == "wrong-clock":
             wrong_clock.check()
         made = self.faults.add({**request, "nodes": [node.node_id for node in found]})

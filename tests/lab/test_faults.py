@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
+from patchwave_lab import faults
+from patchwave_lab.clock import Clock
 from patchwave_lab.errors import LabError
 from patchwave_lab.nodes import wrong_clock
 
@@ -93,6 +95,14 @@ def test_throttling_refuses_what_exceeds_the_bucket_of_its_family(faulty, fault)
     assert faulty.api_log()[-1]["error"] == "RequestLimitExceeded"
     faulty.advance(101)
     assert ssm.list_commands()
+
+
+def test_a_fault_that_begins_anew_has_a_full_bucket():
+    place, all_ = faults.Place("111111111111", "eu-west-1"), faults.Faults(Clock())
+    for _ in range(50):
+        all_.add({"name": "throttle", "rate": 0, "burst": 1})
+        assert [all_.throttled(place, "family") for _ in range(2)] == [False, True]
+        all_.clear()
 
 
 def test_an_agent_that_went_off_is_online_for_a_while_and_not_connected(faulty, fault):  # aws.md 3
@@ -229,6 +239,7 @@ def test_a_caller_whose_clock_is_wrong(faulty, fault):  # Signature Version 4
         (["lost-reply", "nobody"], "no node nobody"),
         (["lost-reply", "--set", "rate=1"], "fault lost-reply knows no rate"),
         (["throttle", "real"], "fault throttle hits calls, not nodes"),
+        (["disk-full", "long"], "fault disk-full is for real nodes only"),
         (["throttle", "--set", "rate"], "--set takes KEY=NUMBER"),
         (
             ["region-down", "--region", "eu-wset-1"],
