@@ -66,7 +66,9 @@ def _unknown(spec: Spec, key: t.Any, where: str) -> str:
 def _value_problems(option: t.Mapping[str, t.Any], value: t.Any, path: str) -> t.List[str]:
     wanted = option.get("type", "str")
     if not isinstance(value, _TYPES[wanted]) or (isinstance(value, bool) and wanted in ("int", "float")):
-        return ["{0}: must be {1}, not {2!r}".format(path, wanted, value)]
+        # YAML takes 1.10 for the number 1.1.
+        hint = "; put it in quotes" if wanted == "str" and isinstance(value, (int, float)) else ""
+        return ["{0}: must be {1}, not {2!r}{3}".format(path, wanted, value, hint)]
     if option.get("choices") and value not in option["choices"]:
         return ["{0}: must be one of {1}, not {2!r}".format(path, ", ".join(map(str, option["choices"])), value)]
     if wanted == "dict" and option.get("options"):

@@ -23,7 +23,7 @@ def test_a_good_file_has_no_problems() -> None:
         ({"name": None}, "name: is required and missing"),
         ({"schema": 2}, "schema: must be one of 1, not 2"),
         ({"schema": True}, "schema: must be int, not True"),
-        ({"waves": ["a", 7]}, "waves[1]: must be str, not 7"),
+        ({"waves": ["a", 7]}, "waves[1]: must be str, not 7; put it in quotes"),
         ({"waves": "a"}, "waves: must be list, not 'a'"),
         ({"archive": {"strip": 1}}, "archive.sha256: is required and missing"),
         ({"archive": {"sha256": "0", "stripp": 1}}, "archive.stripp: unknown key; did you mean 'strip'?"),
