@@ -148,6 +148,7 @@ options:
         preserve:
           description:
             - Globs below O(dest) of files that stay as they are where they are there, such as V(conf/*.xml) or V(conf).
+            - A folder that is a link on the node is left alone with all behind it.
             - With O(archive.layout=in_place).
           type: list
           elements: str

@@ -140,10 +140,22 @@ class Disk:
         if self.free(folder) < size:
             raise PatchError("no_space", "no room in {0}; free some and run again".format(folder))
 
+    def require_replaceable(self, path: str) -> None:
+        """Raise PatchError unless another file can take the place of one; change nothing."""
+        folder = os.path.dirname(path)
+        # Root may write what it likes unless the file itself is immutable, which also keeps its name.
+        if not os.access(folder, os.W_OK | os.X_OK) or (os.geteuid() == 0 and not _writable(path)):
+            message = "cannot replace {0}; check its owner, its mount and lsattr"
+            raise PatchError("not_writable", message.format(path))
+
     def free(self, path: str) -> int:
         """Return the bytes this process may still write where C(path) is."""
         room = os.statvfs(path)
         return room.f_bavail * room.f_frsize
+
+
+def _writable(path: str) -> bool:
+    return os.path.islink(path) or not os.path.exists(path) or os.access(path, os.W_OK)
 
 
 def copy_tree(source: str, target: str) -> None:

@@ -104,6 +104,7 @@ class Files(Kind):
         self._download.check()
         for path in self._found:
             self._disk.require(os.path.dirname(path), os.path.getsize(path) + fetch.RESERVE)
+            self._disk.require_replaceable(path)
 
     def plan(self) -> Undo:
         """See Kind."""

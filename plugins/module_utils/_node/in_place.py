@@ -114,6 +114,7 @@ class InPlace(Kind):
         folders, changes = [], []  # type: t.List[str], t.List[Change]
         for folder, names, files in os.walk(tree):
             links = [name for name in names if os.path.islink(os.path.join(folder, name))]
+            names[:] = [name for name in names if not self._leads_away(dest, os.path.relpath(folder, tree), name)]
             for path in (os.path.relpath(os.path.join(folder, name), tree) for name in sorted(names)):
                 if os.path.basename(path) not in links and not _is_folder(os.path.join(dest, path)):
                     _refuse_other(os.path.join(dest, path))
@@ -125,6 +126,11 @@ class InPlace(Kind):
                 if not (old and _matches(path, self._options.get("preserve"))):
                     changes.append((path, old, True))
         return folders, changes + self._removals(dest, {path for path, dummy, dummy in changes})
+
+    def _leads_away(self, dest: str, folder: str, name: str) -> bool:
+        """Tell whether a link of the node stands where the archive has something, and is to stay."""
+        path = os.path.normpath(os.path.join(folder, name))
+        return os.path.islink(os.path.join(dest, path)) and _matches(path, self._options.get("preserve"))
 
     def _removals(self, dest: str, brought: t.Set[str]) -> t.List[Change]:
         found = []  # type: t.List[Change]
@@ -138,6 +144,7 @@ class InPlace(Kind):
         return found
 
     def _save(self, path: str, saved: str) -> None:
+        self._disk.require_replaceable(path)
         self._disk.step("save " + path)
         try:
             os.link(path, saved, follow_symlinks=False)

@@ -74,6 +74,9 @@ class PackageFile(Kind):
         if os.geteuid() != 0:
             raise PatchError("not_writable", "packages need root; use become")
         files = [path for path in self._tool.files(self._package) if not os.path.isdir(path)]
+        for path in files:
+            if os.path.lexists(path):
+                self._disk.require_replaceable(path)
         folders = {os.path.dirname(path) for path in files} | {self._folder}
         for folder in sorted({existing_ancestor(folder) for folder in folders}):
             self._disk.require(folder, fetch.RESERVE)

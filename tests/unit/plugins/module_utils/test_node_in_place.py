@@ -118,6 +118,39 @@ def test_what_stands_in_the_way_is_left_alone(application: Application, entry: s
     assert application.leftovers() == set()
 
 
+def test_a_link_of_the_node_stays_with_all_behind_it(application: Application) -> None:
+    """As of an application whose configuration is below /etc."""
+    elsewhere = application.opt / "elsewhere"
+    (application.dest / "conf").rename(elsewhere)
+    (application.dest / "conf").symlink_to(elsewhere)
+    before = application.tree()
+    assert application.run(application.wanted())["reason"] == "dest_conflict"
+    assert application.tree() == before
+    assert application.run(application.wanted(preserve=["conf"]))["outcome"] == "patched"
+    after = application.tree()
+    assert {name for name in after if "conf" in name or "elsewhere" in name} == {
+        name for name in before if "conf" in name or "elsewhere" in name
+    }
+    assert after["elsewhere/server.xml"] == before["elsewhere/server.xml"]
+
+
+@pytest.mark.parametrize("what", ["lib", "tool"])
+def test_what_cannot_be_replaced_is_told_before(
+    application: Application, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A folder that is mounted read-only, and a file that even root must not touch (chattr +i)."""
+    before, real = application.tree(), os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(application.dest / what) and real(path, mode))
+    if what == "tool":
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(os, "lchown", lambda *owner: None)
+    result = application.run(application.wanted())
+    assert (result["outcome"], result["reason"]) == ("failed", "not_writable"), result
+    assert str(application.dest / what) in result["msg"]
+    assert application.tree() == before
+    assert application.leftovers() == set()
+
+
 def test_it_is_installed_only_when_asked(tmp_path: Path) -> None:
     node = Application(tmp_path / "node")
     node.dest.rename(node.root / "gone")
