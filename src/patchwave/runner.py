@@ -60,7 +60,7 @@ def read_inventory(source: Path, cache: Path) -> Inventory:
             output_file=str(file),
             quiet=True,
             private_data_dir=str(folder),
-            envvars=_environment(cache) | {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"},
+            envvars=_environment(cache),
         )
         try:
             output = _plain(json.loads(file.read_text(encoding="utf-8")))
@@ -152,6 +152,7 @@ def _environment(cache: Path, most: int = 0) -> dict[str, str]:
     forks = int(own_forks) if own_forks.isdigit() else _FORKS
     return {
         "ANSIBLE_FORKS": str(min(most, forks) if most else forks),
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
         "ANSIBLE_INVENTORY_CACHE": "true",
         "ANSIBLE_INVENTORY_CACHE_CONNECTION": str(cache),
         "ANSIBLE_INVENTORY_CACHE_PLUGIN": "ansible.builtin.jsonfile",
