@@ -160,10 +160,10 @@ def fetch(url):
 
 
 def test_a_presigned_url_works_for_its_holder_until_it_expires(lab):  # Signature Version 4
-    urls = [presign(lab, 2, version) for version in ("s3v4", "s3")]
-    assert [fetch(url) for url in urls] == [(200, b"payload")] * 2
-    time.sleep(2.1)
-    for status, body in map(fetch, urls):
+    long, short = ([presign(lab, seconds, version) for version in ("s3v4", "s3")] for seconds in (60, 1))
+    assert [fetch(url) for url in long] == [(200, b"payload")] * 2
+    time.sleep(1.1)
+    for status, body in map(fetch, short):
         assert status == 403
         assert b"<Code>AccessDenied</Code><Message>Request has expired" in body
 
