@@ -23,11 +23,12 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
     Returns:
         `schema` (int), `rollout` (dict: name, plan, software, version, fixed_in, transport, started, finished, runs,
         error_budget, unreachable_budget, stopped, overridden, unread), `totals` (dict of outcome to int, all of them),
-        and `nodes` (list of dict in the order of the plan: host, id, name, account, region, patch_group, wave, outcome,
+        and `nodes` (list of dict by wave and name: host, id, name, account, region, patch_group, wave, outcome,
         version_before, version_after, reason, msg, seconds).
     """
     results = ledger.results()
-    nodes = [_node(node._asdict(), results.get(node.host)) for wave in plan.waves for node in wave.nodes]
+    ordered = [node for wave in plan.waves for node in sorted(wave.nodes, key=lambda node: (node.name, node.host))]
+    nodes = [_node(node._asdict(), results.get(node.host)) for node in ordered]
     starts = [line for line in ledger.lines if line["event"] == "started"]
     rollout = {
         "name": plan.rollout,
