@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import typing as t
 import uuid
 
@@ -52,6 +53,8 @@ class Settings(t.NamedTuple):
             ValueError: one of them cannot be; one line that names it.
         """
         settings = cls(**{name: options[name] for name in cls._fields})
+        if not re.fullmatch(r"[\w.-]{3,}|arn:.+", settings.bucket, re.ASCII):
+            raise ValueError(f"bucket: must be the name of a bucket, not '{settings.bucket}'")
         if settings.latest_start is not None and not moments.is_moment(settings.latest_start):
             wanted = "a moment with its zone, such as 2026-11-22T04:00:00Z"
             raise ValueError(f"latest_start: must be {wanted}, not '{settings.latest_start}'")

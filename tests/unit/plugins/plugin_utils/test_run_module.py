@@ -28,7 +28,7 @@ BATCH = {
     "stop_at": None,
 }
 SETTINGS = {
-    "bucket": "b",
+    "bucket": "b-1",
     "prefix": "patchwave/",
     "keep_payload": False,
     "reboot": "if_required",
@@ -83,7 +83,7 @@ def test_each_sending_has_urls_of_its_own(sent: Any) -> None:
     assert set(first["objects"]) == {"s3://a/x", "s3://a/y"}
     assert not set(first["objects"].values()) & set(second["objects"].values())
     assert first["objects"]["s3://a/x"].startswith("https://a/x?4200&")
-    assert first["url"].startswith(f"https://b/{keys[0]}?900&")
+    assert first["url"].startswith(f"https://b-1/{keys[0]}?900&")
     assert first["latest_start"] == 1795320000
 
 
@@ -206,3 +206,9 @@ def test_a_stop_at_that_is_no_time_is_named() -> None:
 )
 def test_what_uses_up_the_error_budget(result: dict[str, Any], charged: bool) -> None:
     assert _batch.charged(result) == charged
+
+
+@pytest.mark.parametrize("bucket", ["", "ab", "s3://example-patchwave", "example/patchwave"])
+def test_a_bucket_that_can_be_none_is_named(bucket: str) -> None:
+    with pytest.raises(ValueError, match=f"^bucket: must be the name of a bucket, not '{bucket}'$"):
+        _run_module.Settings.of({**SETTINGS, "bucket": bucket})
