@@ -175,7 +175,7 @@ def test_a_stop_cancels_what_no_agent_has_begun_and_waits_for_what_runs(make_lab
     names = {node: name.partition("-")[0] for name, node in lab.nodes().items()}
     ends = Counter((names[host], one["outcome"], one.get("reason")) for host, one in results.items())
     assert ends == {("runs", "patched", None): 3, ("waits", "unknown", "cancelled"): 3}
-    assert lab.calls()[ACCOUNTS[0], REGIONS[0], "CancelCommand"] == 1
+    assert lab.calls()[ACCOUNTS[0], REGIONS[0], "CancelCommand"] >= 1
 
 
 def test_a_thousand_nodes_cost_less_than_a_fifth_of_a_call_each(fleet: Any, tmp_path: Path) -> None:
