@@ -539,14 +539,16 @@ def test_commands_that_aws_dropped_because_too_many_were_pending_are_sent_later(
     assert set(service.sent.values()) == {1}
 
 
-@pytest.mark.parametrize("lag", [0, 7])
+@pytest.mark.parametrize(
+    ("lag", "losses"), [(0, []), (7, []), (7, ["answer", "", "500"]), (7, ["request", "throttled"])]
+)
 @pytest.mark.parametrize("places", [0, 4])
 def test_a_run_killed_at_any_moment_and_run_again_sends_to_every_node_once(
-    clock: Clock, places: int, lag: float
+    clock: Clock, places: int, lag: float, losses: list[str]
 ) -> None:
     for life in itertools.count():
         service, run = Service(many(12), lambda node, ordinal: 3.0, clock), Run()
-        service.life, service.lag = life, lag
+        service.life, service.lag, service.losses = life, lag, [*losses]
         killed = True
         try:
             replies = run(service, places=places)
