@@ -21,13 +21,13 @@ import pytest
 from . import crashing
 from .conftest import Node, to_rpm
 from .test_applications import source
-from .test_package_file import deb, definition, rpm
+from .test_package_file import BY_HAND, deb, definition, rpm
 
 TOOL = {"command": ["/opt/pw-tool/tool"], "retries": 0, "delay": 0.0}
 DPKG = ["sh", "-c", "dpkg-query -W -f '${Package} ${Status} ${Version}\n'; dpkg --audit"]
 RPM = ["sh", "-c", "rpm -qa | sort; rpm -V pw-tool"]
 DEB_FOLDERS = ["/opt/pw-tool", "/etc/pw-tool", "/usr/lib/pw-tool", "/var/lib/dpkg", "/var/lib/patchwave"]
-RPM_FOLDERS = ["/opt/pw-tool", "/var/lib/rpm", "/var/lib/patchwave"]
+RPM_FOLDERS = ["/opt/pw-tool", "/etc/pw-tool", "/var/lib/rpm", "/var/lib/patchwave"]
 
 
 def small(node: Node) -> None:
@@ -75,11 +75,12 @@ def new_rpm(node: Node, tmp_path: Path) -> dict[str, t.Any]:
     to_rpm(node)
     old, new = (definition(rpm(tmp_path, version), version) for version in ("1.9", "1.10"))
     assert node.patch(dict(old, install_missing=True))["outcome"] == "patched"
+    node.sh(BY_HAND)
     return dict(new, health={"command": ["test", "-s", "/opt/pw-tool/version"], "retries": 0, "delay": 0.0})
 
 
 def test_an_rpm(node: Node, new_rpm: dict[str, t.Any]) -> None:
-    found = disturb(node, "crash", new_rpm, RPM_FOLDERS, RPM, seed=6, random=32)
+    found = disturb(node, "crash", new_rpm, RPM_FOLDERS, RPM, seed=6, random=24)
     assert found["faults"] == []
     assert (found["clean"], found["kills"] > 30) == ("patched", True), found
 

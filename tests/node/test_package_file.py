@@ -42,13 +42,21 @@ BuildArch: noarch
 %description
 test
 %install
-mkdir -p %{{buildroot}}/opt/pw-tool
+mkdir -p %{{buildroot}}/opt/pw-tool %{{buildroot}}/etc/pw-tool
 echo {version} > %{{buildroot}}/opt/pw-tool/version
+for name in tool kept gone; do echo of {version} > %{{buildroot}}/etc/pw-tool/$name.conf; done
 %files
 /opt/pw-tool
+%config /etc/pw-tool/tool.conf
+%config /etc/pw-tool/gone.conf
+%config(noreplace) /etc/pw-tool/kept.conf
 %pre -p <lua>
 {script}
 """
+
+
+#: What an administrator does to the files of the RPM package.
+BY_HAND = "cd /etc/pw-tool; echo mine > tool.conf; chmod 600 tool.conf; echo mine > kept.conf; rm gone.conf"
 
 
 def deb(folder: Path, version: str, script: str = "exit 0", fields: str = "") -> Path:
@@ -247,18 +255,26 @@ def test_an_rpm_needs_and_keeps_a_way_back(node: Node, tmp_path: Path) -> None:
     if not shutil.which("rpmbuild"):
         pytest.skip("needs rpmbuild (apt install rpm, or make system)")
     first, second, bad = rpm(tmp_path, "1.9"), rpm(tmp_path, "1.10"), rpm(tmp_path, "1.11", 'error("no")')
+    worse = rpm(tmp_path, "1.10.1")
     to_rpm(node)
     result = node.patch(definition(first, "1.9-1", install_missing=True))
     assert (result["outcome"], result["version_after"]) == ("patched", "1.9-1"), result
     result = node.patch(definition(second, "1.10"))
     assert (result["outcome"], result["version_before"]) == ("patched", "1.9-1"), result
-    before = node.tree("/opt/pw-tool")
-    result = node.patch(definition(bad, "1.11"))
-    assert (result["outcome"], result["reason"]) == ("rolled_back", "install_failed"), result
+    node.sh(BY_HAND)
+    verified = node.run("rpm", "-V", "pw-tool", check=False)
+    before = node.tree("/opt/pw-tool", "/etc/pw-tool")
+    sick = {"command": ["grep", "-qx", "1.10", "/opt/pw-tool/version"], "retries": 0}
+    for args in (definition(worse, "1.10.1", health=sick), definition(bad, "1.11")):
+        result = node.patch(args)
+        reason = "health_failed" if "health" in args else "install_failed"
+        assert (result["outcome"], result["reason"]) == ("rolled_back", reason), result
+        assert node.tree("/opt/pw-tool", "/etc/pw-tool") == before
+        assert node.run("rpm", "-V", "pw-tool", check=False) == verified
     greedy = definition(rpm(tmp_path, "1.12", fields="Requires: pw-none\n"), "1.12")
     result = node.patch(greedy)
     assert (result["outcome"], result["reason"]) == ("failed", "install_failed"), result
     assert "pw-none" in result["msg"]
-    assert node.tree("/opt/pw-tool") == before
+    assert node.tree("/opt/pw-tool", "/etc/pw-tool") == before
     node.sh("rm -rf /var/lib/patchwave")
     assert node.patch(definition(bad, "1.11"))["reason"] == "no_way_back"

@@ -12,7 +12,7 @@ import typing as t
 
 from .._core.schemes import SCHEMES
 from . import fetch
-from .disk import Disk, existing_ancestor
+from .disk import Disk, copy_file, existing_ancestor
 from .download import Download
 from .errors import PatchError
 from .package_tools import PackageTool
@@ -140,11 +140,32 @@ class PackageFile(Kind):
             if way_back is not None:
                 self._disk.rename(way_back, undo["old"])
                 self._disk.sync_file(undo["old"])
+                self._keep_changed(undo)
 
         def lock() -> None:
             self._tool.lock(self._options["lock_timeout"])
 
         return [("fetch", download), ("stage", stage), ("package_lock", lock)]
+
+    def _keep_changed(self, undo: Undo) -> None:
+        """Copy aside what somebody has changed since the old version was installed."""
+        folder, undo["changed"] = os.path.join(undo["folder"], "changed"), self._tool.changed(undo["package"])
+        self._disk.make_dir(folder, 0o700)
+        for number, path in enumerate(undo["changed"]):
+            if os.path.lexists(path):
+                self._disk.step("keep " + path)
+                copy_file(path, os.path.join(folder, str(number)))
+
+    def _put_back_changed(self, undo: Undo) -> None:
+        for number, path in enumerate(undo.get("changed", [])):
+            saved, scratch = os.path.join(undo["folder"], "changed", str(number)), path + ".patchwave"
+            self._disk.remove(scratch)
+            if os.path.lexists(saved):
+                self._disk.step("put back " + path)
+                copy_file(saved, scratch)
+                self._disk.rename(scratch, path)
+            else:
+                self._disk.remove(path)
 
     def switch(self, undo: Undo) -> None:
         """See Kind."""
@@ -162,11 +183,11 @@ class PackageFile(Kind):
             self._tool.lock(self._options.get("lock_timeout", 300))
             if undo["before"] is None:
                 self._tool.remove(undo["package"])
-            else:
-                kept = os.path.join(undo["folder"], "installed" + self._tool.suffix)
+            elif os.path.exists(undo["old"]):  # else all this was done
                 self._disk.step("install " + undo["old"])
-                self._tool.install(undo["old"] if os.path.exists(undo["old"]) else kept)
+                self._tool.install(undo["old"])
                 self._disk.step("installed " + undo["old"])
+                self._put_back_changed(undo)
             for stray in undo["strays"]:
                 self._disk.remove(stray)
         self._tool.unlock()
@@ -184,7 +205,7 @@ class PackageFile(Kind):
     def _sweep(self, undo: Undo) -> None:
         for name in ("new", "old"):
             self._disk.remove(undo[name])
-        for name in ("kept", "download"):
+        for name in ("kept", "download", "changed"):
             self._disk.remove_tree(os.path.join(undo["folder"], name))
         self._disk.remove(os.path.join(undo["folder"], "kept" + self._tool.suffix))
         self._disk.remove_empty(undo["folder"])

@@ -11,6 +11,7 @@ import abc
 import contextlib
 import fcntl
 import os
+import re
 import time
 import typing as t
 
@@ -29,6 +30,9 @@ _APT = (
     "--option=Dir::Cache::pkgcache=",
     "--option=Dir::Cache::srcpkgcache=",
 )
+
+#: A line of rpm -V: what differs, or that it is missing, perhaps a letter, and the path.
+_VERIFIED = re.compile(r"(?:[A-Z0-9.?]{8,9}|missing) +(?:[a-z] +)?(/.*?)(?: \(.*\))?\Z")
 
 
 class About(t.NamedTuple):
@@ -81,6 +85,10 @@ class PackageTool(abc.ABC):
     @abc.abstractmethod
     def strays(self, name: str, path: str) -> t.Set[str]:
         """Return the files that installing C(path) may leave even when the old version is put back."""
+
+    @abc.abstractmethod
+    def changed(self, name: str) -> t.List[str]:
+        """Return the files that somebody changed or removed, and that an installation does not bring back so."""
 
     @abc.abstractmethod
     def keep_aside(self, name: str, folder: str, disk: Disk) -> t.Optional[str]:
@@ -211,6 +219,10 @@ class Dpkg(PackageTool):
         text = self.ask("dpkg-query", "-W", "-f", "${Conffiles}\n", name).text
         return [line for line in text.split("\n") if line.startswith(" /")]
 
+    def changed(self, name: str) -> t.List[str]:
+        """See PackageTool. They are in the package that keep_aside() makes."""
+        return []
+
     def trial(self, path: str) -> None:
         """See PackageTool. What other packages need, and this one of them, is left to apt: dpkg looks too late."""
         self.change(["dpkg", "--no-act", *self._force, "--install", path], self._environ)
@@ -310,6 +322,12 @@ class Rpm(PackageTool):
         lines = self.ask("rpm", "-qc", name).text.split("\n")
         kept = [line for line in lines if line.startswith("/")]
         return {line + ending for line in kept for ending in (".rpmnew", ".rpmsave", ".rpmorig")}
+
+    def changed(self, name: str) -> t.List[str]:
+        """See PackageTool."""
+        answer = self._commands.run(["rpm", "-V", "--nodeps", "--noscripts", name], self._timeout, limit=None)
+        found_ones = (_VERIFIED.match(line) for line in answer.text.split("\n"))
+        return [match.group(1) for match in found_ones if match and not os.path.isdir(match.group(1))]
 
     def trial(self, path: str) -> None:
         """See PackageTool."""
