@@ -153,16 +153,21 @@ class PackageFile(Kind):
         self._disk.make_dir(folder, 0o700)
         for number, path in enumerate(undo["changed"]):
             if os.path.lexists(path):
-                self._disk.step("keep " + path)
-                copy_file(path, os.path.join(folder, str(number)))
+                self._copy(path, os.path.join(folder, str(number)))
+        self._disk.sync_dir(folder)
+
+    def _copy(self, source: str, target: str) -> None:
+        self._disk.step("copy " + source)
+        copy_file(source, target)
+        if not os.path.islink(target):
+            self._disk.sync_file(target)
 
     def _put_back_changed(self, undo: Undo) -> None:
         for number, path in enumerate(undo.get("changed", [])):
             saved, scratch = os.path.join(undo["folder"], "changed", str(number)), path + ".patchwave"
             self._disk.remove(scratch)
             if os.path.lexists(saved):
-                self._disk.step("put back " + path)
-                copy_file(saved, scratch)
+                self._copy(saved, scratch)
                 self._disk.rename(scratch, path)
             else:
                 self._disk.remove(path)
