@@ -77,7 +77,7 @@ latest_start:
   description: When the first host of the batch may no longer start, ISO 8601; empty without an end or when overridden.
   returned: always
   type: str
-  sample: "2026-12-13T04:00+01:00"
+  sample: "2026-12-13T04:00:00+01:00"
 closed:
   description: A line for each reason why hosts may not be patched now.
   returned: always

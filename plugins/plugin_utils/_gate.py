@@ -68,7 +68,7 @@ def judge(
             closed.setdefault(why, []).extend(members)
         elif until:
             limits.append(until)
-    latest = calendar.shown(min(limits, key=datetime.datetime.timestamp)) if limits and not closed else ""
+    latest = min(limits, key=datetime.datetime.timestamp).isoformat(timespec="seconds") if limits and not closed else ""
     return Batch(latest, [f"{_names(members)}: {why}" for why, members in closed.items()])
 
 

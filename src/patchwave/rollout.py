@@ -31,6 +31,8 @@ _BATCH_ACTION, _NODE_ACTION = "patchwave.aws.run_module", "patchwave.aws.softwar
 _GATE = "patchwave.aws.gate"
 #: What the ledger keeps of a node's result.
 _KEPT = ("outcome", "reason", "msg", "version_before", "version_after", "seconds", "command_id")
+#: Reasons of nodes that had not begun when their time was up.
+_LATE = ("asked_to_stop", "too_late")
 #: Characters of each that are kept.
 _LONGEST = 2000
 
@@ -229,6 +231,7 @@ class _Rollout:
             if waiting and not self._interrupts.count and not self._closed:
                 self._screen.say(f"{wave.name}: {len(waiting)} nodes without a result: {why}")
             self._record({host: _missing(host in sent, why) for host in missing})
+        self._note_late(wave, {node.host for node in nodes} - waiting)
         self._ledger.write("wave_ended", wave=wave.name)
         if not waiting and not self._unread(nodes):
             journal.unlink(missing_ok=True)  # every result is in the ledger; without them the next run takes it up
@@ -245,6 +248,13 @@ class _Rollout:
         self._ledger.write("gate", wave=wave.name, closed=result["closed"], override=result.get("override"))
         if how == "failed":
             self._closed = f"{wave.name}: {result['msg']}"
+
+    def _note_late(self, wave: Wave, ended: set[str]) -> None:
+        """Note a window that closed before every node had begun; like a closed gate it stops the rollout."""
+        known = self._ledger.results()
+        late = [host for host in ended if known[host].get("reason") in _LATE]
+        if late and not self._interrupts.count:
+            self._closed = f"{wave.name}: its window closed before {len(late)} of {len(ended)} nodes had begun"
 
     def _left_alone(self) -> bool:
         return self._interrupts.count > 1

@@ -40,7 +40,7 @@ def verdicts(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[...
 
 def test_a_wave_may_start_in_its_window_until_it_ends(verdicts: Callable[..., dict[str, Any]]) -> None:
     found = verdicts("wave_2", "2026-10-17T23:00+02:00")
-    assert (found["closed"], found["latest_start"]) == ([], "2026-10-18T04:00+02:00")
+    assert (found["closed"], found["latest_start"]) == ([], "2026-10-18T04:00:00+02:00")
 
 
 @pytest.mark.parametrize(
