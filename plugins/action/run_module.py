@@ -41,7 +41,8 @@ class ActionModule(ActionBase):
         auth = aws_argument_spec()
         dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
         if self._task.check_mode:
-            options["reboot"] = "never"
+            # What only looked must not be taken up for what was done.
+            options["reboot"], options["token"] = "never", None
         calls = 0
         try:
             batch, settings = _batch.Settings.of(options), _run_module.Settings.of(options)

@@ -41,7 +41,7 @@ options:
     description:
       - Names the work, at most 70 characters. While O(journal) holds sendings of this very work, the next run takes
         them up. It finds their commands again, reads their results, and sends the work to no node twice. Without a
-        token, nothing is taken up.
+        token, and in check mode, nothing is taken up.
     type: str
   journal:
     description:

@@ -235,13 +235,14 @@ def test_a_node_reboots_where_its_module_asks_for_it(rebooting: Any, tmp_path: P
     lab.exec("real-01", "mkdir", "/var/lib/patchwave-reboots")
     (tmp_path / "library").mkdir()
     (tmp_path / "library" / "needs_reboot.py").write_text(NEEDS_REBOOT)
-    checked = results(lab, tmp_path, "real-01", "needs_reboot", "--check", reboot="if_required")["real-01"]
+    work = {"reboot": "if_required", "token": "reboot", "journal": str(tmp_path / "journal")}
+    checked = results(lab, tmp_path, "real-01", "needs_reboot", "--check", **work)["real-01"]
     assert (checked["reboot_required"], "rebooted" in checked) == (True, False)
     never = results(lab, tmp_path, "real-02", "needs_reboot")["real-02"]
     assert (never["reboot_required"], "rebooted" in never) == (True, False)
     boot = lab.exec("real-01", "cat", "/proc/sys/kernel/random/boot_id").strip()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        running = pool.submit(results, lab, tmp_path, "real-01", "needs_reboot", reboot="if_required")
+        running = pool.submit(results, lab, tmp_path, "real-01", "needs_reboot", **work)  # not what was checked
         while not running.done() and not lab.exec("real-01", "find", "/var/lib/patchwave-reboots", "-type", "f"):
             time.sleep(0.2)
         for _ in range(3):  # the minute of grace, then the reboot

@@ -114,13 +114,13 @@ class Sender:
         return sending
 
     def _lost(self, error: AwsError, comment: str) -> dict[str, t.Any] | None:
-        """Say what became of a request that got no answer, as find() does."""
+        """Say what became of a request that got no answer, as _find() does."""
         if error.not_sent:
             time.sleep(_LOST_PAUSE)
             return {}
-        return self.find(comment)
+        return self._find(comment)
 
-    def find(self, comment: str) -> dict[str, t.Any] | None:
+    def _find(self, comment: str) -> dict[str, t.Any] | None:
         """Look for the command with this comment; SendCommand has no idempotency token of its own.
 
         Returns:
