@@ -109,6 +109,8 @@ options:
   hold_tag:
     description:
       - The tag that holds a node from patching when it has any value but an empty one, C(false), C(no), C(off) or C(0).
+      - The playbook C(patchwave.aws.patch_software) and the driver leave such nodes alone. Plays of your own do so with
+        C(!not_patchable_held) in C(hosts).
     type: str
     default: PatchHold
   hostvars:
