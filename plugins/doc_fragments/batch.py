@@ -39,9 +39,9 @@ options:
     default: false
   token:
     description:
-      - Names the work, at most 70 characters. While O(journal) holds sendings of this very work, the next run takes
-        them up. It finds their commands again, reads their results, and sends the work to no node twice. Without a
-        token, and in check mode, nothing is taken up.
+      - Names the work, at most 70 characters, and no other in O(journal). While that holds sendings of this very work,
+        the next run takes them up. It finds their commands again, reads their results, and sends the work to no node
+        twice. Without a token, and in check mode, nothing is taken up.
     type: str
   journal:
     description:

@@ -94,14 +94,19 @@ class Batch(t.NamedTuple):
 
 
 @contextlib.contextmanager
-def begun(settings: Settings, nodes: int) -> t.Iterator[Batch]:
+def begun(settings: Settings, nodes: int, work: str = "") -> t.Iterator[Batch]:
     """Begin a batch for so many nodes; its journal is held until the end.
+
+    Args:
+        settings: the task's options.
+        nodes: how many there are.
+        work: what is done, in a line, by which a token given twice is found out.
 
     Raises:
         JournalError: the journal cannot be had.
     """
     token = f"patchwave {settings.token or uuid.uuid4().hex}"
-    journal = Journal(settings.journal, token)
+    journal = Journal(settings.journal, token, work)
     try:
         yield Batch(
             token,

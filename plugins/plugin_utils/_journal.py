@@ -37,11 +37,11 @@ class JournalLost(Exception):
 class Journal:
     """An append-only file, or nothing where there is no path. Held alone for as long as the batch runs."""
 
-    def __init__(self, path: str | None, token: str) -> None:
-        """Open the journal for the work called token.
+    def __init__(self, path: str | None, token: str, work: str = "") -> None:
+        """Open the journal for the work called token; `work` says what that is, in a line.
 
         Raises:
-            JournalError: it cannot be written, or another process holds it.
+            JournalError: it cannot be written, another process holds it, or the token stands for other work in it.
         """
         #: Sendings of earlier runs of this very work.
         self.earlier: list[Sent] = []
@@ -57,7 +57,11 @@ class Journal:
             except OSError as error:
                 raise JournalError(f"journal: {path}: cannot be written: {error.strerror}") from error
             self._lock(path)
-            self._read(token)
+            try:
+                self._read(self._file, token, work)
+            except JournalError:
+                self._file.close()
+                raise
 
     def _lock(self, path: str) -> None:
         deadline = time.monotonic() + _PATIENCE
@@ -70,30 +74,34 @@ class Journal:
                     raise JournalError(f"journal: {path}: another process runs this batch; wait for it") from error
                 time.sleep(0.5)
 
-    def _read(self, token: str) -> None:
-        if not self._file:
-            return
-        self._file.seek(0)
-        lines = self._file.read().split("\n")
-        if lines[-1]:
-            self._file.write("\n")  # a crash cut the last line; what comes now is not a part of it
+    def _read(self, file: t.TextIO, token: str, work: str) -> None:
         mine = False
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # cut: nothing was sent yet, since a line is on the disk before that
-            if not isinstance(event, dict) or "event" not in event:
-                self._file.close()
-                raise JournalError(f"journal: {self._path}: is no journal; name another file")
+        for event in self._events(file):
             if event["event"] == "started":
                 mine = event["token"] == token
+                if mine and event.get("work", work) != work:
+                    what = f"has {event['work']} under this token, not {work}; give each work a token of its own"
+                    raise JournalError(f"journal: {self._path}: {what}")
                 if "key" in event:
                     self.leftovers.append((event["bucket"], event["key"]))
             elif event["event"] == "intent" and mine:
                 self.earlier.append(Sent(event["comment"], tuple(event["nodes"]), event["time"]))
             elif event["event"] == "finished":
                 self.leftovers.clear()
+
+    def _events(self, file: t.TextIO) -> t.Iterator[dict[str, t.Any]]:
+        file.seek(0)
+        lines = file.read().split("\n")
+        if lines[-1]:
+            file.write("\n")  # a crash cut the last line; what comes now is not a part of it
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # cut: nothing was sent yet, since a line is on the disk before that
+            if not isinstance(event, dict) or "event" not in event:
+                raise JournalError(f"journal: {self._path}: is no journal; name another file")
+            yield event
 
     def write(self, kind: str, event: dict[str, t.Any]) -> None:
         """Append an event; it is on the disk when this returns, but for ends, which are only there to be watched.

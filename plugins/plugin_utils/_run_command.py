@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import typing as t
 
 from ansible_collections.patchwave.aws.plugins.module_utils._service import documents, run_command
@@ -53,6 +55,12 @@ class Document(t.NamedTuple):
         return cls(options["document"], version, parameters, request)
 
     @property
+    def work(self) -> str:
+        """What it does, in a word that says nothing of the parameters."""
+        parameters = json.dumps(self.parameters, sort_keys=True).encode()
+        return f"{self.name} with parameters {hashlib.sha256(parameters).hexdigest()[:8]}"
+
+    @property
     def changes(self) -> bool:
         """Whether it may change something: nobody knows what a document does, but for a few."""
         name, value = _READS_ONLY.get(self.name.rpartition("/")[2], ("", ""))
@@ -82,8 +90,8 @@ def send(
     parameters, seconds = dict(document.parameters), batch.execution_timeout
     if "executionTimeout" in found.parameters:
         seconds = int("".join(parameters.setdefault("executionTimeout", [str(seconds)])))
-    with _batch.begun(batch, len(nodes)) as begun:
-        begun.journal.write("started", {"token": begun.token})
+    with _batch.begun(batch, len(nodes), document.work) as begun:
+        begun.journal.write("started", {"token": begun.token, "work": document.work})
         # What an earlier run has sent is taken up, wherever the node is now.
         sent = {host for sending in begun.journal.earlier for host in sending.hosts}
         refused = {host: reply for host, reply in found.refused.items() if host not in sent}

@@ -113,12 +113,12 @@ def ship(
         seconds += _REBOOT_GRACE + settings.reboot_timeout
     if seconds > _LONGEST_WORK:
         raise ValueError(f"execution_timeout: with reboot_timeout at most {_LONGEST_WORK:,} seconds, not {seconds:,}")
-    with _batch.begun(batch, len(nodes)) as begun:
+    with _batch.begun(batch, len(nodes), module.name) as begun:
         script = _scripts(sessions, module, place, digest, begun.token, batch, settings)
         if len(script()) > _LARGEST_SCRIPT:
             raise ValueError(f"presign: {len(module.objects)} URLs are too long for one command; use fewer objects")
         left = {} if settings.keep_payload else {"bucket": settings.bucket, "key": key}
-        begun.journal.write("started", {"token": begun.token, **left})
+        begun.journal.write("started", {"token": begun.token, "work": module.name, **left})
         with payload_service.stored(sessions, place, module.payload, settings.keep_payload):
             command = run_command.Command(
                 document="AWS-RunShellScript",

@@ -35,6 +35,15 @@ def test_sendings_of_other_work_are_not(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_one_token_for_two_works_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    write(path, {**STARTED, "work": "apt"}, INTENT)
+    with pytest.raises(_journal.JournalError, match="has apt under this token, not dnf; give each work a token"):
+        _journal.Journal(str(path), "t", "dnf")
+    for token, work in (("t", "apt"), ("other", "dnf")):
+        _journal.Journal(str(path), token, work).close()
+
+
 def test_a_line_that_a_crash_cut_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     write(path, STARTED, INTENT)

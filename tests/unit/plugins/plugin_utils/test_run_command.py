@@ -66,3 +66,10 @@ def test_what_send_command_takes_besides() -> None:
         "DocumentHash": "ab",
         "DocumentHashType": "Sha256",
     }
+
+
+def test_a_journal_tells_documents_and_parameters_apart_and_shows_none() -> None:
+    works = {document("d", a="secret").work, document("d", a="x").work, document("e", a="x").work, document("d").work}
+    assert len(works) == 4
+    assert not any("secret" in work for work in works)
+    assert document("d", a="x", b=["y"]).work == document("d", b=["y"], a="x").work

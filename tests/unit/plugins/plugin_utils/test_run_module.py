@@ -114,7 +114,7 @@ def test_a_journal_names_the_payload_that_a_crash_would_leave(sent: Any, tmp_pat
         path = tmp_path / str(keep)
         sent(keep_payload=keep, journal=str(path))
         started = json.loads(path.read_text().splitlines()[0])
-        assert set(started) - {"event", "time", "token"} == expected
+        assert set(started) - {"event", "time", "token", "work"} == expected
 
 
 def test_too_many_objects_are_one_line(sent: Any) -> None:
