@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import typing as t
@@ -64,6 +65,13 @@ class Services:
         """
         for service in reversed(services):
             self._change(service, "stop")
+
+    def halt(self, services: t.Sequence[Service]) -> None:
+        """Stop what runs of some services, as far as it can be stopped; what goes on is restarted by start()."""
+        for service in reversed(services):
+            with contextlib.suppress(PatchError):
+                if self._state(service) in (*_RUNS, _ABOUT_TO):
+                    self._change(service, "stop")
 
     def start(self, services: t.Sequence[Service]) -> None:
         """Start services in order; one that still runs is restarted.

@@ -204,6 +204,8 @@ class Patch:
                     "journal_invalid", "{0} is of a newer patchwave; use that one".format(self._journal.path)
                 )
             self._report.changed = True
+            self._interrupted = entry.get("services", []) if entry["phase"] == SWITCH else []
+            self._services.halt(self._interrupted)  # in good order; the next line knows only SIGKILL
             if entry["phase"] != COMMIT:  # else it is the new version that runs: services, or what an installer began
                 processes.kill_marked(entry.get("run") or "none")
             with contextlib.suppress(OSError):  # a full disk, which what follows may empty
@@ -224,9 +226,7 @@ class Patch:
         if entry["phase"] == COMMIT:
             kind.finish(entry["undo"])
             return
-        self._interrupted = entry.get("services", []) if entry["phase"] == SWITCH else []
-        with contextlib.suppress(PatchError):
-            self._services.stop(self._interrupted)
+        self._services.halt(self._interrupted)
         kind.undo(entry["undo"], entry["phase"])
         try:
             self._services.start(self._interrupted)
@@ -368,8 +368,7 @@ class Patch:
         try:
             with self._report.step("rollback"):
                 self._report.after = None
-                with contextlib.suppress(PatchError):  # what cannot be stopped is restarted, or the proof fails
-                    self._services.stop(entry["services"])
+                self._services.halt(entry["services"])
                 self._kind.undo(entry["undo"], entry["phase"])
                 self._services.start(entry["services"])
                 self._journal.remove()

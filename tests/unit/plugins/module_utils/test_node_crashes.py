@@ -248,6 +248,34 @@ def test_what_a_killed_recovery_started_is_found_by_the_next_one(tmp_path: Path)
     assert software.patch_software(params, program)["outcome"] == "patched"
 
 
+def test_services_that_a_killed_run_has_started_end_in_good_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They carry its mark, and without being stopped first they would be killed with a stuck command."""
+    make, params_of, program = RANDOM["served"]
+    node = make(tmp_path / "node")
+    params = params_of(node)
+    parent, said = os.getpid(), []
+
+    def run_command(argv: list[str], **options: t.Any) -> t.Any:
+        if argv[-1] == "health" and os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        said.extend(argv[1:2] if argv[0] == "true" else [])
+        return program(argv, **options)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            software.patch_software(params, run_command)
+        finally:
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert (node.opt / "server.state").read_text() == "1.2 "
+    monkeypatch.setattr(processes, "kill_marked", lambda mark: said.append("kill"))
+    assert software.patch_software(params, run_command)["outcome"] == "patched"
+    assert [word for word in said if word != "status"][:3] == ["stop", "stop", "kill"]
+
+
 @pytest.mark.parametrize(("label", "lives"), [("unlink ", True), ("run ", False)])
 def test_what_a_killed_run_started_is_left_alone_once_it_is_proven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, lives: bool
