@@ -102,12 +102,22 @@ def test_a_closed_gate_stops_the_rollout_before_anything_is_sent(
     tomorrow = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)).strftime("%Y-%m-%d")
     freeze = {"name": "Sale", "start": "2026-01-01", "end": tomorrow}
     source = inventory(tmp_path, patch_freezes=[freeze])
+    content = yaml.safe_load(source.read_text())
+    content["accounts"].append({"profile": "no-such-profile", "on_error": "warn"})
+    source.write_text(yaml.safe_dump(content))
     path = rollout(inventory=str(source), waves=["wave_1", "wave_2"], override=None)
     before = lab.calls()
     done = lab.run("patchwave", "apply", path, "--output", tmp_path / "out", check=False)
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+    made = lab.calls() - before
+    assert "SendCommand" not in {operation for _, _, operation in made}
+    # The play asks nobody again, and what could not be read is told.
+    assert {made[call] for call in made if call[2] == "DescribeInstances"} == {1}
+    assert "NOT READ: account of profile no-such-profile, region eu-central-1, us-east-1: " in " ".join(
+        done.stdout.split()
+    )
     report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [missing["account"] for missing in report["rollout"]["unread"]] == ["of profile no-such-profile"]
     assert {node["outcome"] for node in report["nodes"]} == {"skipped"}
     assert "frozen (Sale), may start" in report["rollout"]["stopped"]
     assert "wave_1: the gate is closed" in " ".join(done.stdout.split())
