@@ -93,10 +93,11 @@ def read(sessions: Sessions, query: Query) -> Estate:
     with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
         sources = [*query.sources, *_members(sessions, query, unread)]
         jobs: list[tuple[Source, str, str]] = []
+        taken: set[tuple[str, str]] = set()  # there may be two ways into one account
         for source, (places, none) in _settled(pool, lambda source: _places(sessions, source, query), sources, unread):
             unread.extend(none)
-            taken = {(account, region) for dummy, account, region in jobs}  # by another way into the same account
-            jobs.extend((source, account, region) for account, region in places if (account, region) not in taken)
+            jobs.extend((source, *place) for place in places if place not in taken)
+            taken.update(places)
         found: list[Found] = []
         for (source, *dummy), nodes in _settled(pool, lambda job: _nodes(sessions, job, query), jobs, unread):
             found.extend(Found(node, source.access) for node in nodes)
