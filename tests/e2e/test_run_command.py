@@ -174,7 +174,9 @@ def test_the_examples_run(mixed: Any, tmp_path: Path) -> None:
         assert set(task["patchwave.aws.run_command"]) <= set(action.ARGUMENT_SPEC)
 
 
-def test_the_documented_policy_for_documents_is_what_is_used(mixed: Any) -> None:
+def test_the_documented_policy_for_documents_is_what_is_used(mixed: Any, send: Any) -> None:
+    for options in ((), ("--check",)):
+        send(*options, document="Own", parameters={"word": "bye"})
     text = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"<!-- run_command: account -->\n```json\n(.*?)```", text, re.DOTALL)
     (account,) = re.findall(r"<!-- policy: account -->\n```json\n(.*?)```", text, re.DOTALL)
