@@ -27,8 +27,8 @@ _SHORTEST_STEP, _LONGEST_STEP = 0.7, 5.0
 _REMEMBERED = 200
 #: A command older than so many of the longest runs is not waited for any more, only looked at now and then.
 _SLOW = 1.5
-#: Pauses are so much shorter while no node waits for a place: the end of the last one is then the end of all.
-_LAST = 0.7
+#: Pauses are so much shorter once ends are due and no node waits for a place: the end of the last is the end of all.
+_LAST = 0.4
 #: Seconds of rest when AWS throttles: at first and at most; each further time twice as long.
 _THROTTLED, _LONGEST_REST = 2.0, 30.0
 
@@ -68,7 +68,7 @@ class Pace:
         """
         if not ages:
             return _SOON
-        jitter = random.uniform(0.8, 1.2) * (_LAST if last else 1.0)
+        jitter = random.uniform(0.8, 1.2) * (_LAST if last and self._runs else 1.0)
         if self._runs:
             short, dummy, long = self._quantiles()
             early = [short - age for age in ages if age < short]
