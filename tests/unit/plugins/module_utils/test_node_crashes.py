@@ -171,11 +171,14 @@ def killed_after(seconds: float, params: dict[str, t.Any], program: t.Any) -> bo
 @pytest.mark.parametrize("name", RANDOM)
 def test_killed_at_random_instants_the_next_run_ends_as_if_nothing_had_happened(tmp_path: Path, name: str) -> None:
     make, params_of, program = RANDOM[name]
-    clean = make(tmp_path / "clean")
-    params = params_of(clean)
-    start = time.monotonic()
-    expected = software.patch_software(params, program)
-    duration, kills, chance = 1.5 * (time.monotonic() - start), 0, random.Random(name)
+    took = []
+    for number in range(3):  # the first is slower than those that are killed
+        clean = make(tmp_path / f"clean-{number}")
+        params = params_of(clean)
+        start = time.monotonic()
+        expected = software.patch_software(params, program)
+        took.append(time.monotonic() - start)
+    duration, kills, chance = 1.5 * min(took), 0, random.Random(name)
     for number in range(36):
         node = make(tmp_path / str(number))
         params = params_of(node)
