@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,9 +134,15 @@ def test_a_pattern_of_regions_needs_one_more_permission(estate: Any, tmp_path: P
 
 
 def test_a_throttled_account_is_read_in_the_end(estate: Any, tmp_path: Path) -> None:
-    with fault(estate, "throttle", "--set", "rate=0.3", "--set", "burst=1"):
-        client(estate, "ec2", REGIONS[0]).describe_instances()  # somebody else has just used up the bucket
-        found, unread, warnings = listing(estate, tmp_path, accounts=BOTH)
+    log = estate.folder / "api.jsonl"
+    with ThreadPoolExecutor(1) as pool:
+        with fault(estate, "throttle", "--set", "rate=0.001", "--set", "burst=1"):
+            client(estate, "ec2", REGIONS[0]).describe_instances()  # somebody else has just used up the bucket
+            listed, deadline = pool.submit(listing, estate, tmp_path, accounts=BOTH), time.monotonic() + 60
+            while "RequestLimitExceeded" not in log.read_text(encoding="utf-8") and time.monotonic() < deadline:
+                time.sleep(0.05)
+        found, unread, warnings = listed.result()
+    assert "RequestLimitExceeded" in log.read_text(encoding="utf-8")
     assert (len(found), unread, warnings) == (4, [], [])
 
 
