@@ -18,8 +18,9 @@ for _command in sorted(entry_points(group="patchwave.commands"), key=lambda entr
     app.add_typer(_command.load(), name=_command.name)
 
 
-# 2, with which a wrong command line ends elsewhere, says of a rollout that nodes need a person.
-setattr(typer.BadParameter.__base__, "exit_code", 1)  # noqa: B010
+# 2, with which a wrong command line ends elsewhere, says of a rollout that nodes need a person. typer exports of the
+# class of those errors only this subclass, and mypy knows no attribute of `__base__`, hence setattr().
+setattr(typer.BadParameter.__base__, "exit_code", 1)  # noqa: B010 - see above
 
 
 @app.callback()

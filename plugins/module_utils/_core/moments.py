@@ -16,7 +16,7 @@ _SHAPE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)(:\d\d)?(Z|[+-]\d\d:\d\d)\Z", r
 
 
 def seconds(text: str) -> float:
-    """Return seconds since 1970 of a moment such as C(2026-11-22T04:00:00Z), or to the minute as the gate tells it.
+    """Return seconds since 1970 of a moment such as C(2026-11-22T04:00:00Z); its seconds may be left out.
 
     Raises:
         ValueError: no moment, or one without a zone, whose meaning depends on the reader.

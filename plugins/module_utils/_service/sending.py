@@ -27,7 +27,7 @@ IDS_PER_COMMAND = 50
 THROTTLED = ("ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException")
 #: Clocks may differ by minutes.
 SKEW = datetime.timedelta(minutes=5)
-#: Seconds after which a command that was sent is listed for certain.
+#: Seconds after which a command that is not listed counts as not sent. AWS gives no bound, so this is an assumption.
 LISTED_AFTER = 8.0
 #: Looks for a sending whose answer was lost, and seconds between them; the last ones come after LISTED_AFTER.
 _LOST_LOOKS, _LOST_PAUSE = 6, 2.0

@@ -155,14 +155,20 @@ RANDOM = {
 }
 
 
-def killed_after(seconds: float, params: dict[str, t.Any], program: t.Any) -> bool:
-    """Run in a child and kill it after a time; tell whether it came to that."""
+def started(params: dict[str, t.Any], program: t.Any, disk: Disk | None = None) -> int:
+    """Run in a child and return its process id."""
     child = os.fork()
     if child == 0:
         try:
-            software.patch_software(params, program)
+            software.patch_software(params, program, disk=disk)
         finally:
             os._exit(0)
+    return child
+
+
+def killed_after(seconds: float, params: dict[str, t.Any], program: t.Any) -> bool:
+    """Run in a child and kill it after a time; tell whether it came to that."""
+    child = started(params, program)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -266,13 +272,7 @@ def test_services_that_a_killed_run_has_started_end_in_good_order(
         said.extend(argv[1:2] if argv[0] == "true" else [])
         return program(argv, **options)
 
-    child = os.fork()
-    if child == 0:
-        try:
-            software.patch_software(params, run_command)
-        finally:
-            os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert os.WIFSIGNALED(os.waitpid(started(params, run_command), 0)[1])
     assert (node.opt / "server.state").read_text() == "1.2 "
     monkeypatch.setattr(processes, "kill_marked", lambda mark: said.append("kill"))
     assert software.patch_software(params, run_command)["outcome"] == "patched"
@@ -302,15 +302,10 @@ def test_what_a_killed_run_started_is_left_alone_once_it_is_proven(
 
 def killed_at_label(params: dict[str, t.Any], program: t.Any, labels: tuple[str, ...]) -> int:
     """Run in a child that kills itself before a step of the switch; return its process id, or 0 if it did not."""
-    child = os.fork()
-    if child == 0:
 
-        def checkpoint(label: str) -> None:
-            if label.startswith(labels):
-                os.kill(os.getpid(), signal.SIGKILL)
+    def checkpoint(label: str) -> None:
+        if label.startswith(labels):
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        try:
-            software.patch_software(params, program, disk=Disk(checkpoint))
-        finally:
-            os._exit(0)
+    child = started(params, program, Disk(checkpoint))
     return child if os.WIFSIGNALED(os.waitpid(child, 0)[1]) else 0
