@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import random
 import signal
 import subprocess
-import time
+import sys
 import typing as t
 from pathlib import Path
 
@@ -155,10 +156,11 @@ RANDOM = {
 }
 
 
-def started(params: dict[str, t.Any], program: t.Any, disk: Disk | None = None) -> int:
+def started(params: dict[str, t.Any], program: t.Any, disk: Disk | None = None, profile: t.Any = None) -> int:
     """Run in a child and return its process id."""
     child = os.fork()
     if child == 0:
+        sys.setprofile(profile)
         try:
             software.patch_software(params, program, disk=disk)
         finally:
@@ -166,29 +168,38 @@ def started(params: dict[str, t.Any], program: t.Any, disk: Disk | None = None) 
     return child
 
 
-def killed_after(seconds: float, params: dict[str, t.Any], program: t.Any) -> bool:
-    """Run in a child and kill it after a time; tell whether it came to that."""
-    child = started(params, program)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+def calls_and_returns(params: dict[str, t.Any], program: t.Any) -> tuple[int, dict[str, t.Any]]:
+    """Run undisturbed; return how often a function was entered or left, and the result."""
+    seen: list[str] = []
+    sys.setprofile(lambda dummy, event, argument: seen.append(event))
+    try:
+        result = software.patch_software(params, program)
+    finally:
+        sys.setprofile(None)
+    return len(seen), result
+
+
+def killed_after(calls: int, params: dict[str, t.Any], program: t.Any) -> bool:
+    """Run in a child that is killed after so many calls and returns; tell whether it came to that."""
+    left = itertools.count(calls, -1)
+
+    def profile(*dummy: object) -> None:
+        if next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return os.WIFSIGNALED(os.waitpid(started(params, program, profile=profile), 0)[1])
 
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_killed_at_random_instants_the_next_run_ends_as_if_nothing_had_happened(tmp_path: Path, name: str) -> None:
     make, params_of, program = RANDOM[name]
-    took = []
-    for number in range(3):  # the first is slower than those that are killed
-        clean = make(tmp_path / f"clean-{number}")
-        params = params_of(clean)
-        start = time.monotonic()
-        expected = software.patch_software(params, program)
-        took.append(time.monotonic() - start)
-    duration, kills, chance = 1.5 * min(took), 0, random.Random(name)
+    clean = make(tmp_path / "clean")
+    length, expected = calls_and_returns(params_of(clean), program)
+    kills, chance = 0, random.Random(name)
     for number in range(36):
         node = make(tmp_path / str(number))
         params = params_of(node)
-        moments = [chance.uniform(0, duration) for dummy in range(1 + number % 3)]
+        moments = [chance.randrange(length) for dummy in range(1 + number % 3)]
         kills += sum([killed_after(moment, params, program) for moment in moments])
         result = software.patch_software(params, program)
         assert result["outcome"] in {expected["outcome"], "current" if expected["outcome"] == "patched" else ""}, (

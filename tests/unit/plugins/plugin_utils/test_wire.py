@@ -224,7 +224,9 @@ def test_nothing_begins_after_the_latest_start(node: Any, tmp_path: Path) -> Non
     result = node(NEEDS, 0, latest_start=time.time() - 1)
     assert (result["outcome"], result["reason"]) == ("skipped", "too_late")
     assert not (tmp_path / "ran").exists()
-    result = node("import time; time.sleep(2); " + NEEDS, 0, latest_start=time.time() + 1.5, reboot="work")
+    latest = time.time() + 3
+    slow = f"import time; time.sleep(max(0, {latest} + 0.1 - time.time())); "
+    result = node(slow + NEEDS, 0, latest_start=latest, reboot="work")
     assert (result["outcome"], result["reason"], result["rebooted"]) == ("reboot_pending", "too_late", False)
 
 
