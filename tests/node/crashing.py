@@ -10,6 +10,7 @@ Standard input says what to do, standard output what was found; see test_crashes
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import itertools
 import json
@@ -91,21 +92,26 @@ class Lab:
         limits = Limits(reserve=0)
         return software.patch_software(self.params, spawn, disk=disk, limits=limits)
 
-    def killed(self, step: int | None, after: float | None, group: bool) -> bool:
-        """Run in a child that kills itself at a step, or is killed after a time; tell whether it came to that."""
+    def started(self, disk: Disk) -> int:
+        """Run in a child, in a process group of its own; return its id."""
         child = os.fork()
         if child == 0:
             os.setpgid(0, 0)
-            count = itertools.count()
-
-            def checkpoint(label: str) -> None:
-                if next(count) == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
             try:
-                self.patch(Disk(checkpoint))
+                self.patch(disk)
             finally:
                 os._exit(0)
+        return child
+
+    def killed(self, step: int | None, after: float | None, group: bool) -> bool:
+        """Run in a child that kills itself at a step, or is killed after a time; tell whether it came to that."""
+        count = itertools.count()
+
+        def checkpoint(label: str) -> None:
+            if next(count) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        child = self.started(Disk(checkpoint))
         if after is not None:
             time.sleep(after)
             with contextlib.suppress(ProcessLookupError):
@@ -162,6 +168,21 @@ def crash(lab: Lab, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
             lab.killed(None, moment, bool(number % 2))
         judge(f"killed at {moments}")
     return {"clean": clean["outcome"], "steps": step, "kills": kills, "faults": faults, "seconds": duration}
+
+
+def unpacking(lab: Lab, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Kill rpm, and all, while there are files of its own making beside those of the package."""
+    lab.reset()
+    clean, expected = lab.patch(), lab.look()
+    lab.reset()
+    child = lab.started(Disk())
+    while not glob.glob(wanted["pattern"]):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended before it was seen to unpack"
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    left, result = glob.glob(wanted["pattern"]), lab.patch()
+    faults = diff(lab.look(), expected) if result["outcome"] == clean["outcome"] else [result]
+    return {"clean": clean["outcome"], "left": left, "faults": faults}
 
 
 def chain(lab: Lab, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -225,7 +246,8 @@ def main() -> None:
     wanted = json.load(sys.stdin)
     fetch.RESERVE = 0
     lab = Lab(wanted["args"], wanted["folders"], wanted["ask"])
-    json.dump({"crash": crash, "chain": chain, "fill": fill}[wanted["mode"]](lab, wanted), sys.stdout)
+    modes = {"crash": crash, "chain": chain, "unpacking": unpacking, "fill": fill}
+    json.dump(modes[wanted["mode"]](lab, wanted), sys.stdout)
 
 
 if __name__ == "__main__":

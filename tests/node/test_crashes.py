@@ -85,6 +85,13 @@ def test_an_rpm(node: Node, new_rpm: dict[str, t.Any]) -> None:
     assert (found["clean"], found["kills"] > 30) == ("patched", True), found
 
 
+def test_an_rpm_while_it_is_unpacked(node: Node, new_rpm: dict[str, t.Any], tmp_path: Path) -> None:
+    """Its files have names of rpm's own by then, which rpm neither removes nor writes over."""
+    new = {**new_rpm, **definition(rpm(tmp_path, "1.10", size=2**26), "1.10")}
+    found = disturb(node, "unpacking", new, RPM_FOLDERS, RPM, pattern="/opt/pw-tool/*;*")
+    assert (found["clean"], bool(found["left"]), found["faults"]) == ("patched", True, []), found
+
+
 def of_files(node: Node, tmp_path: Path, kind: str) -> dict[str, t.Any]:
     """Put a small application at 1.0 into a node and return the definition of 1.2."""
     for version in ("1.0", "1.2"):

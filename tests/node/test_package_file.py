@@ -44,6 +44,7 @@ test
 %install
 mkdir -p %{{buildroot}}/opt/pw-tool %{{buildroot}}/etc/pw-tool
 echo {version} > %{{buildroot}}/opt/pw-tool/version
+truncate -s {size} %{{buildroot}}/opt/pw-tool/zeros
 for name in tool kept gone; do echo of {version} > %{{buildroot}}/etc/pw-tool/$name.conf; done
 %files
 /opt/pw-tool
@@ -82,9 +83,9 @@ def deb(folder: Path, version: str, script: str = "exit 0", fields: str = "") ->
     return made
 
 
-def rpm(folder: Path, version: str, script: str = "", fields: str = "") -> Path:
+def rpm(folder: Path, version: str, script: str = "", fields: str = "", size: int = 0) -> Path:
     spec = folder / f"{version}.spec"
-    spec.write_text(fields + SPEC.format(version=version, script=script))
+    spec.write_text(fields + SPEC.format(version=version, script=script, size=size))
     command = ["rpmbuild", "-bb", f"--define=_topdir {folder}/rpm", "--define=_rpmdir " + str(folder), spec]
     home = dict(os.environ, HOME=str(folder))  # where rpm would leave a database
     subprocess.run([str(word) for word in command], check=True, capture_output=True, env=home)

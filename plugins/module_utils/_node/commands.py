@@ -33,10 +33,10 @@ class Answer(t.NamedTuple):
     text: str
     timed_out: bool
 
-    def excuse(self, mark: str = "") -> str:
-        """Say in a few words how the command failed: with two lines from C(mark) on, else with the last one."""
+    def excuse(self, *marks: str) -> str:
+        """Say in a few words how the command failed: with two lines from one of C(marks) on, else with the last."""
         lines = self.text.strip().split("\n")
-        first = next((number for number, line in enumerate(lines) if mark and line.startswith(mark)), len(lines) - 1)
+        first = next((number for number, line in enumerate(lines) if line.startswith(marks)), len(lines) - 1)
         last = tidy(" ".join(lines[first : first + 2]), 160)
         how = (
             "timed out" if self.timed_out else "did not start" if self.rc is None else "ended with {0}".format(self.rc)

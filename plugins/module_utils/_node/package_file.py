@@ -186,6 +186,8 @@ class PackageFile(Kind):
         """See Kind."""
         if phase == SWITCH:
             self._tool.lock(self._options.get("lock_timeout", 300))
+            for left in sorted(self._tool.half_unpacked(undo["package"], undo["new"])):
+                self._disk.remove(left)
             if undo["before"] is None:
                 self._tool.remove(undo["package"])
             elif os.path.exists(undo["old"]):  # else all this was done

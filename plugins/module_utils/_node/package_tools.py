@@ -34,6 +34,9 @@ _APT = (
 #: A line of rpm -V: what differs, or that it is missing, perhaps a letter, and the path.
 _VERIFIED = re.compile(r"(?:[A-Z0-9.?]{8,9}|missing) +(?:[a-z] +)?(/.*?)(?: \(.*\))?\Z")
 
+#: What rpm adds to the name of a file until all are unpacked: the second in which it began.
+_UNPACKED = re.compile(r";[0-9a-f]{8}\Z")
+
 
 class About(t.NamedTuple):
     """What a package says it is."""
@@ -86,6 +89,10 @@ class PackageTool(abc.ABC):
     def strays(self, name: str, path: str) -> t.Set[str]:
         """Return the files that installing C(path) may leave even when the old version is put back."""
 
+    def half_unpacked(self, name: str, path: str) -> t.Set[str]:
+        """Return the files that a killed installation of C(path) has left beside their places."""
+        return set()
+
     @abc.abstractmethod
     def changed(self, name: str) -> t.List[str]:
         """Return the files that somebody changed or removed, and that an installation does not bring back so."""
@@ -136,7 +143,7 @@ class PackageTool(abc.ABC):
         """Run a program that changes the node; raise PatchError C(install_failed)."""
         answer = self._commands.run(argv, self._timeout, environ)
         if answer.rc != 0 or answer.timed_out:
-            raise PatchError("install_failed", "{0} {1}".format(argv[0], answer.excuse(argv[0] + ": error")))
+            raise PatchError("install_failed", "{0} {1}".format(argv[0], answer.excuse(argv[0] + ": error", "error: ")))
 
     def ask(self, *argv: str) -> Answer:
         """Run a program that only reads, and keep all that it prints: a list of files may be long."""
@@ -315,13 +322,25 @@ class Rpm(PackageTool):
 
     def files(self, name: str) -> t.Set[str]:
         """See PackageTool."""
-        return {line for line in self.ask("rpm", "-ql", name).text.splitlines() if line.startswith("/")}
+        return self._paths("-ql", name)
+
+    def _paths(self, *query: str) -> t.Set[str]:
+        return {line for line in self.ask("rpm", *query).text.splitlines() if line.startswith("/")}
 
     def strays(self, name: str, path: str) -> t.Set[str]:
         """See PackageTool. Those are beside configuration files that were changed by hand."""
         lines = self.ask("rpm", "-qc", name).text.split("\n")
         kept = [line for line in lines if line.startswith("/")]
         return {line + ending for line in kept for ending in (".rpmnew", ".rpmsave", ".rpmorig")}
+
+    def half_unpacked(self, name: str, path: str) -> t.Set[str]:
+        """See PackageTool. rpm never removes them, and stumbles over those of the same second."""
+        places = self.files(name) | self._paths("-qlp", "--nosignature", path)
+        left = set()  # type: t.Set[str]
+        for folder in {os.path.dirname(place) for place in places}:
+            with contextlib.suppress(OSError):
+                left.update(os.path.join(folder, name) for name in os.listdir(folder) if _UNPACKED.search(name))
+        return {path for path in left if _UNPACKED.sub("", path) in places}
 
     def changed(self, name: str) -> t.List[str]:
         """See PackageTool."""
