@@ -56,9 +56,11 @@ class Timeline:
                 self._changed.notify_all()
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on; what becomes due by that runs now."""
+        """Move the clock on; what was due before, and what becomes due by that, has run when this returns."""
         with self._changed:
+            self._run_due()
             self.clock.advance(seconds)
+            self._run_due()
             self._changed.notify_all()
 
     def clear(self) -> None:
@@ -66,13 +68,16 @@ class Timeline:
         with self._changed:
             self._due.clear()
 
+    def _run_due(self) -> None:
+        while self._due and self._due[0][0] <= self.clock.now():
+            try:
+                heapq.heappop(self._due)[2]()
+            except Exception:
+                log.exception("an action failed")
+
     def _run(self) -> None:
         with self._changed:
             while True:
-                while self._due and self._due[0][0] <= self.clock.now():
-                    try:
-                        heapq.heappop(self._due)[2]()
-                    except Exception:
-                        log.exception("an action failed")
+                self._run_due()
                 wait = self._due[0][0] - self.clock.now() if self._due else None
                 self._changed.wait(wait)

@@ -18,7 +18,7 @@ from patchwave_lab.errors import LabError
 from patchwave_lab.labdir import LabDir, LabState
 
 #: How long `up` waits for the server to be ready, in seconds.
-START_PATIENCE = 20.0
+START_PATIENCE = 60.0
 #: How long `reset` may take, in seconds.
 RESET_PATIENCE = 60.0
 

@@ -15,17 +15,27 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from patchwave_lab import processes
+
 SCENARIO = Path(__file__).with_name("scenario.yml")
 #: botocore would check minima itself, and retry errors; the tests want to see what the lab says.
 CONFIG = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
 TERMINAL = {"Success", "Failed", "TimedOut", "Cancelled"}
 
 
-def eventually(condition: Callable[[], object], patience: float = 10) -> None:
+def eventually(condition: Callable[[], object], patience: float = 60) -> None:
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.02)
+
+
+def called(pid: int) -> bytes:
+    """A process's words, each with a zero byte behind it; nothing when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @dataclass
@@ -43,7 +53,7 @@ class Lab:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
     def must(self, *arguments: str, stdin: str = "") -> str:
@@ -98,7 +108,7 @@ class Lab:
             headers={"X-Patchwave-Lab-Token": state["control_token"]},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return dict(json.load(answer))
         except urllib.error.HTTPError as refused:
             with refused:
@@ -119,7 +129,7 @@ class Lab:
         )
         return str(sent["Command"]["CommandId"])
 
-    def finished(self, command_id: str, patience: float = 15) -> dict[str, dict[str, Any]]:
+    def finished(self, command_id: str, patience: float = 60) -> dict[str, dict[str, Any]]:
         """Wait for a command, then its invocations with details, by node id."""
 
         def over() -> bool:
@@ -153,6 +163,16 @@ class Lab:
         self.finished(command_id)
         return dict(self.client("ssm").get_command_invocation(CommandId=command_id, InstanceId=node_id))
 
+    def idle(self, name: str) -> None:
+        """Wait until a node's agent has handed in all that commands printed there."""
+        (node_id,) = self.ids(name)
+        eventually(lambda: not any((self.dir / "nodes" / node_id / "output").glob("*")))
+
+    def runs(self, *command: str) -> int:
+        """How many processes in the lab's nodes were called by just these words."""
+        wanted = "\0".join((*command, "")).encode()
+        return sum(called(pid) == wanted for pid in processes.inside(self.dir))
+
     def command(self, command_id: str) -> dict[str, Any]:
         return dict(self.client("ssm").list_commands(CommandId=command_id)["Commands"][0])
 
@@ -172,7 +192,7 @@ def new_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], L
     yield make
     command = [sys.executable, "-m", "patchwave_lab", "down"]
     for ending in [subprocess.Popen(command, env=lab.environment) for lab in labs if lab.dir.exists()]:
-        ending.wait(30)
+        ending.wait(120)
 
 
 @pytest.fixture(scope="session")

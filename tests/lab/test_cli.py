@@ -34,6 +34,12 @@ def demo(new_lab):
     return lab, time.monotonic() - began, said
 
 
+def timed(action):
+    began = time.monotonic()
+    action()
+    return time.monotonic() - began
+
+
 def one_line(done):
     assert done.returncode == 1
     assert done.stdout == ""
@@ -44,13 +50,13 @@ def one_line(done):
 
 def test_demo_is_up_in_time_and_says_what_runs(new_lab, demo):
     lab, seconds, said = demo
-    # The best of three: the machine may have other work.
+    # A machine that is slow, or has other work, takes its time to import the server's libraries too.
+    yardstick = 0.0
     for _ in range(2):
-        if seconds >= 6:
-            began = time.monotonic()
-            new_lab().must("up")
-            seconds = time.monotonic() - began
-    assert seconds < 6
+        if seconds >= max(6, 4 * yardstick):
+            seconds = timed(lambda: new_lab().must("up"))
+            yardstick = timed(lambda: subprocess.run([sys.executable, "-c", "import patchwave_lab.server"], check=True))
+    assert seconds < max(6, 4 * yardstick)
     assert lab.state["endpoint"] in said
     assert "25 nodes in 123456789012, 210987654321; eu-central-1, us-east-1" in said
     assert lab.must("status").startswith(said)
@@ -87,7 +93,7 @@ def test_env_points_any_sdk_at_the_lab(demo):
     odd = dict.fromkeys(("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_STS"), "odd")
     environment = {**lab.environment, **odd, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
     command = ["sh", "-c", script, sys.executable, ask]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.stdout == "123456789012\n", done.stderr
     lines = lab.must("env").splitlines()
     names = [line.removeprefix("export ").partition("=")[0] for line in lines[:5]]
@@ -104,7 +110,7 @@ def test_exec_passes_bytes_and_the_exit_code_through(demo):
     lab, _, _ = demo
     command = [sys.executable, "-m", "patchwave_lab", "exec", "web-01", "--", "sh", "-c", "cat; echo e >&2; exit 42"]
     raw = bytes(range(256)) * 100
-    done = subprocess.run(command, env=lab.environment, input=raw, capture_output=True, timeout=20)
+    done = subprocess.run(command, env=lab.environment, input=raw, capture_output=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (42, raw, b"e\n")
 
 
@@ -145,7 +151,7 @@ def test_reset_makes_everything_as_new(new_lab, small):
     lab.must("exec", "n1", "--", "sh", "-c", "touch /etc/old /tmp/old")
     lab.send(ids, "sleep 300")
     lab.client("s3").create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    time.sleep(0.5)
+    lab.eventually(lambda: lab.runs("sleep", "300") == 2)
     lab.advance(9999)
     lab.must("reset")
     assert lab.tell("advance")["now"] < time.time() + 1
@@ -162,7 +168,7 @@ def test_two_labs_side_by_side(new_lab, small):
     one, two = new_lab(), new_lab()
     command = [sys.executable, "-m", "patchwave_lab", "up", "--scenario", small]
     starting = [subprocess.Popen(command, env=lab.environment, stdout=subprocess.DEVNULL) for lab in (one, two)]
-    assert [each.wait(30) for each in starting] == [0, 0]
+    assert [each.wait(120) for each in starting] == [0, 0]
     assert one.state["endpoint"] != two.state["endpoint"]
     one.must("exec", "n1", "--", "touch", "/opt/one")
     assert two.cli("exec", "n1", "--", "ls", "/opt/one").returncode != 0
@@ -183,13 +189,13 @@ def test_down_leaves_nothing_after_the_server_was_killed(new_lab, small):
     session = subprocess.Popen(
         [sys.executable, "-m", "patchwave_lab", "exec", "n2", "--", "sleep", "300"], env=lab.environment
     )
-    lab.eventually(lambda: len(processes.inside(lab.dir)) >= 4)
+    lab.eventually(lambda: lab.runs("sleep", "300") == 3)
     os.kill(lab.state["pid"], signal.SIGKILL)
-    time.sleep(0.2)
+    lab.eventually(lambda: processes.start_time(lab.state["pid"]) is None)
     assert "has died" in one_line(lab.cli("env"))
     assert "was not stopped properly" in one_line(lab.cli("up", "--scenario", small))
     assert lab.must("down") == f"lab '{lab.name}' is down\n"
-    assert session.wait(5) != 0
+    assert session.wait(60) != 0
     assert processes.inside(lab.dir) == []
     assert not lab.dir.exists()
     assert str(lab.dir) not in Path("/proc/self/mountinfo").read_text()
@@ -216,7 +222,7 @@ def free(port):
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-@pytest.mark.parametrize("moment", [0.3, 1])
+@pytest.mark.parametrize("moment", ["begun", "making nodes"])
 @pytest.mark.parametrize("victim", ["up", "server"])
 def test_a_sigkill_during_up_leaves_nothing_after_down(new_lab, victim, moment):
     lab = new_lab()
@@ -224,9 +230,11 @@ def test_a_sigkill_during_up_leaves_nothing_after_down(new_lab, victim, moment):
         port = chosen.getsockname()[1]
     command = [sys.executable, "-m", "patchwave_lab", "up", "--scenario", "services", "--port", str(port)]
     with subprocess.Popen(command, env=lab.environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as up:
-        time.sleep(moment)
+        while not (processes.servers(lab.dir) if moment == "begun" else any(lab.dir.glob("nodes/*"))):
+            assert up.poll() is None
         for pid in processes.servers(lab.dir) if victim == "server" else [up.pid]:
             os.kill(pid, signal.SIGKILL)
+    assert up.returncode != 0 or moment == "making nodes"  # by then it may have been ready
     lab.must("down")
     assert processes.servers(lab.dir) == processes.inside(lab.dir) == []
     assert not lab.dir.exists()
@@ -316,7 +324,7 @@ def test_a_machine_that_refuses_namespaces_is_told_so_up_front(new_lab, small):
     lab = new_lab()
     powerless = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
     command = [*powerless, sys.executable, "-m", "patchwave_lab", "up", "--scenario", small]
-    done = subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=120)
     said = one_line(done)
     assert "this machine cannot make lab nodes (the right to make namespaces, CAP_SYS_ADMIN, is missing" in said
     assert "Operation not permitted" in said
@@ -326,7 +334,9 @@ def test_a_machine_that_refuses_namespaces_is_told_so_up_front(new_lab, small):
 def test_without_the_extra_it_says_what_to_install(new_lab):
     lab = new_lab()
     hide = "import sys; sys.modules['moto'] = None; sys.argv[1:] = ['up']; from patchwave_lab.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", hide], env=lab.environment, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", hide], env=lab.environment, capture_output=True, text=True, timeout=120
+    )
     assert one_line(done) == "patchwave lab: patchwave lab needs the extra 'lab': pip install 'patchwave[lab]'"
 
 

@@ -157,7 +157,6 @@ def test_a_reboot_that_never_comes_back(faulty, fault):  # aws.md 1.7
     faulty.client("ec2").reboot_instances(InstanceIds=ids)
     faulty.eventually(lambda: ssm.get_connection_status(Target=ids[0])["Status"] == "notconnected")
     faulty.advance(4000)
-    time.sleep(0.2)
     assert ssm.get_connection_status(Target=ids[0])["Status"] == "notconnected"
     faulty.tell("fault", clear="reboot-hangs")
     assert ssm.get_connection_status(Target=ids[0])["Status"] == "connected"
@@ -178,15 +177,20 @@ def test_a_full_disk_takes_no_more_data(faulty, fault):
 @pytest.mark.parametrize("seconds", [-7200, 86400])
 def test_a_clock_that_is_wrong(faulty, fault, seconds):
     fault("wrong-clock", "real", "--set", f"seconds={seconds}")
-    look = "import time, subprocess as s; print(int(time.time()), int(s.check_output(['date', '+%s'], timeout=9)))"
-    for said in (
-        faulty.run_one("real", f'python3 -c "{look}"')["StandardOutputContent"],
-        faulty.must("exec", "real", "--", "python3", "-c", look),
-    ):
-        assert [abs(int(word) - time.time() - seconds) < 5 for word in said.split()] == [True, True]
-    assert abs(int(faulty.must("exec", "other", "--", "date", "+%s")) - time.time()) < 5
+    look = "import time, subprocess as s; print(int(time.time()), int(s.check_output(['date', '+%s'], timeout=60)))"
+
+    def ahead(say, wrong):
+        """Each time that is said lies between now and then."""
+        began = int(time.time())
+        times = [int(word) - wrong for word in say().split()]
+        assert times == sorted(times)
+        assert began <= times[0] <= times[-1] <= time.time() + 1
+
+    ahead(lambda: faulty.run_one("real", f'python3 -c "{look}"')["StandardOutputContent"], seconds)
+    ahead(lambda: faulty.must("exec", "real", "--", "python3", "-c", look), seconds)
+    ahead(lambda: faulty.must("exec", "other", "--", "date", "+%s"), 0)
     faulty.tell("fault", clear="wrong-clock")
-    assert abs(int(faulty.must("exec", "real", "--", "date", "+%s")) - time.time()) < 5
+    ahead(lambda: faulty.must("exec", "real", "--", "date", "+%s"), 0)
 
 
 def test_without_libfaketime_it_says_what_is_missing(monkeypatch):

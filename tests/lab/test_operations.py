@@ -42,10 +42,11 @@ def test_an_activation_lives_for_a_day_and_30_at_most(served):  # aws.md 3
         Filters=[{"FilterKey": "ActivationIds", "FilterValues": [made["ActivationId"]]}]
     )["ActivationList"]
     assert (found["Expired"], found["RegistrationLimit"], found["RegistrationsCount"]) == (False, 1, 0)
-    assert timedelta(hours=23) < found["ExpirationDate"] - datetime.now(UTC) <= timedelta(hours=24)
+    now = datetime.fromtimestamp(served.tell("advance")["now"], UTC)
+    assert timedelta(hours=23) < found["ExpirationDate"] - now <= timedelta(hours=24)
     assert "ActivationCode" not in found
     assert len(made["ActivationCode"]) == 20
-    late = datetime.now(UTC) + timedelta(days=31)
+    late = now + timedelta(days=31)
     assert refused(ssm.create_activation, IamRole="role", ExpirationDate=late) == "ValidationException"
     assert refused(ssm.create_activation, IamRole="role", RegistrationLimit=1001) == "ValidationException"
     ssm.delete_activation(ActivationId=made["ActivationId"])

@@ -1,6 +1,5 @@
 """MaxConcurrency, MaxErrors, unreachable nodes, timeouts, cancelling, and the command's own status."""
 
-import time
 from collections import Counter
 
 import pytest
@@ -104,15 +103,13 @@ def test_cancel_kills_what_runs_and_drops_what_waits(lab, ssm):  # aws.md 2
     ids = lab.ids("web-03", "web-04")
     command_id = lab.send(ids, "sleep 300", MaxConcurrency="1")
     lab.eventually(lambda: states(lab, command_id) == {"InProgress": 1, "Pending": 1})
-    lab.eventually(lambda: "300" in lab.must("exec", "web-03", "--", "ps", "axww"))
-    began = time.monotonic()
+    lab.eventually(lambda: lab.runs("sleep", "300"))
     assert set(ssm.cancel_command(CommandId=command_id)) == {"ResponseMetadata"}
     found = lab.finished(command_id)
-    assert time.monotonic() - began < 30
     assert words(found) == {("Cancelled", "Cancelled"): 2}
     assert found[ids[0]]["CommandPlugins"][0]["ResponseCode"] == 137
     assert lab.command(command_id)["Status"] == "Cancelled"
-    assert "300" not in lab.must("exec", "web-03", "--", "ps", "axww")
+    lab.eventually(lambda: not lab.runs("sleep", "300"))
 
 
 def test_cancel_of_one_node_leaves_the_others(patient):  # aws.md 2
@@ -129,10 +126,10 @@ def test_cancel_of_one_node_leaves_the_others(patient):  # aws.md 2
 
 
 def test_a_dead_agent_times_out_when_delivery_does(patient):  # aws.md 1.5, 1.6
-    command_id = patient.send(patient.ids("dead"), "true", TimeoutSeconds=30)
-    patient.advance(29)
+    command_id = patient.send(patient.ids("dead"), "true", TimeoutSeconds=600)
+    patient.advance(580)
     assert patient.command(command_id)["Status"] == "InProgress"
-    patient.advance(1.2)
+    patient.advance(21)
     (found,) = patient.finished(command_id).values()
     assert (found["Status"], found["StatusDetails"]) == ("TimedOut", "DeliveryTimedOut")
     command = patient.command(command_id)
@@ -156,7 +153,8 @@ def test_no_reply_until_the_total_timeout_is_delivery_timed_out_although_it_ran(
     patient.tell("fault", add={"name": "lost-reply", "nodes": ["slow"], "count": 1})
     command_id = patient.send(patient.ids("slow"), "touch /var/tmp/ran", TimeoutSeconds=30, executionTimeout="30")
     patient.eventually(lambda: patient.cli("exec", "slow", "--", "test", "-e", "/var/tmp/ran").returncode == 0)
-    time.sleep(0.2)
+    # The reply is there, and lost.
+    patient.eventually(lambda: "lost-reply" not in [each["name"] for each in patient.tell("fault")["faults"]])
     patient.advance(31)
     assert patient.command(command_id)["Status"] == "InProgress"
     patient.advance(30)

@@ -76,13 +76,13 @@ def test_a_tag_key_may_hold_a_blank(lab, ssm):  # aws.md 1.1
 
 @pytest.mark.parametrize("by", ["ids", "targets"])
 def test_one_unknown_id_fails_the_whole_call_and_all_unknown_are_named(lab, ssm, by):  # aws.md 1.5
-    before = len(ssm.list_commands()["Commands"])
+    newest = [each["CommandId"] for each in ssm.list_commands(MaxResults=1)["Commands"]]
     ids = [*lab.ids("web-01"), *UNKNOWN]
     where = {"InstanceIds": ids} if by == "ids" else {"Targets": [{"Key": "InstanceIds", "Values": ids}]}
     code, message = refusal(ssm.send_command, **where, **SCRIPT)
     assert code == "InvalidInstanceId"
     assert message == f"Instances [[{', '.join(UNKNOWN)}]] not in a valid state for account 111111111111"
-    assert len(ssm.list_commands()["Commands"]) == before
+    assert [each["CommandId"] for each in ssm.list_commands(MaxResults=1)["Commands"]] == newest
 
 
 @pytest.mark.parametrize("name", ["far", "foreign"])

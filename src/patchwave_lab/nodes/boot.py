@@ -57,7 +57,7 @@ class Machine:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return self.holder() or self._start()
 
-    def fell(self, holder: int, patience: float = 0.5) -> bool:
+    def fell(self, holder: int, patience: float = 3.0) -> bool:
         """Did the node go down? What ran in it is killed a moment before its holder ends."""
         deadline = time.monotonic() + patience
         while self.holder() == holder and time.monotonic() < deadline:
