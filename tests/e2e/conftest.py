@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -66,7 +67,9 @@ class Lab:
 
 def start(name: str, *options: object) -> Lab:
     """Start a lab and return it."""
-    base = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "true"}
+    # Ansible takes no other encoding.
+    own = {"LC_ALL": "C.UTF-8", "ANSIBLE_NOCOLOR": "true"}
+    base = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **own}
     patchwave = BIN / "patchwave"
     subprocess.run([patchwave, "lab", "up", "--name", name, *options], check=True, env=base, capture_output=True)
     exports = subprocess.run(
@@ -86,7 +89,7 @@ def stop(name: str) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    name = f"e2e-{os.getpid()}"
+    name = f"e2e-{uuid.uuid4().hex[:8]}"
     try:
         yield start(name)
     finally:
@@ -99,7 +102,7 @@ def make_lab() -> Iterator[Callable[..., Lab]]:
     started: list[str] = []
 
     def make(name: str, scenario: Path) -> Lab:
-        started.append(f"{name}-{os.getpid()}")
+        started.append(f"{name}-{uuid.uuid4().hex[:8]}")
         return start(started[-1], "--scenario", scenario)
 
     try:

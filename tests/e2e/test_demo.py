@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from conftest import ROOT
 
 
-def test_the_demo_ends_as_its_page_says() -> None:
+def test_the_demo_ends_as_its_page_says(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    # The user may have a lab of this name.
+    environment |= {"PATCHWAVE_LAB_DIR": str(tmp_path / "labs"), "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         [sys.executable, ROOT / "demo" / "demo.py"], capture_output=True, text=True, env=environment, check=False
     )

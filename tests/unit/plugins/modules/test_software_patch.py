@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import http.server
 import json
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -104,6 +106,13 @@ def run(args: dict[str, t.Any], **settings: bool) -> tuple[dict[str, t.Any], byt
     return result, done.stdout + done.stderr
 
 
+def until(condition: t.Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def everything_written(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
@@ -169,11 +178,27 @@ def test_wrong_arguments_are_an_answer_and_no_traceback(tmp_path: Path, server: 
 
 
 def test_of_two_copies_at_once_one_works_and_the_other_waits(tmp_path: Path, server: str) -> None:
-    args = arguments(tmp_path, server, health="sleep 0.5")
+    begun, go, lock = tmp_path / "begun", tmp_path / "go", tmp_path / "state" / "lock"
+    args = arguments(tmp_path, server, health=f"touch {begun}; until test -e {go}; do sleep 0.05; done")
+
+    def holders() -> int:
+        found = 0
+        for path in Path("/proc").glob("[0-9]*/fd/*"):
+            with contextlib.suppress(OSError):  # it ended, or is another user's
+                found += path.readlink() == lock
+        return found
+
     with ThreadPoolExecutor() as pool:
-        results = [result for result, dummy in pool.map(run, [args, args])]
-    assert sorted(result["outcome"] for result in results) == ["current", "patched"]
-    assert max(result["seconds"]["lock"] for result in results) > 0.3
+        first = pool.submit(run, args)
+        until(begun.exists)
+        second = pool.submit(run, args)
+        until(lambda: holders() == 2)
+        time.sleep(0.4)
+        assert not second.done()
+        go.touch()
+        results = [one.result()[0] for one in (first, second)]
+    assert [result["outcome"] for result in results] == ["patched", "current"]
+    assert results[1]["seconds"]["lock"] > 0.3
 
 
 def test_ansible_ships_and_runs_it(tmp_path: Path, server: str) -> None:
@@ -181,6 +206,7 @@ def test_ansible_ships_and_runs_it(tmp_path: Path, server: str) -> None:
         "ANSIBLE_LOCALHOST_WARNING": "0",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
         "ANSIBLE_HOME": str(tmp_path / "ansible"),
+        "LC_ALL": "C.UTF-8",
     }
     done = subprocess.run(
         [
