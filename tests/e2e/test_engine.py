@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,10 @@ def most_in_flight(spans: list[tuple[float, float]]) -> int:
 
 
 def test_at_most_so_many_nodes_are_in_flight_over_all_accounts_and_regions(fleet: Any, tmp_path: Path) -> None:
-    lab = fleet("sliding", 48, {"uniform": [0.3, 2]})
+    lab = fleet("sliding", 36, {"uniform": [0.3, 4]})
     results = run(lab, tmp_path, max_in_flight=12)
     assert {result["outcome"] for result in results.values()} == {"patched"}
-    assert len(results) == 48
+    assert len(results) == 36
     spans = [span for (span,) in worked(lab).values()]
     assert most_in_flight(spans) == 12
     # A slow node holds only its own place: the 13th begins long before the first 12 have ended.
@@ -157,7 +158,7 @@ def test_a_stop_cancels_what_no_agent_has_begun_and_waits_for_what_runs(make_lab
         "regions": REGIONS[:1],
         "buckets": [BUCKET],
         "nodes": nodes,
-        "settings": {"delayed_seconds": 0.5},
+        "settings": {"delayed_seconds": 0.5, "undeliverable_seconds": None},
         # Systems Manager does not know yet that they are away.
         "faults": [{"name": "agent-off", "nodes": [f"waits-0{number}" for number in (1, 2, 3)]}],
     }
@@ -298,8 +299,22 @@ def test_a_node_that_ran_but_ended_undeliverable_is_asked_again(
     assert sorted(made.values()) == [1, 1, 1, 2]
 
 
+def refused(lab: Any) -> Counter[str]:
+    """Count the calls so far that were throttled, by operation."""
+    calls = map(json.loads, (lab.folder / "api.jsonl").read_text(encoding="utf-8").splitlines())
+    return Counter(call["operation"] for call in calls if call["error"] == "ThrottlingException")
+
+
 def test_throttling_is_waited_out(lab: Any, install: Any, rollout: Any, fault: Any) -> None:
     install("web-01", "app-01", "db-01", "batch-01")
-    fault("throttle", "--region", "us-east-1", "--for", 12, "--set", "rate=0.2", "--set", "burst=1")
-    done = lab.run("patchwave", "apply", rollout(), "--output", rollout().parent / "out", check=False)
+    path, before = rollout(), refused(lab)
+    with ThreadPoolExecutor(1) as pool:
+        fault("throttle", "--region", "us-east-1", "--set", "rate=0.2", "--set", "burst=1")
+        running = pool.submit(lab.run, "patchwave", "apply", path, "--output", path.parent / "out", check=False)
+        # Until results were refused too, to which it comes when it has sent.
+        while not running.done() and (refused(lab) - before)["ListCommandInvocations"] < 5:
+            time.sleep(0.1)
+        lab.run("patchwave", "lab", "fault", "--name", lab.name, "--clear")
+        done = running.result()
     assert done.returncode == 0, done.stdout + done.stderr
+    assert (refused(lab) - before)["ListCommandInvocations"] >= 5
