@@ -42,7 +42,8 @@ BuildArch: noarch
 %description
 test
 %install
-mkdir -p %{{buildroot}}/opt/pw-tool %{{buildroot}}/etc/pw-tool
+mkdir -p %{{buildroot}}/opt/pw-tool/of-{version} %{{buildroot}}/etc/pw-tool
+touch %{{buildroot}}/opt/pw-tool/of-{version}/caf\u00e9
 echo {version} > %{{buildroot}}/opt/pw-tool/version
 truncate -s {size} %{{buildroot}}/opt/pw-tool/zeros
 for name in tool kept gone; do echo of {version} > %{{buildroot}}/etc/pw-tool/$name.conf; done
@@ -58,6 +59,25 @@ for name in tool kept gone; do echo of {version} > %{{buildroot}}/etc/pw-tool/$n
 
 #: What an administrator does to the files of the RPM package.
 BY_HAND = "cd /etc/pw-tool; echo mine > tool.conf; chmod 600 tool.conf; echo mine > kept.conf; rm gone.conf"
+
+#: A package manager that is killed while it works for the first time, when some files are there and the database
+#: does not know it. What only asks, and all that comes after, is done by the true one. One call can be spared.
+KILLED = """#!/bin/sh
+case " $* " in
+*" --test "* | *" --no-act "*) ;;
+*" -U "* | *" --install "*)
+    if ! rmdir /var/spare && mkdir /var/killed; then
+        cd /opt && mkdir -p pw-tool/{0} && cd pw-tool && touch {1} && kill -9 $$
+    fi ;;
+esac
+exec $0.true "$@"
+"""
+
+
+def killed(node: Node, program: str, *left: str) -> None:
+    """Have a package manager killed in a node, after it has made a folder and files."""
+    script = 'true=$(command -v $1); mv $true $true.true; printf %s "$2" > $true; chmod 755 $true'
+    node.sh(script, program, KILLED.format(*left))
 
 
 def deb(folder: Path, version: str, script: str = "exit 0", fields: str = "") -> Path:
@@ -168,6 +188,52 @@ def test_a_deb_of_many_files_comes_back_whole(node: Node, tmp_path: Path) -> Non
     assert (result["outcome"], result["reason"]) == ("rolled_back", "install_failed"), result
     node.sh("rm -f /opt/pw-tool/log")
     assert state(node) == before
+
+
+@pytest.mark.parametrize("family", ["deb", "rpm"])
+def test_a_package_manager_that_is_killed_halfway_leaves_nothing(node: Node, tmp_path: Path, family: str) -> None:
+    """Neither folders nor files that only the new version has, nor the package manager's own."""
+    if family == "rpm":
+        if not shutil.which("rpmbuild"):
+            pytest.skip("needs rpmbuild (apt install rpm, or make system)")
+        to_rpm(node)
+        old, new, program = rpm(tmp_path, "1.9"), rpm(tmp_path, "1.10"), "rpm"
+        left = "of-1.10/caf\u00e9 'version;5f3c2a10' 'of-1.10/caf\u00e9;5f3c2a10'"
+    else:
+        (tmp_path / "tree-1.10/opt/pw-tool/of-1.10").mkdir(parents=True)
+        (tmp_path / "tree-1.10/opt/pw-tool/of-1.10/caf\u00e9").touch()
+        old, new, program = deb(tmp_path, "1.9"), deb(tmp_path, "1.10"), "dpkg"
+        left = "of-1.10/caf\u00e9 only-in-1.10.dpkg-new tool.dpkg-tmp"
+    args = dict(definition(new, "1.10"), install_missing=True)
+    killed(node, program, "of-1.10", left)
+    for before in ("", "1.9"):
+        if before:
+            assert node.patch(dict(definition(old, before), install_missing=True))["outcome"] == "patched"
+            node.sh("rm -fr /opt/pw-tool/log /var/killed")
+        was = node.sh("find /opt /etc/pw-tool || true")
+        result = node.patch(args)
+        assert (result["outcome"], result["reason"]) == ("rolled_back", "install_failed"), result
+        node.sh("rm -f /opt/pw-tool/log")
+        assert node.sh("find /opt /etc/pw-tool || true") == was
+
+
+def test_an_rpm_that_is_killed_as_the_old_version_comes_back(node: Node, tmp_path: Path) -> None:
+    """What it has unpacked in a folder that only the old version has is not in the database by then."""
+    if not shutil.which("rpmbuild"):
+        pytest.skip("needs rpmbuild (apt install rpm, or make system)")
+    to_rpm(node)
+    old, new = (definition(rpm(tmp_path, version), version) for version in ("1.9", "1.10"))
+    assert node.patch(dict(old, install_missing=True))["outcome"] == "patched"
+    before = node.sh("find /opt /etc/pw-tool")
+    killed(node, "rpm", "of-1.9", "'of-1.9/caf\u00e9;5f3c2a10'")
+    node.sh("mkdir /var/spare")
+    old_only = {"command": ["grep", "-qx", "1.9", "/opt/pw-tool/version"], "retries": 0, "delay": 0.0}
+    args = dict(new, health=old_only)
+    assert node.patch(args)["reason"] == "rollback_failed"
+    assert ";5f3c2a10" in node.sh("find /opt")
+    result = node.patch(args)
+    assert (result["outcome"], result["reason"]) == ("rolled_back", "health_failed"), result
+    assert node.sh("find /opt /etc/pw-tool") == before
 
 
 def test_a_deb_that_needs_other_packages_changed_is_refused_before(

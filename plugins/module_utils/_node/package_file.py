@@ -12,7 +12,7 @@ import typing as t
 
 from .._core.schemes import SCHEMES
 from . import fetch
-from .disk import Disk, copy_file, existing_ancestor
+from .disk import Disk, copy_file, existing_ancestor, missing_dirs
 from .download import Download
 from .errors import PatchError
 from .package_tools import PackageTool
@@ -135,7 +135,7 @@ class PackageFile(Kind):
                 raise PatchError("wrong_package", message)
             self._tool.trial(undo["new"])
             strays = self._tool.strays(undo["package"], undo["new"])
-            undo["strays"] = sorted(path for path in strays if not os.path.lexists(path))
+            undo["strays"] = sorted({path for stray in strays for path in missing_dirs(stray)})
             way_back = self._way_back(undo) if undo["before"] is not None else None
             if way_back is not None:
                 self._disk.rename(way_back, undo["old"])
@@ -186,8 +186,8 @@ class PackageFile(Kind):
         """See Kind."""
         if phase == SWITCH:
             self._tool.lock(self._options.get("lock_timeout", 300))
-            for left in sorted(self._tool.half_unpacked(undo["package"], undo["new"])):
-                self._disk.remove(left)
+            packages = [path for path in (undo["new"], undo["old"]) if os.path.exists(path)]
+            self._remove_all(self._tool.half_unpacked(undo["package"], packages))
             if undo["before"] is None:
                 self._tool.remove(undo["package"])
             elif os.path.exists(undo["old"]):  # else all this was done
@@ -195,12 +195,19 @@ class PackageFile(Kind):
                 self._tool.install(undo["old"])
                 self._disk.step("installed " + undo["old"])
                 self._put_back_changed(undo)
-            for stray in undo["strays"]:
-                self._disk.remove(stray)
+            self._remove_all(undo["strays"])
         self._tool.unlock()
         if os.path.exists(undo["old"]):
             self._disk.rename(undo["old"], os.path.join(undo["folder"], "installed" + self._tool.suffix))
         self._sweep(undo)
+
+    def _remove_all(self, paths: t.Iterable[str]) -> None:
+        """Remove files, and folders with nothing else in them."""
+        for path in sorted(paths, reverse=True):  # what is in a folder before it
+            if os.path.isdir(path) and not os.path.islink(path):
+                self._disk.remove_empty(path)
+            else:
+                self._disk.remove(path)
 
     def finish(self, undo: Undo) -> None:
         """See Kind."""

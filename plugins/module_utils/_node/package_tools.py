@@ -37,6 +37,10 @@ _VERIFIED = re.compile(r"(?:[A-Z0-9.?]{8,9}|missing) +(?:[a-z] +)?(/.*?)(?: \(.*
 #: What rpm adds to the name of a file until all are unpacked: the second in which it began.
 _UNPACKED = re.compile(r";[0-9a-f]{8}\Z")
 
+#: A line of dpkg-deb -c: mode, owner, size, moment, the path and perhaps what it links to.
+_LISTED = re.compile(r"\S{10} \S+ +\d+ \S+ \S+ \.(/.*?)/?(?: -> .*| link to \./.*)?\Z")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+
 
 class About(t.NamedTuple):
     """What a package says it is."""
@@ -87,11 +91,14 @@ class PackageTool(abc.ABC):
 
     @abc.abstractmethod
     def strays(self, name: str, path: str) -> t.Set[str]:
-        """Return the files that installing C(path) may leave even when the old version is put back."""
+        """Return what installing C(path), or a part of that, may leave even when the old version is put back.
 
-    def half_unpacked(self, name: str, path: str) -> t.Set[str]:
-        """Return the files that a killed installation of C(path) has left beside their places."""
-        return set()
+        Of that, only what is not there before is left over. Folders above it go without saying.
+        """
+
+    @abc.abstractmethod
+    def half_unpacked(self, name: str, packages: t.Sequence[str]) -> t.Set[str]:
+        """Return what a killed installation of one of the files C(packages) has left beside the right places."""
 
     @abc.abstractmethod
     def changed(self, name: str) -> t.List[str]:
@@ -213,10 +220,22 @@ class Dpkg(PackageTool):
         return places
 
     def strays(self, name: str, path: str) -> t.Set[str]:
-        """See PackageTool. Those are configuration files, and new ones beside those that were changed by hand."""
-        new = self._packed_conffiles(path)
-        old = {line.split()[0] for line in self._conffiles(name)}
-        return new | {name + ending for name in new | old for ending in (".dpkg-dist", ".dpkg-new", ".dpkg-old")}
+        """See PackageTool. Besides what the new version has, there are copies beside configuration files."""
+        conffiles = self._packed_conffiles(path) | {line.split()[0] for line in self._conffiles(name)}
+        found_ones = {line + ending for line in conffiles for ending in (".dpkg-dist", ".dpkg-new", ".dpkg-old")}
+        return found_ones | self._packed(path)
+
+    def half_unpacked(self, name: str, packages: t.Sequence[str]) -> t.Set[str]:
+        """See PackageTool. dpkg removes only those beside files that it unpacks again, and not all."""
+        places = self.files(name).union(*map(self._packed, packages))
+        left = (place + ending for place in places for ending in (".dpkg-new", ".dpkg-tmp"))
+        return {place for place in left if os.path.lexists(place)}
+
+    def _packed(self, path: str) -> t.Set[str]:
+        """Return what a package file would put on the node, as tar lists it: bytes that are no ASCII are in octal."""
+        found_ones = (_LISTED.match(line) for line in self.ask("dpkg-deb", "-c", path).text.split("\n"))
+        names = (os.fsencode(match.group(1)) for match in found_ones if match)
+        return {os.fsdecode(_OCTAL.sub(lambda octal: bytes([int(octal.group(1), 8)]), name)) for name in names}
 
     def _packed_conffiles(self, path: str) -> t.Set[str]:
         text = self.ask("dpkg-deb", "-I", path, "conffiles").text
@@ -328,14 +347,17 @@ class Rpm(PackageTool):
         return {line for line in self.ask("rpm", *query).text.splitlines() if line.startswith("/")}
 
     def strays(self, name: str, path: str) -> t.Set[str]:
-        """See PackageTool. Those are beside configuration files that were changed by hand."""
-        lines = self.ask("rpm", "-qc", name).text.split("\n")
-        kept = [line for line in lines if line.startswith("/")]
-        return {line + ending for line in kept for ending in (".rpmnew", ".rpmsave", ".rpmorig")}
+        """See PackageTool. Besides what the new version has, there are copies beside configuration files."""
+        kept = self._paths("-qc", name)
+        found_ones = {line + ending for line in kept for ending in (".rpmnew", ".rpmsave", ".rpmorig")}
+        return found_ones | self._packed(path)
 
-    def half_unpacked(self, name: str, path: str) -> t.Set[str]:
+    def _packed(self, path: str) -> t.Set[str]:
+        return self._paths("-qlp", "--nosignature", path)
+
+    def half_unpacked(self, name: str, packages: t.Sequence[str]) -> t.Set[str]:
         """See PackageTool. rpm never removes them, and stumbles over those of the same second."""
-        places = self.files(name) | self._paths("-qlp", "--nosignature", path)
+        places = self.files(name).union(*map(self._packed, packages))
         left = set()  # type: t.Set[str]
         for folder in {os.path.dirname(place) for place in places}:
             with contextlib.suppress(OSError):
