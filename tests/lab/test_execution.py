@@ -53,9 +53,9 @@ def test_execution_timeout_kills_everything_with_137(lab):  # aws.md 1.4, 1.6
     ids, ssm = lab.ids("web-01"), lab.client("ssm")
     command_id = lab.send(ids, "echo before", "sleep 300 & sleep 300", executionTimeout="600")
     lab.eventually(lambda: lab.runs("sleep", "300") == 2)
-    lab.advance(570)
+    lab.advance(590)
     assert lab.command(command_id)["Status"] == "InProgress"
-    lab.advance(31)
+    lab.advance(11)
     lab.finished(command_id)
     one = ssm.get_command_invocation(CommandId=command_id, InstanceId=ids[0])
     assert (one["Status"], one["StatusDetails"], one["ResponseCode"]) == ("TimedOut", "ExecutionTimedOut", 137)

@@ -105,7 +105,7 @@ def test_cancel_kills_what_runs_and_drops_what_waits(lab, ssm):  # aws.md 2
     lab.eventually(lambda: states(lab, command_id) == {"InProgress": 1, "Pending": 1})
     lab.eventually(lambda: lab.runs("sleep", "300"))
     assert set(ssm.cancel_command(CommandId=command_id)) == {"ResponseMetadata"}
-    found = lab.finished(command_id)
+    found = lab.finished(command_id, 30)
     assert words(found) == {("Cancelled", "Cancelled"): 2}
     assert found[ids[0]]["CommandPlugins"][0]["ResponseCode"] == 137
     assert lab.command(command_id)["Status"] == "Cancelled"

@@ -52,9 +52,9 @@ def test_194_reboots_after_a_minute_of_grace_and_runs_the_step_again(rebooting):
     rebooting.eventually(lambda: rebooting.cli("exec", "real", "--", "test", "-s", "/var/tmp/boots").returncode == 0)
     rebooting.idle("real")
     assert rebooting.command(command_id)["Status"] == "InProgress"
-    rebooting.advance(45)
+    rebooting.advance(55)
     assert connection(rebooting, node_id) == "connected"
-    rebooting.advance(16)
+    rebooting.advance(6)
     rebooting.eventually(lambda: connection(rebooting, node_id) == "notconnected")
     (found,) = ssm.describe_instance_information(Filters=[{"Key": "InstanceIds", "Values": [node_id]}])[
         "InstanceInformationList"

@@ -204,18 +204,13 @@ def test_ten_thousand_nodes_start_in_time_idle_for_nothing_and_take_a_command_ch
     state, region = lab.state, "eu-central-1"
     pid, ssm, ids = state["pid"], lab.client("ssm", region), [node["node_id"] for node in state["nodes"]]
     assert len(set(ids)) == 10000
-    starting = cpu_seconds(pid)
-
-    def busy():
-        before = cpu_seconds(pid)
-        time.sleep(1)
-        return cpu_seconds(pid) - before
-
-    assert any(busy() <= 0.02 for _ in range(5))
+    before = cpu_seconds(pid)
+    time.sleep(1)
+    assert cpu_seconds(pid) - before <= 0.02
     before = cpu_seconds(pid)
     assert len(lab.client("ec2", region).describe_instances(MaxResults=1000)["Reservations"]) == 1000
-    # A tenth of all; moto alone takes 1.8 s where the start takes 2.3 s.
-    assert cpu_seconds(pid) - before < max(1, 0.4 * starting)
+    # A tenth of all; moto alone takes 1.8 s.
+    assert cpu_seconds(pid) - before < 1
 
     def send(batch, **parameters):
         return ssm.send_command(InstanceIds=batch, DocumentName="AWS-RunShellScript", Parameters=parameters)
