@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -74,14 +73,14 @@ def run(lab: Any, tmp_path: Path, inventory: Path = ROOT / "inventory", **option
     return dict(json.loads((tmp_path / "batch.json").read_text())["results"])
 
 
-def worked(lab: Any) -> dict[str, list[tuple[float, float]]]:
-    """Return when each node was sent a command and ended, by the lab's own record."""
-    found: dict[str, list[tuple[float, float]]] = {}
+def plugins(lab: Any, places: list[tuple[str, str]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the step of every command on every node, with the node's id."""
+    found = []
     names = {"AccessKeyId": "aws_access_key_id", "SecretAccessKey": "aws_secret_access_key"}
     names["SessionToken"] = "aws_session_token"
     keys = {name: lab.environment[name.upper()] for name in list(names.values())[:2]}
     address = {"endpoint_url": lab.environment["AWS_ENDPOINT_URL"]}
-    for account, region in PLACES:
+    for account, region in places:
         role = f"arn:aws:iam::{account}:role/test"
         sts = boto3.client("sts", region_name=region, **address, **keys)
         assumed = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
@@ -89,9 +88,16 @@ def worked(lab: Any) -> dict[str, list[tuple[float, float]]]:
         ssm = boto3.client("ssm", region_name=region, **address, **session)
         for page in ssm.get_paginator("list_command_invocations").paginate(Details=True):
             for one in page["CommandInvocations"]:
-                ended = one["CommandPlugins"][0]["ResponseFinishDateTime"]
-                span = (one["RequestedDateTime"].timestamp(), ended.timestamp())
-                found.setdefault(one["InstanceId"], []).append(span)
+                found.append((one["InstanceId"], {**one, **one["CommandPlugins"][0]}))
+    return found
+
+
+def worked(lab: Any) -> dict[str, list[tuple[float, float]]]:
+    """Return when each node was sent a command and ended, by the lab's own record."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for node, one in plugins(lab, PLACES):
+        span = (one["RequestedDateTime"].timestamp(), one["ResponseFinishDateTime"].timestamp())
+        found.setdefault(node, []).append(span)
     return found
 
 
@@ -148,7 +154,7 @@ def test_one_error_budget_counts_over_all_accounts_and_regions(fleet: Any, tmp_p
 
 def test_a_stop_cancels_what_no_agent_has_begun_and_waits_for_what_runs(make_lab: Any, tmp_path: Path) -> None:
     model = {"delivery": 0.1, "run": 8, "reply": 0.1, "seed": 1}
-    tags, journal, stop_file = {"PatchGroup": "all"}, tmp_path / "journal", tmp_path / "stop"
+    tags, stop_file = {"PatchGroup": "all"}, tmp_path / "stop"
     nodes: list[dict[str, Any]] = [
         {"name": "runs", "count": 3, "tags": tags, "virtual": model},
         {"name": "waits", "count": 3, "tags": tags, "virtual": model},
@@ -165,14 +171,15 @@ def test_a_stop_cancels_what_no_agent_has_begun_and_waits_for_what_runs(make_lab
     (tmp_path / "scenario.yml").write_text(yaml.safe_dump(content))
     lab = make_lab("stopped", tmp_path / "scenario.yml")
 
-    def stop() -> None:
-        while not (journal.exists() and '"sent"' in journal.read_text()):
-            time.sleep(0.05)
-        time.sleep(3)  # the agents of those that run have begun
-        stop_file.touch()
-
-    threading.Thread(target=stop, daemon=True).start()
-    results = run(lab, tmp_path, stop_file=str(stop_file))
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run, lab, tmp_path, stop_file=str(stop_file))
+        try:
+            while sum("ResponseStartDateTime" in one for _, one in plugins(lab, PLACES[:1])) < 3:
+                assert not running.done()
+                time.sleep(0.1)
+        finally:
+            stop_file.touch()
+        results = running.result()
     names = {node: name.partition("-")[0] for name, node in lab.nodes().items()}
     ends = Counter((names[host], one["outcome"], one.get("reason")) for host, one in results.items())
     assert ends == {("runs", "patched", None): 3, ("waits", "unknown", "cancelled"): 3}

@@ -101,6 +101,7 @@ class Commands:
         finally:
             if timer is not None:
                 timer.cancel()
+                timer.join()  # it may be killing
         return Answer(rc, out[:limit] + "\n" + err[:limit], expired.is_set())
 
     def probe(

@@ -190,16 +190,17 @@ def test_it_may_be_moved_to_another_file_system(port: int, tmp_path: Path) -> No
 
 
 class Keys:
-    """A key ring of one key."""
+    """A key ring of one key, for ever or for so long, at a time that is said or now."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(self, home: Path, lasts: str = "never", at: str = "") -> None:
         home.mkdir(mode=0o700)
         self.home = home
-        self.gpg("--quick-gen-key", "Vendor <vendor@example.com>", "ed25519", "sign", *(options or ("never",)))
+        self.clock = ["--faked-system-time", f"{at}!"] if at else []
+        self.gpg("--quick-gen-key", "Vendor <vendor@example.com>", "ed25519", "sign", lasts)
         self.public = self.gpg("--armor", "--export")
 
     def gpg(self, *options: object) -> str:
-        command = ["gpg", "--homedir", self.home, "--batch", "--passphrase", "", *options]
+        command = ["gpg", "--homedir", self.home, "--batch", "--passphrase", "", *self.clock, *options]
         return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True).stdout
 
     def sign(self, path: Path) -> str:
@@ -253,14 +254,17 @@ def test_a_signed_file_is_taken_and_another_is_not(
 
 
 def test_an_expired_key_proves_nothing(keys: tuple[Keys, Keys], tmp_path: Path) -> None:
-    ring = Keys(keys[0].home.parent / "c", "seconds=1")
     (tmp_path / "file").write_bytes(b"x")
-    proof = signature.Signature(ring.sign(tmp_path / "file"), ring.public)
-    proof.verify(str(tmp_path / "file"), str(tmp_path), Commands(spawn), Disk())
-    time.sleep(2)
-    subprocess.run(["gpgconf", "--homedir", ring.home, "--kill", "all"], check=False)
-    with pytest.raises(PatchError) as caught:
+
+    def verify(lasts: str) -> None:
+        ring = Keys(keys[0].home.parent / f"of-2020-{lasts}", lasts, "20200101T000000")
+        proof = signature.Signature(ring.sign(tmp_path / "file"), ring.public)
+        subprocess.run(["gpgconf", "--homedir", ring.home, "--kill", "all"], check=False)
         proof.verify(str(tmp_path / "file"), str(tmp_path), Commands(spawn), Disk())
+
+    verify("never")
+    with pytest.raises(PatchError) as caught:
+        verify("1d")
     assert caught.value.reason == "bad_signature"
 
 

@@ -365,9 +365,16 @@ def test_a_deleted_file_and_an_open_one_are_seen(tmp_path: Path) -> None:
 
 
 def test_all_that_a_command_started_is_killed_with_it(tmp_path: Path) -> None:
-    commands = Commands(spawn)
-    script = f"setsid sleep 77 & echo $! > {tmp_path}/pid; exec sleep 78"
-    answer = commands.run(["sh", "-c", script], 0.4)
+    def begun(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        def go_on(process: subprocess.Popen[str]) -> None:
+            while not (tmp_path / "pid").exists():
+                time.sleep(0.01)
+            options["before_communicate_callback"](process)
+
+        return spawn(argv, **{**options, "before_communicate_callback": go_on})
+
+    script = f"setsid sleep 77 & echo $! > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 78"
+    answer = Commands(begun).run(["sh", "-c", script], 0.1)
     assert answer.timed_out
     pid = int((tmp_path / "pid").read_text())
     state = Path(f"/proc/{pid}/stat")
