@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import typing as t
 
 from ansible.errors import AnsibleActionFail
@@ -36,6 +37,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Return C(results), a module result for each host of the batch."""
+        gc.freeze()  # in this fork of Ansible, all of Ansible would be searched for garbage: 0.3 s of 1,000 nodes
         super().run(tmp, task_vars)
         variables: dict[str, t.Any] = task_vars or {}
         auth = aws_argument_spec()

@@ -119,7 +119,7 @@ def ship(
             raise ValueError(f"presign: {len(module.objects)} URLs are too long for one command; use fewer objects")
         left = {} if settings.keep_payload else {"bucket": settings.bucket, "key": key}
         begun.journal.write("started", {"token": begun.token, "work": module.name, **left})
-        with payload_service.stored(sessions, place, module.payload, settings.keep_payload):
+        with payload_service.stored(sessions, place, module.payload, settings.keep_payload) as ready:
             command = run_command.Command(
                 document="AWS-RunShellScript",
                 parameters=lambda: {"commands": script().splitlines(), "executionTimeout": [str(seconds)]},
@@ -128,6 +128,7 @@ def ship(
                 execution_timeout=seconds,
                 charged=lambda reply: _batch.charged(result(reply)),
                 idempotent=batch.idempotent,
+                ready=ready,
             )
             journal = begun.journal
             replies = run_command.fan_out(sessions, nodes, command, begun.control, journal.write, journal.earlier)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import datetime
 import typing as t
@@ -35,29 +36,35 @@ def delete(sessions: Sessions, objects: list[tuple[str, str]]) -> None:
 
 
 @contextlib.contextmanager
-def stored(sessions: Sessions, place: tuple[str, str], payload: bytes, keep: bool) -> t.Iterator[None]:
-    """Have a payload lie at (bucket, key) meanwhile.
+def stored(sessions: Sessions, place: tuple[str, str], payload: bytes, keep: bool) -> t.Iterator[t.Callable[[], None]]:
+    """Have a payload lie at (bucket, key) meanwhile; what the block is given waits until it does.
 
     With keep it stays, and is not stored again for half a day. Where the block breaks off, it stays for the commands
     under way, and a journal names it for the next run.
 
     Raises:
-        AwsError: it could not be stored.
+        AwsError: it could not be stored; what waits raises it too.
     """
-    if keep and _lies_there(sessions, place, payload):
-        yield
-        return
-    try:
-        s3_api.put_object(sessions.client("s3"), *place, payload)
-    except AwsError as error:
-        raise AwsError(f"bucket '{place[0]}': {error}") from None
-    yield
+    s3 = sessions.client("s3")
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as pool:
+        storing = pool.submit(_store, s3, place, payload, keep)
+        yield storing.result
+        storing.result()
     if not keep:
         delete(sessions, [place])
 
 
-def _lies_there(sessions: Sessions, place: tuple[str, str], payload: bytes) -> bool:
-    found = s3_api.head_object(sessions.client("s3"), *place)
+def _store(s3: t.Any, place: tuple[str, str], payload: bytes, keep: bool) -> None:
+    if keep and _lies_there(s3, place, payload):
+        return
+    try:
+        s3_api.put_object(s3, *place, payload)
+    except AwsError as error:
+        raise AwsError(f"bucket '{place[0]}': {error}") from None
+
+
+def _lies_there(s3: t.Any, place: tuple[str, str], payload: bytes) -> bool:
+    found = s3_api.head_object(s3, *place)
     if not found or found["ContentLength"] != len(payload):
         return False
     age = datetime.datetime.now(datetime.timezone.utc) - found["LastModified"]

@@ -80,6 +80,7 @@ class RegionRun:
     def run(self) -> dict[str, Reply]:
         """Return a reply for each host."""
         self._waiting, refused = self._reachable(self._hosts)
+        self._command.ready()
         self._adopt(refused)
         for node, reply in refused.items():
             self._end(node, reply)

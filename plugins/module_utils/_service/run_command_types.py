@@ -55,7 +55,8 @@ class Command(t.NamedTuple):
     `parameters` makes the document's, anew for each sending; timeouts in seconds. `token` marks the work in the comment
     of every command, by which a sending whose answer was lost is found again. `charged` says whether a reply uses up
     the error budget. `idempotent` allows a second sending to nodes whose first one ended without an answer. `request`
-    is what else SendCommand takes, such as DocumentVersion.
+    is what else SendCommand takes, such as DocumentVersion. `ready` waits for what must be there before anything is
+    sent, while it is looked up who can be reached; what it raises ends all, and nothing was sent.
     """
 
     document: str
@@ -66,6 +67,7 @@ class Command(t.NamedTuple):
     charged: t.Callable[[Reply], bool]
     idempotent: bool
     request: t.Mapping[str, str] = types.MappingProxyType({})
+    ready: t.Callable[[], None] = lambda: None
 
 
 class Sent(t.NamedTuple):

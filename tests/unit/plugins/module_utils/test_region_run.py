@@ -260,6 +260,7 @@ class Run:
         errors: int = 0,
         idempotent: bool = True,
         charged: Callable[[Reply], bool] = lambda reply: False,
+        ready: Callable[[], None] = lambda: None,
     ) -> dict[str, Reply]:
         targets = [Target(node, node, "123456789012", Account(), "eu-west-1") for node in hosts or service.nodes]
         made: list[str] = []
@@ -273,7 +274,7 @@ class Run:
             self.events.append((kind, {**event, "at": service.clock.now}))
             service.step()
 
-        command = Command("AWS-RunShellScript", fresh, "token", 600, 600, charged, idempotent)
+        command = Command("AWS-RunShellScript", fresh, "token", 600, 600, charged, idempotent, ready=ready)
         control = Control(places, errors, lambda: self.stop_at <= service.clock.now)
         clients = sending.Clients(service, service)
         return region_run.RegionRun(clients, targets, command, control, tell, earlier or []).run()
@@ -349,6 +350,15 @@ def test_a_throttled_sending_is_made_again_after_a_rest(service: Service, run: R
     assert service.calls["send_command"] == 3
     first, *_, last = [event["at"] for kind, event in run.events if kind == "intent"]
     assert last - first > 4
+
+
+def test_nothing_is_sent_before_what_it_needs_is_ready(service: Service, run: Run) -> None:
+    def missing() -> None:
+        raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        run(service, ready=missing)
+    assert (run.events, service.calls["send_command"]) == ([], 0)
 
 
 def test_what_an_earlier_run_sent_is_adopted(service: Service, run: Run) -> None:

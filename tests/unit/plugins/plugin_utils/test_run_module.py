@@ -46,7 +46,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Any:
     @contextlib.contextmanager
     def stored(sessions: Any, place: tuple[str, str], payload: bytes, keep: bool) -> Any:
         keys.append(place[1])
-        yield
+        yield lambda: None
 
     def signer(sessions: Any) -> Any:
         return lambda bucket, key, seconds: f"https://{bucket}/{key}?{seconds}&{next(numbers)}"

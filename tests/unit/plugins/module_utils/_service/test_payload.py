@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.patchwave.aws.plugins.module_utils._service import payload
-from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 
 
 @pytest.mark.parametrize(("keep", "breaks_off", "left"), [(False, False, 0), (False, True, 1), (True, False, 1)])
@@ -17,10 +17,24 @@ def test_it_goes_in_the_end_unless_it_is_kept_or_the_batch_broke_off(
     monkeypatch.setattr(payload.s3_api, "delete_object", lambda s3, name, key: bucket.pop(key))
     sessions = Sessions({"region": "eu-central-1"})
     try:
-        with payload.stored(sessions, ("b", "k"), b"program", keep):
+        with payload.stored(sessions, ("b", "k"), b"program", keep) as ready:
+            ready()
             assert bucket == {"k": b"program"}
             if breaks_off:
                 raise InterruptedError
     except InterruptedError:
         pass
     assert len(bucket) == left
+
+
+def test_what_waits_for_it_is_told_why_it_cannot_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(s3: object, name: str, key: str, body: bytes) -> None:
+        raise AwsError("AccessDenied")
+
+    monkeypatch.setattr(payload.s3_api, "put_object", refuse)
+    sessions = Sessions({"region": "eu-central-1"})
+    for asked in (True, False):
+        told = pytest.raises(AwsError, match=r"^bucket 'b': AccessDenied$")
+        with told, payload.stored(sessions, ("b", "k"), b"program", False) as ready:
+            if asked:
+                ready()
