@@ -33,7 +33,11 @@ demo: setup ## patch a lab fleet; leaves demo/report.html and demo/report.json
 	$(BIN)/python demo/demo.py
 
 .PHONY: test
-test: setup system lint sanity unit e2e ## pass everything
+test: setup system ## pass everything
+	@# These use one core each.
+	$(MAKE) --jobs=2 --output-sync sanity lint
+	$(MAKE) unit
+	$(MAKE) e2e
 
 .PHONY: unit
 unit: setup ## unit tests, import rules
@@ -43,18 +47,24 @@ unit: setup ## unit tests, import rules
 e2e: setup system ## the lab, the whole way on it, and the packages
 	$(PYTEST) -n 2 --dist loadfile tests/lab tests/e2e $(wildcard tests/node)
 
-.PHONY: types
+.PHONY: types style collection documentation
 types: setup
 	$(BIN)/mypy src plugins/module_utils plugins/plugin_utils plugins/inventory plugins/action hatch_build.py demo/demo.py
 
-.PHONY: lint
-lint: setup types ## ruff, mypy, ansible-lint production, documentation, changelog
+style: setup
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+
+collection: setup
 	$(BIN)/ansible-lint
 	$(BIN)/antsibull-changelog lint
+
+documentation: setup
 	@# It copies amazon.aws by what git knows of it, and git must not take .venv for a part of this checkout.
 	GIT_CEILING_DIRECTORIES=$(CURDIR) $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
+
+.PHONY: lint
+lint: style types collection documentation ## ruff, mypy, ansible-lint production, documentation, changelog
 
 .PHONY: sanity
 sanity: setup system ## ansible-test sanity, without containers
