@@ -384,6 +384,18 @@ def test_all_that_a_command_started_is_killed_with_it(tmp_path: Path) -> None:
         time.sleep(0.01)
 
 
+def test_a_command_is_not_over_before_all_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = []
+
+    def kill(mark: str) -> None:
+        time.sleep(0.2)
+        killed.append(mark)
+
+    monkeypatch.setattr(processes, "kill_marked", kill)
+    assert Commands(spawn).run(["sleep", "60"], 0.1).timed_out
+    assert len(killed) == 1
+
+
 # -- health ----------------------------------------------------------------------------------------------------------
 
 
