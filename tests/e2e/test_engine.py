@@ -74,7 +74,7 @@ def run(lab: Any, tmp_path: Path, inventory: Path = ROOT / "inventory", **option
 
 
 def plugins(lab: Any, places: list[tuple[str, str]]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the step of every command on every node, with the node's id."""
+    """Return the invocations of every command with their only step, each with its node's id."""
     found = []
     names = {"AccessKeyId": "aws_access_key_id", "SecretAccessKey": "aws_secret_access_key"}
     names["SessionToken"] = "aws_session_token"
@@ -88,7 +88,7 @@ def plugins(lab: Any, places: list[tuple[str, str]]) -> list[tuple[str, dict[str
         ssm = boto3.client("ssm", region_name=region, **address, **session)
         for page in ssm.get_paginator("list_command_invocations").paginate(Details=True):
             for one in page["CommandInvocations"]:
-                found.append((one["InstanceId"], {**one, **one["CommandPlugins"][0]}))
+                found.append((one["InstanceId"], {**one["CommandPlugins"][0], **one}))
     return found
 
 
@@ -174,9 +174,13 @@ def test_a_stop_cancels_what_no_agent_has_begun_and_waits_for_what_runs(make_lab
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, lab, tmp_path, stop_file=str(stop_file))
         try:
-            while sum("ResponseStartDateTime" in one for _, one in plugins(lab, PLACES[:1])) < 3:
+            begun = delayed = 0
+            while (begun, delayed) != (3, 3):
                 assert not running.done()
                 time.sleep(0.1)
+                steps = [one for _, one in plugins(lab, PLACES[:1])]
+                begun = sum("ResponseStartDateTime" in one for one in steps)
+                delayed = sum(one["Status"] == "Delayed" for one in steps)
         finally:
             stop_file.touch()
         results = running.result()
@@ -312,15 +316,19 @@ def refused(lab: Any) -> Counter[str]:
     return Counter(call["operation"] for call in calls if call["error"] == "ThrottlingException")
 
 
-def test_throttling_is_waited_out(lab: Any, install: Any, rollout: Any, fault: Any) -> None:
-    install("web-01", "app-01", "db-01", "batch-01")
-    path, before = rollout(), refused(lab)
+def test_throttling_is_waited_out(lab: Any, install: Any, rollout: Any, software: Any, fault: Any) -> None:
+    nodes = ("web-01", "app-01", "db-01", "batch-01")
+    install(*nodes)
+    waits = {"command": ["sh", "-c", "until test -e /opt/tool/go; do sleep 0.1; done"], "timeout": 300}
+    path, before = rollout(catalog={"tool": {**software, "health": waits}}), refused(lab)
     with ThreadPoolExecutor(1) as pool:
         fault("throttle", "--region", "us-east-1", "--set", "rate=0.2", "--set", "burst=1")
         running = pool.submit(lab.run, "patchwave", "apply", path, "--output", path.parent / "out", check=False)
         # Until results were refused too, to which it comes when it has sent.
         while not running.done() and (refused(lab) - before)["ListCommandInvocations"] < 5:
             time.sleep(0.1)
+        for node in nodes:
+            lab.exec(node, "touch", "/opt/tool/go")
         lab.run("patchwave", "lab", "fault", "--name", lab.name, "--clear")
         done = running.result()
     assert done.returncode == 0, done.stdout + done.stderr
