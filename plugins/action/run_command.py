@@ -41,11 +41,14 @@ class ActionModule(ActionBase):
         dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
         calls = 0
         try:
-            batch, document = _batch.Settings.of(options), _run_command.Document.of(options)
+            limits, settings = _batch.Limits.of(options), _batch.Settings.of(options)
+            document = _run_command.Document.of(options)
             nodes, results = _batch.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
             if nodes:
                 sessions = Sessions({name: options.get(name) for name in auth})
-                results.update(_run_command.send(sessions, document, nodes, batch, self._task.check_mode))
+                works = [_run_command.Work(document, nodes, settings)]
+                done = _run_command.send(sessions, works, limits, self._task.check_mode)
+                results.update(done.results)
                 calls = sessions.api_calls
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None

@@ -47,12 +47,13 @@ class ActionModule(ActionBase):
             options["reboot"], options["token"] = "never", None
         calls = 0
         try:
-            batch, settings = _batch.Settings.of(options), _run_module.Settings.of(options)
+            limits, settings = _batch.Limits.of(options), _run_module.Settings.of(options)
             nodes, results = _run_module.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
             if nodes:
                 module = self._module(options["module"], dict(options["args"]), options["presign"], variables)
                 sessions = Sessions({name: options.get(name) for name in auth})
-                results.update(_run_module.ship(sessions, module, nodes, batch, settings))
+                done = _run_module.ship(sessions, [_run_module.Work(module, nodes, settings)], limits)
+                results.update(done.results)
                 calls = sessions.api_calls
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import time
 import typing as t
 import uuid
 
@@ -26,8 +25,8 @@ from ._journal import Journal
 
 #: Ids of managed nodes, EC2 and hybrid (botocore's model, ssm 2014-11-06).
 NODE_ID = re.compile(r"(i-(\w{8}|\w{17})|mi-\w{17})")
-#: Limits of SendCommand and of the agent's (172,800) less our own minute, in seconds.
-_LIMITS = {"delivery_timeout": (30, 2_592_000), "execution_timeout": (5, 172_740)}
+#: The least and the most that SendCommand takes and the agent (172,800) less our own minute, in seconds.
+_TIMEOUTS = {"delivery_timeout": (30, 2_592_000), "execution_timeout": (5, 172_740)}
 #: SendCommand's comment takes 100 characters (botocore's model, ssm 2014-11-06); the rest tells sendings apart.
 _TOKEN_LENGTH = 70
 
@@ -45,20 +44,49 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "journal": {"type": "path"},
     "stop_file": {"type": "path"},
     "stop_at": {"type": "str"},
+    "owner_lock": {"type": "path"},
 }
 
 
-class Settings(t.NamedTuple):
-    """The options of ARGUMENT_SPEC; see the documentation of run_module."""
+class Limits(t.NamedTuple):
+    """Options of ARGUMENT_SPEC that hold for a whole batch, whatever works it has; see the documentation."""
 
-    delivery_timeout: int
-    execution_timeout: int
     max_in_flight: int
     max_errors: str
-    idempotent: bool
     token: str | None
     journal: str | None
     stop_file: str | None
+    owner_lock: str | None
+
+    @classmethod
+    def of(cls, options: t.Mapping[str, t.Any]) -> Limits:
+        """Take the limits out of a task's options.
+
+        Raises:
+            ValueError: one of them cannot be; one line that names it.
+        """
+        limits = cls(**{name: options[name] for name in cls._fields})
+        if limits.max_in_flight < 0:
+            raise ValueError(f"max_in_flight: must be 0 (all at once) or more, not {limits.max_in_flight}")
+        if len(limits.token or "") > _TOKEN_LENGTH:
+            raise ValueError(f"token: must have at most {_TOKEN_LENGTH} characters")
+        try:
+            allowed(limits.max_errors, 1)
+        except ValueError as error:
+            raise ValueError(f"max_errors: {error}") from error
+        return limits
+
+
+#: Names of the options that are the same for a whole batch.
+LIMITS = Limits._fields
+
+
+class Settings(t.NamedTuple):
+    """Options of ARGUMENT_SPEC that each work of a batch has of its own; see the documentation."""
+
+    delivery_timeout: int
+    execution_timeout: int
+    idempotent: bool
     stop_at: str | None
 
     @classmethod
@@ -68,21 +96,28 @@ class Settings(t.NamedTuple):
         Raises:
             ValueError: one of them cannot be; one line that names it.
         """
-        settings = cls(**{name: options[name] for name in cls._fields})
-        for name, (least, most) in _LIMITS.items():
+        for name, (least, most) in _TIMEOUTS.items():
             if not least <= options[name] <= most:
                 raise ValueError(f"{name}: must be {least} to {most} seconds, not {options[name]}")
-        if settings.max_in_flight < 0:
-            raise ValueError(f"max_in_flight: must be 0 (all at once) or more, not {settings.max_in_flight}")
-        if len(settings.token or "") > _TOKEN_LENGTH:
-            raise ValueError(f"token: must have at most {_TOKEN_LENGTH} characters")
-        try:
-            allowed(settings.max_errors, 1)
-        except ValueError as error:
-            raise ValueError(f"max_errors: {error}") from error
-        if settings.stop_at:
-            moment(settings.stop_at, "stop_at")
+        settings = cls(**{name: options[name] for name in cls._fields})
+        stop_time(settings.stop_at)
         return settings
+
+
+def stop_time(stop_at: str | None) -> float | None:
+    """Return the option C(stop_at) in seconds since the epoch.
+
+    Raises:
+        ValueError: it is no time; one line that names it.
+    """
+    return moment(stop_at, "stop_at").timestamp() if stop_at else None
+
+
+class Done(t.NamedTuple):
+    """What a batch brought: each host's result, and texts of which the user is warned."""
+
+    results: dict[str, dict[str, t.Any]]
+    warnings: list[str]
 
 
 class Batch(t.NamedTuple):
@@ -94,34 +129,31 @@ class Batch(t.NamedTuple):
 
 
 @contextlib.contextmanager
-def begun(settings: Settings, nodes: int, work: str = "") -> t.Iterator[Batch]:
+def begun(limits: Limits, nodes: int, work: str = "") -> t.Iterator[Batch]:
     """Begin a batch for so many nodes; its journal is held until the end.
 
     Args:
-        settings: the task's options.
+        limits: the task's options.
         nodes: how many there are.
         work: what is done, in a line, by which a token given twice is found out.
 
     Raises:
         JournalError: the journal cannot be had.
     """
-    token = f"patchwave {settings.token or uuid.uuid4().hex}"
-    journal = Journal(settings.journal, token, work)
+    token = f"patchwave {limits.token or uuid.uuid4().hex}"
+    journal = Journal(limits.journal, token, work)
+    file = limits.stop_file
     try:
         yield Batch(
             token,
-            Control(settings.max_in_flight, allowed(settings.max_errors, nodes), _asked(settings)),
+            Control(
+                limits.max_in_flight, allowed(limits.max_errors, nodes), lambda: bool(file and os.path.exists(file))
+            ),
             journal,
         )
         journal.write("finished", {})
     finally:
         journal.close()
-
-
-def _asked(settings: Settings) -> t.Callable[[], bool]:
-    end = moment(settings.stop_at, "stop_at").timestamp() if settings.stop_at else None
-    file = settings.stop_file
-    return lambda: (end is not None and time.time() >= end) or bool(file and os.path.exists(file))
 
 
 def targets(

@@ -82,8 +82,7 @@ class Journal:
                 if mine and event.get("work", work) != work:
                     what = f"has {event['work']} under this token, not {work}; give each work a token of its own"
                     raise JournalError(f"journal: {self._path}: {what}")
-                if "key" in event:
-                    self.leftovers.append((event["bucket"], event["key"]))
+                self.leftovers += [(one["bucket"], one["key"]) for one in event.get("payloads", ())]
             elif event["event"] == "intent" and mine:
                 self.earlier.append(Sent(event["comment"], tuple(event["nodes"]), event["time"]))
             elif event["event"] == "finished":

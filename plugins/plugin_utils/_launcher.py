@@ -10,6 +10,7 @@ The file itself is the script, so it stands alone: Python 3.8, standard library,
 Its one argument is base64 of zlib of JSON (the arguments of C(_wire.script)):
 
 C(url) (str, presigned), C(sha256) (str), C(timeout) (int, seconds): what to run, and for how long.
+C(environment) (bool): whether the payload's last line, a comment, is base64 of JSON of the module's own variables.
 C(objects) (dict): presigned URLs by s3:// URL, which the module finds in the file that C(PATCHWAVE_S3_URLS) names.
 C(latest_start) (float, seconds since 1970, or None): after it no module starts and no node reboots.
 C(reboot) (str or None): names the work, where the node may reboot once when the module says C(reboot_required).
@@ -40,6 +41,8 @@ import zlib
 #: ListCommandInvocations cuts output at 2,500 characters, GetCommandInvocation at 24,000 (botocore's model).
 INLINE_LIMIT, LIMIT = 2400, 23900
 MARK = "PATCHWAVE1"
+#: Begins the last line of a payload that brings variables along.
+ENVIRONMENT = "\n# patchwave-environment "
 #: Exit code by which the agent reboots the node, a minute later, and then runs the script again.
 REBOOT = 194
 #: What waits for the end of a reboot, one file for each work; root's alone.
@@ -65,10 +68,13 @@ def fetch(url: str, sha256: str) -> bytes:
     return payload
 
 
-def run(payload: bytes, timeout: int, objects: t.Dict[str, str]) -> t.Dict[str, t.Any]:
-    """Run the payload as a program of its own and return the module's result (dict)."""
+def run(payload: bytes, timeout: int, objects: t.Dict[str, str], own: bool) -> t.Dict[str, t.Any]:
+    """Run the payload as a program of its own and return the module's result (dict); own: it has variables."""
     folder = tempfile.mkdtemp(prefix="patchwave-")
     environment = dict(os.environ)
+    if own:
+        payload, dummy, packed = payload.rpartition(ENVIRONMENT.encode("ascii"))
+        environment.update(json.loads(base64.b64decode(packed)))
     try:
         path = os.path.join(folder, "module.py")
         write(path, payload)
@@ -135,7 +141,7 @@ def attempt(config: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
         if late(config):
             msg = "latest_start has passed; nothing was started, run again in the next window"
             return {"failed": True, "outcome": "skipped", "reason": "too_late", "msg": msg}
-        return run(payload, config["timeout"], config.get("objects") or {})
+        return run(payload, config["timeout"], config.get("objects") or {}, bool(config.get("environment")))
     except subprocess.TimeoutExpired:
         return {"failed": True, "reason": "timeout", "msg": "the module ran longer than %(timeout)s s" % config}
     except (OSError, ValueError) as error:

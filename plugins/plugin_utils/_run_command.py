@@ -67,48 +67,73 @@ class Document(t.NamedTuple):
         return self.parameters.get(name) != [value]
 
 
-def send(
-    sessions: Sessions,
-    document: Document,
-    nodes: list[run_command.Target],
-    batch: _batch.Settings,
-    check_mode: bool,
-) -> dict[str, dict[str, t.Any]]:
-    """Send the document to every node and return each host's result; in check mode say what would be sent.
+class Work(t.NamedTuple):
+    """A document, the nodes to which it is sent, and how."""
+
+    document: Document
+    nodes: list[run_command.Target]
+    settings: _batch.Settings
+
+
+def send(sessions: Sessions, works: t.Sequence[Work], limits: _batch.Limits, check_mode: bool) -> _batch.Done:
+    """Send each work's document to its nodes, in one pass; in check mode say what would be sent.
 
     Raises:
         AwsError: there is no such document; nothing was sent.
         JournalError: the journal cannot be had; nothing was sent.
         ValueError: the parameters do not fit the document; nothing was sent.
     """
-    found = documents.look(sessions, nodes, document.name, document.version, document.parameters, thoroughly=check_mode)
+    wanted = [
+        documents.Wanted(work.nodes, work.document.name, work.document.version, work.document.parameters)
+        for work in works
+    ]
+    looks = documents.look(sessions, wanted, thoroughly=check_mode)
+    results: dict[str, dict[str, t.Any]] = {}
     if check_mode:
-        results = {host: result(reply, document) for host, reply in found.refused.items()}
-        would = {"changed": document.changes, "msg": f"would send {document.name}"}
-        results.update({node.host: dict(would) for node in found.ready})
-        return results
-    parameters, seconds = dict(document.parameters), batch.execution_timeout
-    if "executionTimeout" in found.parameters:
-        seconds = int("".join(parameters.setdefault("executionTimeout", [str(seconds)])))
-    with _batch.begun(batch, len(nodes), document.work) as begun:
-        begun.journal.write("started", {"token": begun.token, "work": document.work})
+        for work, found in zip(works, looks, strict=True):
+            results.update({host: result(reply, work.document) for host, reply in found.refused.items()})
+            would = {"changed": work.document.changes, "msg": f"would send {work.document.name}"}
+            results.update({node.host: dict(would) for node in found.ready})
+        return _batch.Done(results, [])
+    name = ", ".join(sorted({work.document.work for work in works}))
+    with _batch.begun(limits, sum(len(work.nodes) for work in works), name) as begun:
+        begun.journal.write("started", {"token": begun.token, "work": name, "payloads": []})
         # What an earlier run has sent is taken up, wherever the node is now.
         sent = {host for sending in begun.journal.earlier for host in sending.hosts}
-        refused = {host: reply for host, reply in found.refused.items() if host not in sent}
-        command = run_command.Command(
-            document=document.name,
-            parameters=lambda: parameters,
-            token=begun.token,
-            delivery_timeout=batch.delivery_timeout,
-            execution_timeout=seconds,
-            charged=lambda reply: _batch.charged(result(reply, document)),
-            idempotent=batch.idempotent,
-            request=document.request,
-        )
-        ready = [node for node in nodes if node.host not in refused]
+        sendings = []
+        for work, found in zip(works, looks, strict=True):
+            command = _command(work, found, begun.token, results)
+            refused = {host: reply for host, reply in found.refused.items() if host not in sent}
+            for host, reply in refused.items():
+                command.ended(host, reply)
+            sendings.append((command, [node for node in work.nodes if node.host not in refused]))
         journal = begun.journal
-        replies = run_command.fan_out(sessions, ready, command, begun.control, journal.write, journal.earlier)
-    return {host: result(reply, document) for host, reply in {**refused, **replies}.items()}
+        run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier)
+    return _batch.Done(results, [])
+
+
+def _command(
+    work: Work, found: documents.Found, token: str, results: dict[str, dict[str, t.Any]]
+) -> run_command.Command:
+    parameters, seconds = dict(work.document.parameters), work.settings.execution_timeout
+    if "executionTimeout" in found.parameters:
+        seconds = int("".join(parameters.setdefault("executionTimeout", [str(seconds)])))
+
+    def ended(host: str, reply: run_command.Reply) -> bool:
+        results[host] = result(reply, work.document)
+        return _batch.charged(results[host])
+
+    return run_command.Command(
+        document=work.document.name,
+        parameters=lambda: parameters,
+        token=token,
+        delivery_timeout=work.settings.delivery_timeout,
+        execution_timeout=seconds,
+        ended=ended,
+        idempotent=work.settings.idempotent,
+        request=work.document.request,
+        stop_at=_batch.stop_time(work.settings.stop_at),
+    )
 
 
 def result(reply: run_command.Reply, document: Document) -> dict[str, t.Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import types
 import typing as t
 import uuid
 
@@ -36,7 +37,7 @@ _LARGEST_SCRIPT = 60_000
 
 
 class Settings(t.NamedTuple):
-    """The action's options that are not those of every batch; see the documentation of run_module."""
+    """The options that each work has of its own; see the documentation of run_module."""
 
     bucket: str
     prefix: str
@@ -44,6 +45,10 @@ class Settings(t.NamedTuple):
     reboot: str
     reboot_timeout: int
     latest_start: str | None
+    delivery_timeout: int
+    execution_timeout: int
+    idempotent: bool
+    stop_at: str | None
 
     @classmethod
     def of(cls, options: t.Mapping[str, t.Any]) -> Settings:
@@ -52,6 +57,7 @@ class Settings(t.NamedTuple):
         Raises:
             ValueError: one of them cannot be; one line that names it.
         """
+        _batch.Settings.of(options)
         settings = cls(**{name: options[name] for name in cls._fields})
         if not re.fullmatch(r"[\w.-]{3,}|arn:.+", settings.bucket, re.ASCII):
             raise ValueError(f"bucket: must be the name of a bucket, not '{settings.bucket}'")
@@ -60,7 +66,16 @@ class Settings(t.NamedTuple):
             raise ValueError(f"latest_start: must be {wanted}, not '{settings.latest_start}'")
         if settings.reboot_timeout < 1:
             raise ValueError(f"reboot_timeout: must be 1 second or more, not {settings.reboot_timeout}")
+        if settings.seconds > _LONGEST_WORK:
+            most = f"with reboot_timeout at most {_LONGEST_WORK:,} seconds"
+            raise ValueError(f"execution_timeout: {most}, not {settings.seconds:,}")
         return settings
+
+    @property
+    def seconds(self) -> int:
+        """Seconds in which the script must end on the node."""
+        reboot = _REBOOT_GRACE + self.reboot_timeout if self.may_reboot else 0
+        return self.execution_timeout + _NODE_MARGIN + reboot
 
     @property
     def may_reboot(self) -> bool:
@@ -74,6 +89,20 @@ class Module(t.NamedTuple):
     name: str
     payload: bytes
     objects: dict[str, tuple[str, str]]
+
+
+class Work(t.NamedTuple):
+    """A module, the nodes on which it runs, and how.
+
+    `interpreter` is the Python that runs it; empty: the node's own. `environment` has the module's variables by name.
+    They may be secrets, so they travel in the payload.
+    """
+
+    module: Module
+    nodes: list[run_command.Target]
+    settings: Settings
+    interpreter: str = ""
+    environment: t.Mapping[str, str] = types.MappingProxyType({})
 
 
 def targets(
@@ -94,70 +123,103 @@ def targets(
     return [node for node in nodes if node.host not in windows], refused
 
 
-def ship(
-    sessions: Sessions, module: Module, nodes: list[run_command.Target], batch: _batch.Settings, settings: Settings
-) -> dict[str, dict[str, t.Any]]:
-    """Run the module on every node and return each host's result.
+def ship(sessions: Sessions, works: t.Sequence[Work], limits: _batch.Limits) -> _batch.Done:
+    """Run each work's module on its nodes, in one pass under one set of limits.
 
     Raises:
-        AwsError: the payload could not be stored; nothing was sent.
+        AwsError: a payload could not be stored; nothing was sent.
         JournalError: the journal cannot be had; nothing was sent.
-        ValueError: no command can be so large or take so long; nothing was sent.
+        ValueError: no command can be so large, or an interpreter or environment cannot be; nothing was sent.
     """
-    digest = hashlib.sha256(module.payload).hexdigest()
-    # A payload that is deleted at the end has a key of its own, or it would be gone while another batch needs it.
-    key = f"{settings.prefix}{digest}" + ("" if settings.keep_payload else f"-{uuid.uuid4().hex[:8]}")
-    place = (settings.bucket, key)
-    seconds = batch.execution_timeout + _NODE_MARGIN
-    if settings.may_reboot:
-        seconds += _REBOOT_GRACE + settings.reboot_timeout
-    if seconds > _LONGEST_WORK:
-        raise ValueError(f"execution_timeout: with reboot_timeout at most {_LONGEST_WORK:,} seconds, not {seconds:,}")
-    with _batch.begun(batch, len(nodes), module.name) as begun:
-        script = _scripts(sessions, module, place, digest, begun.token, batch, settings)
-        if len(script()) > _LARGEST_SCRIPT:
-            raise ValueError(f"presign: {len(module.objects)} URLs are too long for one command; use fewer objects")
-        left = {} if settings.keep_payload else {"bucket": settings.bucket, "key": key}
-        begun.journal.write("started", {"token": begun.token, "work": module.name, **left})
-        with payload_service.stored(sessions, place, module.payload, settings.keep_payload) as ready:
-            command = run_command.Command(
-                document="AWS-RunShellScript",
-                parameters=lambda: {"commands": script().splitlines(), "executionTimeout": [str(seconds)]},
-                token=begun.token,
-                delivery_timeout=batch.delivery_timeout,
-                execution_timeout=seconds,
-                charged=lambda reply: _batch.charged(result(reply)),
-                idempotent=batch.idempotent,
-                ready=ready,
-            )
+    shipments = [_Shipment.of(work) for work in works]
+    payloads = {shipment.identity: shipment.payload for shipment in shipments}
+    name = ", ".join(sorted({work.module.name for work in works}))
+    with _batch.begun(limits, sum(len(work.nodes) for work in works), name) as begun:
+        sign = payload_service.signer(sessions)
+        results: dict[str, dict[str, t.Any]] = {}
+        sendings = []
+        for shipment in shipments:
+            payload = payloads[shipment.identity]
+            script = _scripts(sign, shipment, payload, begun.token)
+            sendings.append((_command(shipment, script, begun.token, results), shipment.work.nodes))
+        passing = [payload[:2] for payload in payloads.values() if not payload.keep]
+        stored = [{"bucket": bucket, "key": key} for bucket, key in passing]
+        begun.journal.write("started", {"token": begun.token, "work": name, "payloads": stored})
+        with payload_service.stored(sessions, list(payloads.values())) as ready:
             journal = begun.journal
-            replies = run_command.fan_out(sessions, nodes, command, begun.control, journal.write, journal.earlier)
-        payload_service.delete(sessions, begun.journal.leftovers)
-    return {host: result(reply) for host, reply in replies.items()}
+            run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier, ready)
+        payload_service.delete(sessions, [*passing, *begun.journal.leftovers])
+    return _batch.Done(results, [])
+
+
+class _Shipment(t.NamedTuple):
+    """A work with its payload; works of one identity share it."""
+
+    work: Work
+    payload: payload_service.Payload
+    digest: str
+
+    @classmethod
+    def of(cls, work: Work) -> _Shipment:
+        if work.interpreter and not (work.interpreter.isprintable() and work.interpreter.strip("-. ")):
+            raise ValueError(f"interpreter: must be the path or name of a Python, not {work.interpreter!r}")
+        content = work.module.payload + _wire.environment(work.environment)
+        digest = hashlib.sha256(content).hexdigest()
+        settings = work.settings
+        # A payload that is deleted at the end has a key of its own, or it would be gone while another batch needs it.
+        key = f"{settings.prefix}{digest}" + ("" if settings.keep_payload else f"-{uuid.uuid4().hex[:8]}")
+        return cls(work, payload_service.Payload(settings.bucket, key, content, settings.keep_payload), digest)
+
+    @property
+    def identity(self) -> tuple[str, str, bool, str]:
+        settings = self.work.settings
+        return settings.bucket, settings.prefix, settings.keep_payload, self.digest
+
+
+def _command(
+    shipment: _Shipment, script: t.Callable[[], str], token: str, results: dict[str, dict[str, t.Any]]
+) -> run_command.Command:
+    settings, objects = shipment.work.settings, shipment.work.module.objects
+    if len(script()) > _LARGEST_SCRIPT:
+        raise ValueError(f"presign: {len(objects)} URLs are too long for one command; use fewer objects")
+
+    def ended(host: str, reply: run_command.Reply) -> bool:
+        results[host] = result(reply)
+        return _batch.charged(results[host])
+
+    return run_command.Command(
+        document="AWS-RunShellScript",
+        parameters=lambda: {"commands": script().splitlines(), "executionTimeout": [str(settings.seconds)]},
+        token=token,
+        delivery_timeout=settings.delivery_timeout,
+        execution_timeout=settings.seconds,
+        ended=ended,
+        idempotent=settings.idempotent,
+        stop_at=_batch.stop_time(settings.stop_at),
+    )
 
 
 def _scripts(
-    sessions: Sessions,
-    module: Module,
-    place: tuple[str, str],
-    digest: str,
-    token: str,
-    batch: _batch.Settings,
-    settings: Settings,
+    sign: t.Callable[[str, str, int], str], shipment: _Shipment, payload: payload_service.Payload, token: str
 ) -> t.Callable[[], str]:
-    """Return what makes the script of each sending: a node that waits long for its place gets URLs as fresh as any."""
-    sign = payload_service.signer(sessions)
+    """Return what makes the script of each sending: a node that waits long for its slot gets URLs as fresh as any."""
+    settings, work = shipment.work.settings, shipment.work
     late = moments.seconds(settings.latest_start) if settings.latest_start else None
-    config: dict[str, t.Any] = {"sha256": digest, "timeout": batch.execution_timeout, "latest_start": late}
+    config: dict[str, t.Any] = {
+        "sha256": shipment.digest,
+        "timeout": settings.execution_timeout,
+        "latest_start": late,
+        "environment": bool(work.environment),
+    }
     if settings.may_reboot:
         # The same work finds its state on the node again, also when it was sent a second time.
-        config["reboot"] = hashlib.sha256(f"{token} {digest}".encode()).hexdigest()
+        config["reboot"] = hashlib.sha256(f"{token} {shipment.digest}".encode()).hexdigest()
 
     def script() -> str:
-        life = min(batch.delivery_timeout + batch.execution_timeout, _LONGEST_URL)
-        objects = {url: sign(*where, life) for url, where in module.objects.items()}
-        url = sign(*place, min(batch.delivery_timeout + _URL_MARGIN, _LONGEST_URL))
-        return _wire.script({**config, "url": url, "objects": objects})
+        life = min(settings.delivery_timeout + settings.execution_timeout, _LONGEST_URL)
+        objects = {url: sign(*where, life) for url, where in work.module.objects.items()}
+        url = sign(*payload[:2], min(settings.delivery_timeout + _URL_MARGIN, _LONGEST_URL))
+        return _wire.script({**config, "url": url, "objects": objects}, work.interpreter)
 
     return script
 

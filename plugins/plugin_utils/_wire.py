@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import pathlib
+import shlex
 import typing as t
 import zlib
 
@@ -26,32 +27,59 @@ _INTERNAL = ("add_host", "add_group")
 #: Finds a Python for the launcher; a node without one says so in the words of a result. It exits 0 all the same: an
 #: error that MaxErrors counts would keep AWS from sending to other nodes, whom the budget still allows.
 _SHELL = """\
-for python in python3 /usr/bin/python3 /usr/libexec/platform-python; do
+for python in {pythons}; do
   if command -v "$python" >/dev/null 2>&1; then
     exec "$python" - '{config}' <<'END-OF-LAUNCHER'
 {launcher}
 END-OF-LAUNCHER
   fi
 done
-echo '{mark} {no_python}'"""
-
-_NO_PYTHON = {
-    "failed": True,
-    "outcome": outcomes.UNSUPPORTED,
-    "reason": "no_python",
-    "msg": "no python3 on the node; install it or exclude the node",
-}
+printf '%s\\n' {no_python}"""
+_PYTHONS = "python3 /usr/bin/python3 /usr/libexec/platform-python"
 
 
-def script(config: dict[str, t.Any]) -> str:
+def script(config: dict[str, t.Any], interpreter: str = "") -> str:
     """Return the shell script that a node runs.
 
     Args:
         config: what the launcher is told, see there. It travels as base64, so no value is shell text.
+        interpreter: the Python to use, and no other; empty for one that is found.
     """
     packed = base64.b64encode(zlib.compress(json.dumps(config).encode(), 9)).decode()
     launcher = pathlib.Path(_launcher.__file__).read_text(encoding="utf-8").rstrip()
-    return _SHELL.format(config=packed, launcher=launcher, mark=_launcher.MARK, no_python=json.dumps(_NO_PYTHON))
+    missing = f"no Python at {interpreter}; set ansible_python_interpreter" if interpreter else "no python3 on the node"
+    no_python = {
+        "failed": True,
+        "outcome": outcomes.UNSUPPORTED,
+        "reason": "no_python",
+        "msg": f"{missing}; install it or exclude the node",
+    }
+    return _SHELL.format(
+        pythons=shlex.quote(interpreter) if interpreter else _PYTHONS,
+        config=packed,
+        launcher=launcher,
+        no_python=shlex.quote(f"{_launcher.MARK} {json.dumps(no_python)}"),
+    )
+
+
+def environment(variables: t.Mapping[str, str]) -> bytes:
+    """Return what is appended to a payload so that its module runs with these variables; nothing without any.
+
+    Raises:
+        ValueError: no process can have such a variable; one line that names it.
+    """
+    for name, value in variables.items():
+        if not name or "=" in name or "\0" in name + value or not _encodes(name + value):
+            raise ValueError(f"environment: no process can have the variable {name!r}; correct its name or value")
+    packed = base64.b64encode(json.dumps(dict(sorted(variables.items()))).encode())
+    return _launcher.ENVIRONMENT.encode() + packed if variables else b""
+
+
+def _encodes(text: str) -> bool:
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def decode(output: str) -> dict[str, t.Any]:

@@ -28,8 +28,20 @@ class Document(t.NamedTuple):
     parameters: dict[str, bool]
 
 
+class Wanted(t.NamedTuple):
+    """A document that is to be sent, by its name or the ARN of a shared one: to which nodes, with which values.
+
+    An empty version is the document's default.
+    """
+
+    nodes: list[Target]
+    name: str
+    version: str
+    values: t.Mapping[str, list[str]]
+
+
 class Found(t.NamedTuple):
-    """What was found out before anything is sent."""
+    """What was found out of a document before anything is sent."""
 
     #: Nodes that can be sent to.
     ready: list[Target]
@@ -39,41 +51,46 @@ class Found(t.NamedTuple):
     parameters: set[str]
 
 
-def look(
-    sessions: Sessions,
-    nodes: list[Target],
-    name: str,
-    version: str,
-    values: t.Mapping[str, list[str]],
-    thoroughly: bool = False,
-) -> Found:
-    """Find out which nodes a document can be sent to.
+def look(sessions: Sessions, wanted: t.Sequence[Wanted], thoroughly: bool = False) -> list[Found]:
+    """Find out which nodes each document can be sent to; every account and region is asked once.
 
     Args:
         sessions: makes the clients.
-        nodes: the nodes.
-        name: the document's, or the ARN of a shared one.
-        version: the document's; empty for its default.
-        values: its parameters.
+        wanted: the documents.
         thoroughly: whether to judge the values too, which AWS does when it is sent.
 
     Raises:
-        ValueError: the parameters do not fit the document; one line.
+        ValueError: parameters do not fit their document; one line.
         AwsError: nowhere is there such a document.
     """
-    places: dict[tuple[Account, str, str], list[Target]] = {}
-    for node in nodes:
-        places.setdefault((node.access, node.account, node.region), []).append(node)
+    places: dict[tuple[Account, str, str], list[tuple[int, Wanted]]] = {}
+    for number, one in enumerate(wanted):
+        groups: dict[tuple[Account, str, str], list[Target]] = {}
+        for node in one.nodes:
+            groups.setdefault((node.access, node.account, node.region), []).append(node)
+        for place, members in groups.items():
+            places.setdefault(place, []).append((number, one._replace(nodes=members)))
+
+    def ask(here: list[tuple[int, Wanted]]) -> list[tuple[int, list[Target], Found | AwsError]]:
+        found = _look(sessions, [one for dummy, one in here], thoroughly)
+        return [(number, one.nodes, each) for (number, one), each in zip(here, found, strict=True)]
+
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(places))) as pool:
-        looks = list(
-            pool.map(lambda members: _look(sessions, members, name, version, values, thoroughly), places.values())
-        )
-    errors = [one for one in looks if isinstance(one, AwsError)]
+        asked = [each for here in pool.map(ask, places.values()) for each in here]
+    looks: list[list[tuple[list[Target], Found | AwsError]]] = [[] for dummy in wanted]
+    for number, nodes, found in asked:
+        looks[number].append((nodes, found))
+    return [_merged(each) for each in looks]
+
+
+def _merged(looks: list[tuple[list[Target], Found | AwsError]]) -> Found:
+    """Return what was found out of one document everywhere."""
+    errors = [one for dummy, one in looks if isinstance(one, AwsError)]
     if errors and len(errors) == len(looks):
         raise errors[0]
     found = Found([], {}, set())
     common: list[set[str]] = []
-    for members, one in zip(places.values(), looks, strict=True):
+    for members, one in looks:
         if isinstance(one, AwsError):
             where = f"account {members[0].account}, region {members[0].region}"
             outcome, reason = _ENDS.get(one.code, (outcomes.UNREACHABLE, "api_error"))
@@ -82,7 +99,7 @@ def look(
             found.ready.extend(one.ready)
             found.refused.update(one.refused)
             common.append(one.parameters)
-    return found._replace(parameters=set.intersection(*common))
+    return found._replace(parameters=set.intersection(*common) if common else set())
 
 
 #: What it means for the nodes of a region that it does not have the document.
@@ -92,27 +109,46 @@ _ENDS = {
 }
 
 
-def _look(
-    sessions: Sessions,
-    members: list[Target],
-    name: str,
-    version: str,
-    values: t.Mapping[str, list[str]],
-    thoroughly: bool,
-) -> Found | AwsError:
-    """Look at one account and region; members are its nodes."""
+def _look(sessions: Sessions, wanted: list[Wanted], thoroughly: bool) -> list[Found | AwsError]:
+    """Look at one account and region, in which all nodes lie."""
+    first = wanted[0].nodes[0]
     try:
-        ssm = sessions.client("ssm", members[0].access, members[0].region)
-        document = described(ssm, name, version)
-        agents = registered_agents(ssm)
+        ssm = sessions.client("ssm", first.access, first.region)
+    except AwsError as error:
+        return [error] * len(wanted)
+    agents: dict[str, dict[str, t.Any]] | None = None
+    documents: dict[tuple[str, str], Document | AwsError] = {}
+    looks: list[Found | AwsError] = []
+    for one in wanted:
+        document = documents.get((one.name, one.version)) or _asked(ssm, one)
+        documents[one.name, one.version] = document
+        if isinstance(document, AwsError):
+            looks.append(document)
+            continue
+        try:
+            agents = registered_agents(ssm) if agents is None else agents
+        except AwsError as error:
+            looks.append(error)
+            continue
+        check(document, one.values)
+        if thoroughly:
+            _judge(ssm, document, one.version, one.values)
+        looks.append(_sorted(document, one.nodes, agents))
+    return looks
+
+
+def _asked(ssm: t.Any, one: Wanted) -> Document | AwsError:
+    try:
+        return described(ssm, one.name, one.version)
     except AwsError as error:
         return error
-    check(document, values)
-    if thoroughly:
-        _judge(ssm, document, version, values)
-    where = f"account {members[0].account}, region {members[0].region}"
+
+
+def _sorted(document: Document, nodes: list[Target], agents: dict[str, dict[str, t.Any]]) -> Found:
+    """Tell nodes that a document can be sent to from the others."""
+    where = f"account {nodes[0].account}, region {nodes[0].region}"
     found = Found([], {}, set(document.parameters))
-    for node in members:
+    for node in nodes:
         problem = _problem(document, agents.get(node.id))
         if problem:
             outcome, reason, msg = problem

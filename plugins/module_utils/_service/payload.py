@@ -20,6 +20,30 @@ from .._aws.sessions import Sessions
 #: Hours after which a payload that was kept is stored anew, so that a lifecycle rule of one day does not take it away
 #: under a batch.
 _KEPT_HOURS = 12
+#: Objects that are stored or deleted side by side.
+_SIDE_BY_SIDE = 8
+
+
+class Payload(t.NamedTuple):
+    """An object to store, and whether it stays in the bucket after the batch."""
+
+    bucket: str
+    key: str
+    content: bytes
+    keep: bool
+
+
+class Leftover(t.NamedTuple):
+    """An object that could not be deleted, and why."""
+
+    bucket: str
+    key: str
+    error: str
+
+    def __str__(self) -> str:
+        """Return what to do about it, in one line."""
+        todo = "delete it or let a lifecycle rule clear the prefix; it holds the module's arguments"
+        return f"payload s3://{self.bucket}/{self.key} could not be deleted: {self.error}; {todo}"
 
 
 def signer(sessions: Sessions) -> t.Callable[[str, str, int], str]:
@@ -28,44 +52,79 @@ def signer(sessions: Sessions) -> t.Callable[[str, str, int], str]:
     return lambda bucket, key, seconds: str(s3_api.presigned_get(s3, bucket, key, seconds))
 
 
-def delete(sessions: Sessions, objects: list[tuple[str, str]]) -> None:
-    """Delete objects, each a bucket and a key. One that stays is not worth the results of a whole batch."""
-    for bucket, key in objects:
-        with contextlib.suppress(AwsError):
-            s3_api.delete_object(sessions.client("s3"), bucket, key)
+def delete(sessions: Sessions, objects: t.Iterable[tuple[str, str]]) -> list[Leftover]:
+    """Delete objects, each a bucket and a key; return those that stay."""
+    places = list(dict.fromkeys(objects))
+    if not places:
+        return []
+    s3 = sessions.client("s3")
+
+    def gone(place: tuple[str, str]) -> Leftover | None:
+        try:
+            s3_api.delete_object(s3, *place)
+        except AwsError as error:
+            return Leftover(*place, str(error))
+        return None
+
+    with concurrent.futures.ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        return [left for left in pool.map(gone, places) if left]
 
 
 @contextlib.contextmanager
-def stored(sessions: Sessions, place: tuple[str, str], payload: bytes, keep: bool) -> t.Iterator[t.Callable[[], None]]:
-    """Have a payload lie at (bucket, key) meanwhile; what the block is given waits until it does.
+def stored(sessions: Sessions, payloads: t.Sequence[Payload]) -> t.Iterator[t.Callable[[], None]]:
+    """Store payloads side by side; what the block is given waits until all are there.
 
-    With keep it stays, and is not stored again for half a day. Where the block breaks off, it stays for the commands
-    under way, and a journal names it for the next run.
+    One that is kept is not stored again for half a day. They stay when the block ends: delete() takes them away. Where
+    the block breaks off, they stay for the commands under way, and a journal names them for the next run.
 
     Raises:
-        AwsError: it could not be stored; what waits raises it too.
+        AwsError: one could not be stored; what waits raises it too. Those that could are deleted again.
     """
+    if not payloads:
+        yield lambda: None
+        return
     s3 = sessions.client("s3")
-    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as pool:
-        storing = pool.submit(_store, s3, place, payload, keep)
-        yield storing.result
-        storing.result()
-    if not keep:
-        delete(sessions, [place])
+    with concurrent.futures.ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        storing = [pool.submit(_store, s3, payload) for payload in payloads]
+
+        def ready() -> None:
+            concurrent.futures.wait(storing)
+            for one in storing:
+                one.result()
+
+        yield from _waited(sessions, payloads, storing, ready)
 
 
-def _store(s3: t.Any, place: tuple[str, str], payload: bytes, keep: bool) -> None:
-    if keep and _lies_there(s3, place, payload):
+def _waited(
+    sessions: Sessions,
+    payloads: t.Sequence[Payload],
+    storing: list[concurrent.futures.Future[None]],
+    ready: t.Callable[[], None],
+) -> t.Iterator[t.Callable[[], None]]:
+    try:
+        yield ready
+        ready()
+    except AwsError as error:
+        if all(one.exception() is None for one in storing):
+            raise
+        # Nothing was sent, for what waited was told; so nobody needs the others.
+        done = [one for one, future in zip(payloads, storing, strict=True) if future.exception() is None]
+        left = delete(sessions, [one[:2] for one in done if not one.keep])
+        raise AwsError("; ".join([str(error), *map(str, left)])) from None
+
+
+def _store(s3: t.Any, payload: Payload) -> None:
+    if payload.keep and _lies_there(s3, payload):
         return
     try:
-        s3_api.put_object(s3, *place, payload)
+        s3_api.put_object(s3, payload.bucket, payload.key, payload.content)
     except AwsError as error:
-        raise AwsError(f"bucket '{place[0]}': {error}") from None
+        raise AwsError(f"bucket '{payload.bucket}': {error}") from None
 
 
-def _lies_there(s3: t.Any, place: tuple[str, str], payload: bytes) -> bool:
-    found = s3_api.head_object(s3, *place)
-    if not found or found["ContentLength"] != len(payload):
+def _lies_there(s3: t.Any, payload: Payload) -> bool:
+    found = s3_api.head_object(s3, payload.bucket, payload.key)
+    if not found or found["ContentLength"] != len(payload.content):
         return False
     age = datetime.datetime.now(datetime.timezone.utc) - found["LastModified"]
     return bool(age < datetime.timedelta(hours=_KEPT_HOURS))

@@ -49,13 +49,11 @@ Invocation = t.Dict[str, t.Any]
 
 
 class Reader:
-    """Reads the commands of one document in one account and region."""
+    """Reads the commands under way in one account and region."""
 
     def __init__(self, ssm: t.Any, document: str, where: str) -> None:
-        """Take a client, the document, and the name of the account and region."""
-        self._ssm, self._where = ssm, where
-        # A shared document is sent by its ARN and listed by its name.
-        self._document = "" if ":" in document else document
+        """Take a client, the document that all commands have, if any, and the name of the account and region."""
+        self._ssm, self._where, self._document = ssm, where, document
         self._sent: list[Sending] = []
         self._others = False  # the last listing had other people's commands in it
 

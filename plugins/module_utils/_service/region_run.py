@@ -5,7 +5,7 @@
 # This module util is PRIVATE to the collection. It can change at any time.
 
 
-"""One command in one account and region: who can be reached, who has a place, who has ended."""
+"""Commands in one account and region: who can be reached, who has a slot, who has ended."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .control import Control
 from .managed_nodes import registered_agents
 from .pace import Pace
 from .reading import Reader, run_seconds
-from .run_command_types import Command, Listener, Reply, Sent, Target
+from .run_command_types import Listener, Reply, Sent, Work
 from .sending import IDS_PER_COMMAND, LISTED_AFTER, SKEW, THROTTLED, Clients, Sender, Sending, utc
 
-#: Seconds between two questions whether to stop and whether others have left places.
+#: Seconds between two questions whether to stop and whether others have left slots.
 _SLICE = 1.0
-#: Looks in a row that may fail before what is still running is given up as unknown.
-_FAILED_LOOKS = 5
+#: Polls in a row that may fail before what is still running is given up as unknown.
+_FAILED_POLLS = 5
 #: Seconds beyond the total timeout, at which AWS itself ends an invocation, before no answer is waited for.
 _MARGIN = 60
 #: Seconds after an intent in which its request may still have left a controller: a call waits 60 s for its answer.
@@ -38,33 +38,35 @@ _ASK_AGAIN = ("undeliverable", "delivery_timed_out")
 
 _STOPPED = {
     "asked_to_stop": "not sent: the run was asked to stop, or its time was up",
+    "broken_off": "not sent: another account or region broke off",
     "max_errors_reached": "not sent: too many other nodes failed",
 }
 
 
 class RegionRun:
-    """The command in one account and region."""
+    """The commands in one account and region. A work is known by its number."""
 
     def __init__(
         self,
         clients: Clients,
-        targets: list[Target],
-        command: Command,
+        works: t.Sequence[Work],
         control: Control,
         tell: Listener,
         earlier: t.Sequence[Sent],
+        ready: t.Callable[[], None] = lambda: None,
     ) -> None:
         """Take what fan_out() was given; targets are those of this account and region."""
-        self._clients, self._command, self._control, self._tell = clients, command, control, tell
-        self._hosts = {target.id: target.host for target in targets}
-        self._where = f"account {targets[0].account}, region {targets[0].region}"
+        self._clients, self._control, self._tell, self._ready = clients, control, tell, ready
+        first = works[0][1][0]
+        self._where = f"account {first.account}, region {first.region}"
+        self._hosts = {target.id: target.host for dummy, targets in works for target in targets}
+        self._work = {target.id: number for number, (dummy, targets) in enumerate(works) for target in targets}
+        self._commands = [command for command, dummy in works]
+        self._senders = [Sender(clients, command, self._where, self._hosts, tell) for command in self._commands]
         hosts = set(self._hosts.values())
         self._earlier = [sent for sent in earlier if hosts.intersection(sent.hosts)]
-        self._sender = Sender(clients, command, self._where, self._hosts, tell)
-        self._reader = Reader(clients.read, command.document, self._where)
+        self._reader = Reader(clients.read, _common({command.document for command in self._commands}), self._where)
         self._pace = Pace()
-        self._limit = command.delivery_timeout + command.execution_timeout + _MARGIN
-        self._replies: dict[str, Reply] = {}
         self._platforms: dict[str, str] = {}
         self._waiting: list[str] = []
         self._running: list[Sending] = []
@@ -72,15 +74,15 @@ class RegionRun:
         self._again: list[str] = []  # of those, the ones that are still to be asked
         self._resume_at = 0.0
         self._cancelled: dict[str, float] = {}  # when that was, by command
-        # Before any region sends: what an earlier run has sent may be in flight still, and has its place.
+        # Before any region sends: what an earlier run has sent may be in flight still, and has its slot.
         self._claimed = len(hosts.intersection(host for sent in self._earlier for host in sent.hosts))
-        self._overdrawn = self._claimed - control.exchange(0, self._claimed)  # those for which there was none
-        self._freed = 0  # places of ours that are free now
+        control.claim(self._claimed)
+        self._freed = 0  # slots of ours that are free now
 
-    def run(self) -> dict[str, Reply]:
-        """Return a reply for each host."""
+    def run(self) -> None:
+        """Send, and wait until every node has ended."""
         self._waiting, refused = self._reachable(self._hosts)
-        self._command.ready()
+        self._ready()
         self._adopt(refused)
         for node, reply in refused.items():
             self._end(node, reply)
@@ -90,23 +92,22 @@ class RegionRun:
             ages = [now - sending.sent for sending in self._running]
             self._rest(self._pace.pause(ages, last=not self._waiting))
             try:
-                self._look()
+                self._poll()
                 failed = 0
             except AwsError as error:
                 throttled = error.code in THROTTLED
                 failed += not throttled
                 if throttled:
                     self._rest(self._pace.rest())
-                if failed == _FAILED_LOOKS:
+                if failed == _FAILED_POLLS:
                     self._give_up(error)
             self._expire()
-        return {self._hosts[node]: reply for node, reply in self._replies.items()}
 
     def _reachable(self, nodes: t.Iterable[str]) -> tuple[list[str], dict[str, Reply]]:
         """Tell nodes from those whose agent is known to be away, for one unknown id makes AWS refuse a whole call.
 
         Returns:
-            Those that can be sent to, one platform after the other, and a reply for each other.
+            Those that can be sent to, one work and platform after the other, and a reply for each other.
         """
         try:
             agents = self._patiently(lambda: registered_agents(self._clients.read))
@@ -118,7 +119,7 @@ class RegionRun:
         refused.update({node: lost for node in nodes if node in agents and agents[node].get("PingStatus") != "Online"})
         self._platforms = {node: str(agent.get("PlatformType", "")) for node, agent in agents.items()}
         ready = [node for node in nodes if node not in refused]
-        return sorted(ready, key=lambda node: (self._platforms[node], node)), refused
+        return sorted(ready, key=lambda node: (self._kind(node), node)), refused
 
     def _adopt(self, refused: dict[str, Reply]) -> None:
         """Take over the commands of a run that did not get to its end; their nodes are not refused any more."""
@@ -139,9 +140,11 @@ class RegionRun:
                 if node in latest:  # asked again already
                     self._first[node] = self._reply(outcomes.UNKNOWN, "undeliverable", "the agent gave no sign")
                 latest[node] = sent.comment
-        for comment in dict.fromkeys(latest.values()):
-            mine = [node for node, last in latest.items() if last == comment]
-            sending = self._sender.under_way(commands[comment], mine)
+        groups: dict[tuple[str, int], list[str]] = {}
+        for node, comment in latest.items():
+            groups.setdefault((comment, self._work[node]), []).append(node)
+        for (comment, dummy), mine in groups.items():
+            sending = self._senders[self._work[mine[0]]].under_way(commands[comment], mine)
             sending.size = max(len(mine), commands[comment].get("TargetCount", 0))
             sending.sent -= max(0.0, time.time() - sending.requested.timestamp())
             self._follow(sending)
@@ -174,19 +177,17 @@ class RegionRun:
                 time.sleep(self._pace.rest())
 
     def _refill(self) -> bool:
-        """Send to as many waiting nodes as there are places; on the word to stop, end what has not begun.
+        """Send to as many waiting nodes as there are slots; on the word to stop, end what has not begun.
 
         Returns:
             False when every node has ended.
         """
-        reason = self._control.stop_reason()
-        if reason:
-            self._stop(reason)
+        self._stop()
         if self._again and not self._waiting:
             self._ask_again()
         rested = time.monotonic() >= self._resume_at
         while True:
-            chunk = self._chunk() if rested and not self._control.stop_reason() else []
+            chunk = self._chunk() if rested else []
             freed, self._freed = self._freed, 0
             taken = self._control.exchange(freed, len(chunk))
             if not taken:
@@ -196,14 +197,20 @@ class RegionRun:
         self._running = [sending for sending in self._running if sending.nodes]
         return bool(self._running or self._waiting or self._again)
 
+    def _kind(self, node: str) -> tuple[int, str]:
+        """Return what nodes of one SendCommand have in common: the work and the platform."""
+        return self._work[node], self._platforms.get(node, "")
+
     def _chunk(self) -> list[str]:
-        """Return the waiting nodes that the next command may go to: all of one platform."""
+        """Return the waiting nodes that the next command may go to."""
         chunk = self._waiting[:IDS_PER_COMMAND]
-        return [node for node in chunk if self._platforms.get(node) == self._platforms.get(chunk[0])]
+        if not chunk or self._stop_reason(self._work[chunk[0]]):
+            return []
+        return [node for node in chunk if self._kind(node) == self._kind(chunk[0])]
 
     def _send(self, nodes: list[str]) -> bool:
-        """Send to these nodes, for which places are taken; return whether to go on sending."""
-        attempt = self._sender.send(nodes, self._control.errors_left())
+        """Send to these nodes, for which slots are taken; return whether to go on sending."""
+        attempt = self._senders[self._work[nodes[0]]].send(nodes, self._control.errors_left())
         if attempt.sending:
             self._follow(attempt.sending)
         self._free(len(attempt.refused))
@@ -221,7 +228,7 @@ class RegionRun:
         return time.monotonic() >= self._resume_at
 
     def _put_back(self, nodes: list[str]) -> None:
-        """Let nodes wait again, for whom places were taken."""
+        """Let nodes wait again, for which slots were taken."""
         self._free(len(nodes))
         self._waiting = nodes + self._waiting
 
@@ -230,7 +237,7 @@ class RegionRun:
         self._reader.follow(sending)
 
     def _rest(self, seconds: float) -> None:
-        """Wait, and send meanwhile as others leave places; but one's own places are filled right after a look."""
+        """Wait, and send meanwhile as others leave slots; but one's own slots are filled right after a poll."""
         until = time.monotonic() + seconds
         while True:
             left = min(_SLICE, until - time.monotonic())
@@ -241,7 +248,7 @@ class RegionRun:
             else:
                 self._control.wait(left)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Read who has ended."""
         ended = self._reader.ended()
         for sending, invocation in ended:
@@ -249,7 +256,7 @@ class RegionRun:
                 reply = self._reader.reply(sending.command_id, invocation)
             except AwsError:
                 for left, dummy in ended:
-                    left.completed = 0  # the next look reads what this one leaves
+                    left.completed = 0  # the next poll reads what this one leaves
                 raise
             seconds = run_seconds(invocation)
             if seconds is not None:
@@ -263,32 +270,24 @@ class RegionRun:
             self._resume_at = time.monotonic() + self._pace.rest()
 
     def _take(self, sending: Sending, node: str, reply: Reply) -> None:
-        """Take a node's answer, or that it gave none; its place is free."""
+        """Take a node's answer, or that it gave none; its slot is free."""
         sending.nodes.discard(node)
         self._free(1)
-        if self._command.idempotent and reply.reason in _ASK_AGAIN and node not in self._first:
+        if self._commands[self._work[node]].idempotent and reply.reason in _ASK_AGAIN and node not in self._first:
             self._first[node] = reply
             self._again.append(node)
-            self._told(node, reply)
         else:
             self._end(node, reply)
 
-    def _free(self, places: int) -> None:
-        owed = min(places, self._overdrawn)
-        self._overdrawn -= owed
-        self._freed += places - owed
+    def _free(self, slots: int) -> None:
+        self._freed += slots
 
     def _end(self, node: str, reply: Reply) -> None:
         if reply.outcome and node in self._first:
             # A node that is gone by now is still one that the first command may have reached.
             reply = self._first[node]
-        self._replies[node] = reply
-        if self._command.charged(reply):
+        if self._commands[self._work[node]].ended(self._hosts[node], reply):
             self._control.charge()
-        self._told(node, reply)
-
-    def _told(self, node: str, reply: Reply) -> None:
-        self._tell("ended", {"node": self._hosts[node], "outcome": reply.outcome, "reason": reply.reason})
 
     def _reply(self, outcome: str, reason: str, msg: str) -> Reply:
         return Reply(outcome, reason, f"{self._where}: {msg}")
@@ -299,12 +298,17 @@ class RegionRun:
         for node, reply in refused.items():
             self._end(node, reply)
 
+    def _limit(self, node: str) -> float:
+        """Return the seconds after its sending in which a node has ended for certain."""
+        command = self._commands[self._work[node]]
+        return command.delivery_timeout + command.execution_timeout + _MARGIN
+
     def _expire(self) -> None:
         """End nodes that should have ended; each one's time runs from its own sending."""
         for sending in self._running:
-            if time.monotonic() - sending.sent > self._limit:
-                for node in sorted(sending.nodes):
-                    self._take(sending, node, self._reply(outcomes.UNKNOWN, "no_answer", "no answer in time"))
+            age = time.monotonic() - sending.sent
+            for node in sorted(node for node in sending.nodes if age > self._limit(node)):
+                self._take(sending, node, self._reply(outcomes.UNKNOWN, "no_answer", "no answer in time"))
 
     def _give_up(self, error: AwsError) -> None:
         for sending in self._running:
@@ -313,16 +317,32 @@ class RegionRun:
                 self._take(sending, node, self._reply(outcomes.UNKNOWN, "api_error", msg))
         self._skip("api_error", f"nothing was sent: {error}")
 
-    def _skip(self, reason: str, msg: str) -> None:
-        nodes, self._waiting, self._again = [*self._waiting, *self._again], [], []
+    def _skip(self, reason: str, msg: str, works: t.Container[int] | None = None) -> None:
+        """End what waits for a slot, of some works or of all."""
+        nodes = [node for node in [*self._waiting, *self._again] if works is None or self._work[node] in works]
+        gone = set(nodes)
+        self._waiting = [node for node in self._waiting if node not in gone]
+        self._again = [node for node in self._again if node not in gone]
         for node in nodes:
             self._end(node, self._reply(outcomes.SKIPPED, reason, msg))
 
-    def _stop(self, reason: str) -> None:
-        """Send nothing more and cancel what waits for its agent; what an agent has begun is waited for."""
-        self._skip(reason, _STOPPED[reason])
+    def _stop_reason(self, work: int) -> str:
+        """Return why nothing more of a work may be sent, or the empty string."""
+        return self._control.stop_reason() or self._late(work)
+
+    def _late(self, work: int) -> str:
+        end = self._commands[work].stop_at
+        return "asked_to_stop" if end is not None and time.time() >= end else ""
+
+    def _stop(self) -> None:
+        """On the word to stop, send nothing more and cancel what waits; what an agent has begun is waited for."""
+        all_ = self._control.stop_reason()
+        stopped = {number: all_ or self._late(number) for number in range(len(self._commands))}
+        for reason in set(filter(None, stopped.values())):
+            self._skip(reason, _STOPPED[reason], {number for number, why in stopped.items() if why == reason})
         for sending in self._running:
-            if time.monotonic() < self._cancelled.get(sending.command_id, float("-inf")) + _CANCEL_AGAIN:
+            due = time.monotonic() >= self._cancelled.get(sending.command_id, float("-inf")) + _CANCEL_AGAIN
+            if not due or not any(stopped[self._work[node]] for node in sending.nodes):
                 continue
             try:
                 self._cancel(sending)
@@ -337,3 +357,10 @@ class RegionRun:
         waiting = {one["InstanceId"] for one in invocations if one["Status"] in _WAITING} & sending.nodes
         if waiting:
             ssm_api.cancel_command(self._clients.send, sending.command_id, sorted(waiting))
+
+
+def _common(documents: set[str]) -> str:
+    """Return the document by which a listing can be narrowed, or nothing where they differ."""
+    name = documents.pop()
+    # A shared document is sent by its ARN and listed by its name.
+    return "" if documents or ":" in name else name

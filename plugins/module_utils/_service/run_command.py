@@ -5,11 +5,11 @@
 # This module util is PRIVATE to the collection. It can change at any time.
 
 
-"""Run Command: send one command to many nodes of many accounts and regions, and read what they answer in bulk.
+"""Run Command: send commands to many nodes of many accounts and regions, and read what they answer in bulk.
 
 One thread for each account and region (see region_run); explicit ids in chunks of at most 50 (see sending); results in
-pages of 50 (see reading), looked for when they are due (see pace). No call is made for a single node unless its output
-was cut. Places in flight and the error budget are shared by all of them (see control).
+pages of 50 (see reading), polled when they are due (see pace). No call is made for a single node unless its output was
+cut. Slots and the error budget are shared by all of them (see control).
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from .._core import outcomes
 from .control import Control
 from .reading import ERROR_TITLE
 from .region_run import RegionRun
-from .run_command_types import Command, Listener, Reply, Sent, Step, Target
+from .run_command_types import Command, Listener, Reply, Sent, Step, Target, Work
 from .sending import Clients
 
-__all__ = ["ERROR_TITLE", "Command", "Listener", "Reply", "Sent", "Step", "Target", "fan_out"]
+__all__ = ["ERROR_TITLE", "Command", "Listener", "Reply", "Sent", "Step", "Target", "Work", "fan_out"]
 
 
 def fan_out(
     sessions: Sessions,
-    targets: list[Target],
-    command: Command,
+    works: t.Sequence[Work],
     control: Control,
     listener: Listener,
     earlier: t.Sequence[Sent] = (),
-) -> dict[str, Reply]:
-    """Send the command to every target and wait until each has ended.
+    ready: t.Callable[[], None] = lambda: None,
+) -> None:
+    """Send each command to its targets and wait until every node has ended, which its command is told.
+
+    An account or region that cannot be reached costs its own nodes only.
 
     Args:
         sessions: makes the clients.
-        targets: the nodes; no two with one host.
-        command: what to send.
-        control: places in flight, error budget and the word to stop.
-        listener: told C(intent) before and C(sent) after each sending, and C(ended) with C(node) for each node.
+        works: commands and their targets; no host and no node is in two of them.
+        control: slots, error budget and the word to stop, for all of them together.
+        listener: told C(intent) before each sending, C(sent) or C(refused) after it.
         earlier: sendings of a run that did not get to its end; their commands are adopted and not sent again.
-
-    Returns:
-        A reply for each host. An account or region that cannot be reached costs its own nodes only.
+        ready: waits for what must be there before anything is sent, while it is looked up who can be reached; what it
+            raises ends all, and nothing was sent.
     """
     lock = threading.Lock()
 
@@ -57,30 +57,38 @@ def fan_out(
         with lock:
             listener(kind, event)
 
-    groups: dict[tuple[Account, str, str], list[Target]] = {}
-    for target in targets:
-        groups.setdefault((target.access, target.account, target.region), []).append(target)
-    replies: dict[str, Reply] = {}
     runs = []
-    for (access, account, region), members in groups.items():
+    for (access, account, region), members in _places(works).items():
         try:
             # A retry by botocore of a SendCommand whose answer was lost would run the command twice.
             clients = Clients(
                 sessions.client("ssm", access, region), sessions.client("ssm", access, region, retries=False)
             )
-            runs.append(RegionRun(clients, members, command, control, tell, earlier))
+            runs.append(RegionRun(clients, members, control, tell, earlier, ready))
         except AwsError as error:
             reply = Reply(outcomes.UNREACHABLE, "api_error", f"account {account}, region {region}: {error}")
-            replies.update({target.host: reply for target in members})
+            for command, target in [(command, target) for command, targets in members for target in targets]:
+                command.ended(target.host, reply)
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(runs))) as pool:
-        for result in pool.map(lambda run: _run(run, control), runs):
-            replies.update(result)
-    return replies
+        for dummy in pool.map(lambda run: _run(run, control), runs):
+            pass
 
 
-def _run(run: RegionRun, control: Control) -> dict[str, Reply]:
+def _places(works: t.Sequence[Work]) -> dict[tuple[Account, str, str], list[Work]]:
+    """Return what there is to do in each account and region."""
+    found: dict[tuple[Account, str, str], list[Work]] = {}
+    for command, targets in works:
+        groups: dict[tuple[Account, str, str], list[Target]] = {}
+        for target in targets:
+            groups.setdefault((target.access, target.account, target.region), []).append(target)
+        for place, members in groups.items():
+            found.setdefault(place, []).append((command, members))
+    return found
+
+
+def _run(run: RegionRun, control: Control) -> None:
     try:
-        return run.run()
+        run.run()
     except BaseException:
         control.break_off()
         raise

@@ -50,13 +50,14 @@ class Reply(t.NamedTuple):
 
 
 class Command(t.NamedTuple):
-    """What to send.
+    """What to send to some of the nodes.
 
     `parameters` makes the document's, anew for each sending; timeouts in seconds. `token` marks the work in the comment
-    of every command, by which a sending whose answer was lost is found again. `charged` says whether a reply uses up
-    the error budget. `idempotent` allows a second sending to nodes whose first one ended without an answer. `request`
-    is what else SendCommand takes, such as DocumentVersion. `ready` waits for what must be there before anything is
-    sent, while it is looked up who can be reached; what it raises ends all, and nothing was sent.
+    of every command, by which a sending whose answer was lost is found again. `ended` is told each host's reply, once,
+    and says whether it uses up the error budget; it is called from several threads. `idempotent` allows a second
+    sending to nodes whose first one ended without an answer. `request` is what else SendCommand takes, such as
+    DocumentVersion. After `stop_at` (seconds since the epoch) nothing of it is sent, and what has not begun is
+    cancelled.
     """
 
     document: str
@@ -64,10 +65,14 @@ class Command(t.NamedTuple):
     token: str
     delivery_timeout: int
     execution_timeout: int
-    charged: t.Callable[[Reply], bool]
+    ended: t.Callable[[str, Reply], bool]
     idempotent: bool
     request: t.Mapping[str, str] = types.MappingProxyType({})
-    ready: t.Callable[[], None] = lambda: None
+    stop_at: t.Optional[float] = None
+
+
+#: A command and the nodes that get it.
+Work = t.Tuple[Command, t.List[Target]]
 
 
 class Sent(t.NamedTuple):

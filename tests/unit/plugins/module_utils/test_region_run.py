@@ -245,10 +245,11 @@ def service(clock: Clock) -> Service:
 
 
 class Run:
-    """Runs a command everywhere and keeps what was told."""
+    """Runs commands everywhere and keeps what was told."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self.ends: dict[str, float] = {}
         self.stop_at = float("inf")
 
     def __call__(
@@ -256,14 +257,16 @@ class Run:
         service: Service,
         earlier: list[Sent] | None = None,
         hosts: list[str] | None = None,
-        places: int = 0,
+        slots: int = 0,
         errors: int = 0,
         idempotent: bool = True,
         charged: Callable[[Reply], bool] = lambda reply: False,
         ready: Callable[[], None] = lambda: None,
+        works: list[tuple[list[str], dict[str, Any]]] | None = None,
     ) -> dict[str, Reply]:
-        targets = [Target(node, node, "123456789012", Account(), "eu-west-1") for node in hosts or service.nodes]
+        """Run; works are nodes and what their command has of its own, by default all nodes and nothing."""
         made: list[str] = []
+        replies: dict[str, Reply] = {}
 
         def fresh() -> dict[str, list[str]]:
             made.append(f"url-{len(made)}")
@@ -274,19 +277,30 @@ class Run:
             self.events.append((kind, {**event, "at": service.clock.now}))
             service.step()
 
-        command = Command("AWS-RunShellScript", fresh, "token", 600, 600, charged, idempotent, ready=ready)
-        control = Control(places, errors, lambda: self.stop_at <= service.clock.now)
+        def ended(host: str, reply: Reply) -> bool:
+            service.step()
+            assert host not in replies, "ended twice"
+            replies[host], self.ends[host] = reply, service.clock.now
+            service.step()
+            return charged(reply)
+
+        command = Command("AWS-RunShellScript", fresh, "token", 600, 600, ended, idempotent)
+        sent = [
+            (
+                command._replace(**own),
+                [Target(node, node, "123456789012", Account(), "eu-west-1") for node in nodes],
+            )
+            for nodes, own in works or [(hosts or service.nodes, {})]
+        ]
+        control = Control(slots, errors, lambda: self.stop_at <= service.clock.now)
         clients = sending.Clients(service, service)
-        return region_run.RegionRun(clients, targets, command, control, tell, earlier or []).run()
+        region_run.RegionRun(clients, sent, control, tell, earlier or [], ready).run()
+        return replies
 
     def journal(self) -> list[Sent]:
         """Return the sendings that a next run finds in the journal."""
         intents = [event for kind, event in self.events if kind == "intent"]
         return [Sent(one["comment"], tuple(one["nodes"]), EPOCH.timestamp() + one["at"]) for one in intents]
-
-    def ended(self, node: str) -> float:
-        """Return when a node ended."""
-        return max(float(event["at"]) for kind, event in self.events if kind == "ended" and event["node"] == node)
 
 
 @pytest.fixture
@@ -425,14 +439,14 @@ def test_a_node_that_systems_manager_does_not_know_costs_nobody_else(service: Se
         ("UnsupportedPlatformType one of them", "unsupported", "invalid_platform"),
     ],
 )
-@pytest.mark.parametrize("places", [0, 7])
+@pytest.mark.parametrize("slots", [0, 7])
 def test_a_node_that_aws_refuses_costs_nobody_else(
-    service: Service, run: Run, refusal: str, outcome: str, reason: str, places: int
+    service: Service, run: Run, refusal: str, outcome: str, reason: str, slots: int
 ) -> None:
     service.nodes = many(60)
     bad = (service.nodes[3], service.nodes[40])
     service.bad = {node: refusal.format(node=node) for node in bad}
-    replies = run(service, places=places)
+    replies = run(service, slots=slots)
     assert outcomes({node: replies.pop(node) for node in bad}) == {(outcome, reason)}
     assert (len(replies), outcomes(replies)) == (58, ANSWERED)
     assert set(service.sent.values()) == {1}
@@ -442,7 +456,7 @@ def test_throttling_while_a_bad_node_is_looked_for_loses_nobody(service: Service
     service.nodes = many(40)
     service.bad = {service.nodes[7]: "InvalidInstanceId "}
     service.losses = ["", "throttled", "throttled", "", "throttled"]
-    replies = run(service, places=25)
+    replies = run(service, slots=25)
     assert replies.pop(service.nodes[7]).reason == "not_managed"
     assert (len(replies), outcomes(replies)) == (39, ANSWERED)
     assert set(service.sent.values()) == {1}
@@ -457,8 +471,8 @@ def test_a_command_goes_to_one_platform(service: Service, run: Run) -> None:
     assert sorted(map(sorted, groups)) == [["Linux"], ["Windows"]]
 
 
-def test_a_node_that_waited_for_its_place_gets_parameters_of_its_own(service: Service, run: Run) -> None:
-    run(service, places=1)
+def test_a_node_that_waited_for_its_slot_gets_parameters_of_its_own(service: Service, run: Run) -> None:
+    run(service, slots=1)
     sent = [command["request"]["Parameters"]["commands"] for command in service.commands.values()]
     assert sent == [["url-0"], ["url-1"]]
 
@@ -476,12 +490,12 @@ def test_ten_thousand_and_one_nodes(service: Service, run: Run) -> None:
     assert sum(service.calls.values()) < 0.2 * 10_001
 
 
-@pytest.mark.parametrize(("count", "places"), [(250, 25), (1000, 100)])
-def test_sliding_is_near_the_ideal_and_costs_few_calls(service: Service, run: Run, count: int, places: int) -> None:
+@pytest.mark.parametrize(("count", "slots"), [(250, 25), (1000, 100)])
+def test_sliding_is_near_the_ideal_and_costs_few_calls(service: Service, run: Run, count: int, slots: int) -> None:
     service.nodes, service.run = many(count), lambda node, ordinal: 20.0
     start = service.clock.now
-    assert outcomes(run(service, places=places)) == ANSWERED
-    assert service.clock.now - start < 1.12 * 20 * count / places
+    assert outcomes(run(service, slots=slots)) == ANSWERED
+    assert service.clock.now - start < 1.12 * 20 * count / slots
     assert sum(service.calls.values()) < 0.4 * count
 
 
@@ -492,18 +506,18 @@ def test_commands_of_others_are_not_ours(service: Service, run: Run) -> None:
         service.clock.sleep(1)
     service.clock.sleep(-9)
     service.sent.clear()
-    assert outcomes(run(service, places=20)) == ANSWERED
+    assert outcomes(run(service, slots=20)) == ANSWERED
     assert service.sent == dict.fromkeys(service.nodes, 1)
     assert sum(service.calls.values()) < 2 * 60
 
 
-def test_a_slow_node_holds_only_its_own_place(service: Service, run: Run) -> None:
+def test_a_slow_node_holds_only_its_own_slot(service: Service, run: Run) -> None:
     service.nodes = many(200)
     service.run = lambda node, ordinal: 400.0 if node == service.nodes[0] else 10.0
     start = service.clock.now
-    run(service, places=10)
-    # The others share nine places, as if there were no tenth.
-    assert max(run.ended(node) for node in service.nodes[1:]) - start < 1.3 * 199 * 10 / 9
+    run(service, slots=10)
+    # The others share nine slots, as if there were no tenth.
+    assert max(run.ends[node] for node in service.nodes[1:]) - start < 1.3 * 199 * 10 / 9
     assert sum(service.calls.values()) < 2 * 200
 
 
@@ -512,9 +526,9 @@ def test_a_node_that_never_answers_ends_unknown_in_its_own_time(service: Service
     service.nodes = many(300)
     service.run = lambda node, ordinal: None if node == service.nodes[0] else 60.0
     start = service.clock.now
-    replies = run(service, places=10)
+    replies = run(service, slots=10)
     assert (replies[service.nodes[0]].outcome, replies[service.nodes[0]].reason) == ("unknown", "no_answer")
-    assert 1260 < run.ended(service.nodes[0]) - start < 1260 + 15
+    assert 1260 < run.ends[service.nodes[0]] - start < 1260 + 15
     assert service.clock.now - start > 1800
     assert outcomes({node: replies[node] for node in service.nodes[1:]}) == ANSWERED
 
@@ -526,7 +540,7 @@ def test_a_node_without_an_answer_is_asked_again_while_others_still_run(service:
     replies = run(service)
     assert outcomes(replies) == ANSWERED
     assert service.sent == {NODES[0]: 2, NODES[1]: 1}
-    assert run.ended(NODES[0]) - start < 20
+    assert run.ends[NODES[0]] - start < 20
 
 
 def test_a_node_that_gives_no_answer_twice_is_unknown(service: Service, run: Run) -> None:
@@ -552,23 +566,23 @@ def test_commands_that_aws_dropped_because_too_many_were_pending_are_sent_later(
 @pytest.mark.parametrize(
     ("lag", "losses"), [(0, []), (7, []), (7, ["answer", "", "500"]), (7, ["request", "throttled"])]
 )
-@pytest.mark.parametrize("places", [0, 4])
+@pytest.mark.parametrize("slots", [0, 4])
 def test_a_run_killed_at_any_moment_and_run_again_sends_to_every_node_once(
-    clock: Clock, places: int, lag: float, losses: list[str]
+    clock: Clock, slots: int, lag: float, losses: list[str]
 ) -> None:
     for life in itertools.count():
         service, run = Service(many(12), lambda node, ordinal: 3.0, clock), Run()
         service.life, service.lag, service.losses = life, lag, [*losses]
         killed = True
         try:
-            replies = run(service, places=places)
+            replies = run(service, slots=slots)
             killed = False
         except Killed:
             service.life = float("inf")
-            replies = run(service, run.journal(), places=places)
+            replies = run(service, run.journal(), slots=slots)
         assert (len(replies), outcomes(replies)) == (12, ANSWERED)
         assert service.sent == dict.fromkeys(service.nodes, 1), f"killed after {life} steps"
-        assert service.most_in_flight() <= (places or 12)
+        assert service.most_in_flight() <= (slots or 12)
         if not killed:
             break
     assert life > 30
@@ -579,7 +593,7 @@ def test_a_run_killed_again_and_again_sends_to_every_node_once(service: Service,
     while True:
         service.life = 10 + kills
         try:
-            replies = run(service, run.journal(), places=7)
+            replies = run(service, run.journal(), slots=7)
             break
         except Killed:
             kills += 1
@@ -589,25 +603,29 @@ def test_a_run_killed_again_and_again_sends_to_every_node_once(service: Service,
     assert service.most_in_flight() <= 7
 
 
-def test_places_are_never_exceeded(service: Service, run: Run) -> None:
+def test_slots_are_never_exceeded(service: Service, run: Run) -> None:
     service.nodes = many(120)
     service.run = lambda node, ordinal: 2.0 + int(node[-2:], 16) % 37
     service.losses = ["", "throttled", "answer", "", "request", "500"]
-    assert outcomes(run(service, places=9)) == ANSWERED
+    assert outcomes(run(service, slots=9)) == ANSWERED
     assert service.most_in_flight() == 9
 
 
-def test_what_an_earlier_run_has_in_flight_keeps_its_places_from_the_start(service: Service) -> None:
+def test_what_an_earlier_run_has_in_flight_keeps_its_slots_from_the_start(service: Service) -> None:
     service.run = lambda node, ordinal: 100.0
     service._taken(NODES, "token 1", {})
     control = Control(3, 0, lambda: False)
     targets = [Target(node, node, "123456789012", Account(), "eu-west-1") for node in NODES]
-    command = Command("AWS-RunShellScript", dict, "token", 600, 600, lambda reply: False, True)
+    replies: dict[str, Reply] = {}
+    command = Command(
+        "AWS-RunShellScript", dict, "token", 600, 600, lambda host, reply: bool(replies.update({host: reply})), True
+    )
     earlier = [Sent("token 1", tuple(NODES), service.clock.time()), Sent("token 2", (NODES[0], "other"), 0.0)]
     clients = sending.Clients(service, service)
-    one = region_run.RegionRun(clients, targets, command, control, lambda kind, event: None, earlier)
+    one = region_run.RegionRun(clients, [(command, targets)], control, lambda kind, event: None, earlier)
     assert control.exchange(0, 3) == 1  # another region begins first
-    assert outcomes(one.run()) == ANSWERED
+    one.run()
+    assert outcomes(replies) == ANSWERED
     assert control.exchange(1, 9) == 3
 
 
@@ -624,12 +642,12 @@ def test_a_stop_cancels_what_waits_for_its_agent_and_waits_for_what_runs(
     start = service.clock.now
     if spent == "asked_to_stop":
         run.stop_at = start + 5
-    replies = run(service, places=20, charged=lambda reply: spent != "asked_to_stop" and not reply.outcome)
+    replies = run(service, slots=20, charged=lambda reply: spent != "asked_to_stop" and not reply.outcome)
     assert outcomes({node: replies[node] for node in quick}) == ANSWERED
     assert outcomes({node: replies[node] for node in slow}) == {("unknown", "cancelled")}
     sent_late = [node for node in late if node in service.sent]
     assert outcomes({node: replies[node] for node in late if node not in sent_late}) == {("skipped", spent)}
-    assert len(sent_late) <= 1  # the place of the first that ended
+    assert len(sent_late) <= 1  # the slot of the first that ended
     assert service.cancelled == [slow]
     assert service.clock.now - start < 100
 
@@ -662,7 +680,7 @@ def test_credentials_that_end_on_the_way_leave_no_node_without_a_word(service: S
     service.nodes, service.run = many(60), lambda node, ordinal: 20.0
     end = service.clock.now + 30
     service.fails = lambda operation: "ExpiredTokenException" if service.clock.now > end else ""
-    replies = run(service, places=20)
+    replies = run(service, slots=20)
     assert len(replies) == 60
     assert Counter((reply.outcome, reply.reason) for reply in replies.values()) == {
         (None, ""): 20,
@@ -673,5 +691,47 @@ def test_credentials_that_end_on_the_way_leave_no_node_without_a_word(service: S
     assert all("renew the credentials and run again" in msg for msg in messages)
     # Run again with new ones, it reads what ran meanwhile and sends to the others.
     service.fails = lambda operation: ""
-    assert outcomes(run(service, run.journal(), places=20)) == ANSWERED
+    assert outcomes(run(service, run.journal(), slots=20)) == ANSWERED
     assert service.sent == dict.fromkeys(service.nodes, 1)
+
+
+def test_two_works_share_no_command_and_have_one_set_of_slots(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(60), lambda node, ordinal: 5.0
+    own = {"delivery_timeout": 100, "document": "Other", "parameters": lambda: {"word": ["x"]}}
+    replies = run(service, slots=10, works=[(service.nodes[::2], {}), (service.nodes[1::2], own)])
+    assert (len(replies), outcomes(replies)) == (60, ANSWERED)
+    assert service.most_in_flight() == 10
+    for command in service.commands.values():
+        odd = {service.nodes.index(node) % 2 for node in command["nodes"]}
+        request = command["request"]
+        found = request["DocumentName"], request["TimeoutSeconds"], "word" in request["Parameters"]
+        assert (odd, found) in (({0}, ("AWS-RunShellScript", 600, False)), ({1}, ("Other", 100, True)))
+
+
+def test_the_time_of_one_work_ends_and_not_that_of_the_other(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(40), lambda node, ordinal: 30.0
+    early, late = service.nodes[:20], service.nodes[20:]
+    service.delay = lambda node: 500.0 if node == early[0] else 0.0
+    end = service.clock.time() + 20
+    replies = run(service, slots=10, works=[(early, {"stop_at": end}), (late, {})])
+    assert Counter((replies[node].outcome, replies[node].reason) for node in early) == {
+        ("skipped", "asked_to_stop"): 10,
+        ("unknown", "cancelled"): 1,
+        (None, ""): 9,
+    }
+    assert outcomes({node: replies[node] for node in late}) == ANSWERED
+
+
+def test_each_work_has_its_own_deadline(service: Service, run: Run) -> None:
+    service.run = lambda node, ordinal: None
+    short, long = NODES
+    run(service, works=[([short], {"execution_timeout": 100}), ([long], {"execution_timeout": 1000})])
+    assert run.ends[long] - run.ends[short] > 800
+
+
+def test_what_an_earlier_run_sent_is_adopted_for_each_work(service: Service, run: Run) -> None:
+    service._taken(NODES, "token 1", {})
+    works: list[tuple[list[str], dict[str, Any]]] = [([NODES[0]], {"document": "A"}), ([NODES[1]], {"document": "B"})]
+    replies = run(service, [Sent("token 1", tuple(NODES), 0.0)], works=works)
+    assert {reply.output for reply in replies.values()} == {f"c-1 {node}" for node in NODES}
+    assert service.calls["send_command"] == 0

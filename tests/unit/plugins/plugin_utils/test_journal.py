@@ -12,7 +12,7 @@ def write(path: Path, *events: dict[str, object]) -> None:
     path.write_text("".join(json.dumps({"time": 1.0, **event}) + "\n" for event in events))
 
 
-STARTED = {"event": "started", "token": "t", "bucket": "b", "key": "k"}
+STARTED = {"event": "started", "token": "t", "payloads": [{"bucket": "b", "key": "k"}]}
 INTENT = {"event": "intent", "comment": "t 1", "where": "", "nodes": ["a", "b"]}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import io
 import itertools
 import json
@@ -14,60 +15,81 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
+from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command import Target
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _payload, _run_module
 
-BATCH = {
-    "delivery_timeout": 600,
-    "execution_timeout": 3600,
+LIMITS: dict[str, Any] = {
     "max_in_flight": 0,
     "max_errors": "0",
-    "idempotent": True,
     "token": "work",
     "journal": None,
     "stop_file": None,
-    "stop_at": None,
+    "owner_lock": None,
 }
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "bucket": "b-1",
     "prefix": "patchwave/",
     "keep_payload": False,
     "reboot": "if_required",
     "reboot_timeout": 300,
     "latest_start": "2026-11-22T04:00:00Z",
+    "delivery_timeout": 600,
+    "execution_timeout": 3600,
+    "idempotent": True,
+    "stop_at": None,
 }
+NODE = Target("web", "i-0123456789abcdef0", "123456789012", Account(), "eu-central-1")
+
+
+class Shipping:
+    """Ships modules to nobody and keeps what would be sent: commands, and payloads by their key."""
+
+    def __init__(self) -> None:
+        self.commands: list[Any] = []
+        self.keys: list[str] = []
+        self.payloads: dict[str, Any] = {}
+        self.replies: dict[str, Any] = {}
+
+    def works(self, *works: _run_module.Work, **limits: Any) -> _batch.Done:
+        known = {**LIMITS, **{name: value for name, value in limits.items() if name in _batch.LIMITS}}
+        return _run_module.ship(None, works, _batch.Limits.of(known))  # type: ignore[arg-type]
+
+    def __call__(self, payload: bytes = b"program", interpreter: str = "", **changes: Any) -> Any:
+        """Ship one module; return its command and the keys of all payloads so far."""
+        settings = _run_module.Settings.of({**SETTINGS, **changes})
+        module = _run_module.Module("m", payload, changes.get("objects", {}))
+        environment = changes.get("environment", {})
+        self.works(_run_module.Work(module, [NODE], settings, interpreter, environment), **changes)
+        return self.commands[-1], self.keys
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Ship a module to nobody: sent(...) returns the command, the journal's events and the payload's keys."""
+def sent(monkeypatch: pytest.MonkeyPatch) -> Shipping:
     numbers = itertools.count()
-    keys: list[str] = []
+    shipping = Shipping()
 
     @contextlib.contextmanager
-    def stored(sessions: Any, place: tuple[str, str], payload: bytes, keep: bool) -> Any:
-        keys.append(place[1])
+    def stored(sessions: Any, payloads: Any) -> Any:
+        shipping.keys += [one.key for one in payloads]
+        shipping.payloads.update({one.key: one for one in payloads})
         yield lambda: None
 
     def signer(sessions: Any) -> Any:
         return lambda bucket, key, seconds: f"https://{bucket}/{key}?{seconds}&{next(numbers)}"
 
-    def fan_out(sessions: Any, nodes: Any, command: Any, *others: Any) -> dict[str, Any]:
-        commands.append(command)
-        return {}
+    def fan_out(sessions: Any, works: Any, *others: Any) -> None:
+        for command, targets in works:
+            shipping.commands.append(command)
+            for target in targets:
+                if target.host in shipping.replies:
+                    command.ended(target.host, shipping.replies[target.host])
 
-    commands: list[Any] = []
     monkeypatch.setattr(_run_module.payload_service, "stored", stored)
     monkeypatch.setattr(_run_module.payload_service, "signer", signer)
+    monkeypatch.setattr(_run_module.payload_service, "delete", lambda sessions, objects: [])
     monkeypatch.setattr(_run_module.run_command, "fan_out", fan_out)
-
-    def ship(payload: bytes = b"program", tmp_path: Path | None = None, **changes: Any) -> Any:
-        batch = _batch.Settings.of({**BATCH, **changes})
-        settings = _run_module.Settings.of({**SETTINGS, **changes})
-        module = _run_module.Module("m", payload, changes.get("objects", {}))
-        _run_module.ship(None, module, [], batch, settings)  # type: ignore[arg-type]
-        return commands[-1], keys
-
-    return ship
+    return shipping
 
 
 def config(command: Any) -> dict[str, Any]:
@@ -110,11 +132,11 @@ def test_a_payload_that_goes_has_a_key_of_its_own(sent: Any) -> None:
 
 
 def test_a_journal_names_the_payload_that_a_crash_would_leave(sent: Any, tmp_path: Path) -> None:
-    for keep, expected in ((False, {"bucket", "key"}), (True, set())):
+    for keep in (False, True):
         path = tmp_path / str(keep)
         sent(keep_payload=keep, journal=str(path))
         started = json.loads(path.read_text().splitlines()[0])
-        assert set(started) - {"event", "time", "token", "work"} == expected
+        assert started["payloads"] == ([] if keep else [{"bucket": "b-1", "key": next(iter(sent.payloads))}])
 
 
 def test_too_many_objects_are_one_line(sent: Any) -> None:
@@ -178,18 +200,55 @@ def test_each_host_is_a_target_or_says_why_not() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("stop_at", "stopped"), [("2020-01-01T00:00+01:00", True), ("2090-01-01", False), (None, False)]
-)
-def test_a_window_that_has_closed_stops_the_batch(stop_at: str | None, stopped: bool) -> None:
-    settings = _batch.Settings.of({**BATCH, "stop_at": stop_at})
-    with _batch.begun(settings, 1) as batch:
-        assert batch.control.stop_reason() == ("asked_to_stop" if stopped else "")
+def test_each_work_has_a_window_of_its_own(sent: Shipping) -> None:
+    assert [sent(stop_at=end)[0].stop_at for end in ("2020-01-01T00:00+01:00", None)] == [1577833200.0, None]
 
 
 def test_a_stop_at_that_is_no_time_is_named() -> None:
     with pytest.raises(ValueError, match=r"^stop_at: must be an ISO 8601 date or time, not 'soon'$"):
-        _batch.Settings.of({**BATCH, "stop_at": "soon"})
+        _run_module.Settings.of({**SETTINGS, "stop_at": "soon"})
+
+
+def test_works_of_one_program_share_a_payload_and_others_have_their_own(sent: Shipping) -> None:
+    def work(payload: bytes, **changes: Any) -> _run_module.Work:
+        settings = {name: value for name, value in changes.items() if name in SETTINGS}
+        module = _run_module.Module("m", payload, {})
+        return _run_module.Work(
+            module, [], _run_module.Settings.of({**SETTINGS, **settings}), "", changes.get("environment", {})
+        )
+
+    sent.works(
+        work(b"a", execution_timeout=10),
+        work(b"a", execution_timeout=20),
+        work(b"b"),
+        work(b"a", bucket="b-2"),
+        work(b"a", environment={"A": "1"}),
+    )
+    urls = [config(command)["url"].partition("?")[0] for command in sent.commands]
+    assert len(sent.payloads) == len(set(urls)) == 4
+    assert urls[0] == urls[1]
+    assert [command.execution_timeout for command in sent.commands[:2]] == [430, 440]
+
+
+def test_variables_travel_in_the_payload_and_not_in_the_command(sent: Shipping) -> None:
+    command, dummy = sent(environment={"TOKEN": "secret"})
+    (payload,) = sent.payloads.values()
+    assert config(command)["sha256"] == hashlib.sha256(payload.content).hexdigest()
+    assert payload.content.startswith(b"program\n# patchwave-environment ")
+    assert "secret" not in str(config(command))
+    assert base64.b64encode(b"secret").decode() not in str(command.parameters())
+
+
+@pytest.mark.parametrize("variables", [{"": "x"}, {"A=B": "x"}, {"A": "x\0"}, {"A": "\ud83d"}])
+def test_a_variable_that_no_process_can_have_is_named(sent: Shipping, variables: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"^environment: no process can have the variable '.*'; correct its name"):
+        sent(environment=variables)
+
+
+@pytest.mark.parametrize("interpreter", ["/usr/bin/python3\nrm", "-", " ", "--x\0"])
+def test_an_interpreter_that_can_be_none_is_named(sent: Shipping, interpreter: str) -> None:
+    with pytest.raises(ValueError, match=r"^interpreter: must be the path or name of a Python"):
+        sent(interpreter=interpreter)
 
 
 @pytest.mark.parametrize(

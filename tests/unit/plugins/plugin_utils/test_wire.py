@@ -10,6 +10,7 @@ import random
 import re
 import string
 import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -25,11 +26,20 @@ RESULT = {"changed": True, "outcome": "patched", "msg": 'quotes " and \\ and ü'
 EXITS: list[int] = []
 
 
-def run(tmp_path: Path, module: str, sha256: str | None = None, timeout: int = 20, **config: Any) -> str:
+def run(
+    tmp_path: Path,
+    module: str,
+    sha256: str | None = None,
+    timeout: int = 20,
+    interpreter: str = "",
+    variables: dict[str, str] | None = None,
+    **config: Any,
+) -> str:
     payload = tmp_path / "payload.py"
-    payload.write_text(module, encoding="utf-8")
+    payload.write_bytes(module.encode() + _wire.environment(variables or {}))
+    config["environment"] = bool(variables)
     digest = sha256 or hashlib.sha256(payload.read_bytes()).hexdigest()
-    script = _wire.script({"url": payload.as_uri(), "sha256": digest, "timeout": timeout, **config})
+    script = _wire.script({"url": payload.as_uri(), "sha256": digest, "timeout": timeout, **config}, interpreter)
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=environment, check=False)
     EXITS.append(done.returncode)
@@ -89,6 +99,39 @@ def test_a_node_without_python_is_unsupported(tmp_path: Path) -> None:
     assert _wire.decode(done.stdout)["outcome"] == "unsupported"
     # What MaxErrors counts would keep AWS from sending to others.
     assert done.returncode == 0
+
+
+def test_a_python_that_is_named_is_the_one_that_runs(tmp_path: Path) -> None:
+    own = tmp_path / "it's $(own)" / "python"
+    own.parent.mkdir()
+    own.symlink_to(sys.executable)
+    module = "import json, sys; print(json.dumps({'msg': sys.executable}))"
+    assert _wire.decode(run(tmp_path, module, interpreter=str(own)))["msg"] == str(own)
+
+
+def test_and_no_other_where_it_is_missing(tmp_path: Path) -> None:
+    output = run(tmp_path, "print('{}')", interpreter="/opt/it's \\n $(gone)/python")
+    result = _wire.decode(output)
+    assert (result["outcome"], result["reason"]) == ("unsupported", "no_python")
+    assert result["msg"].startswith("no Python at /opt/it's \\n $(gone)/python; set ansible_python_interpreter")
+
+
+def test_variables_are_those_of_the_module_alone(tmp_path: Path) -> None:
+    variables = {"A_TOKEN": "se'cret \u20ac", "PATH": "/bin"}
+    module = (
+        "import json, os; own = open(__file__).read();"
+        "print(json.dumps({'a': os.environ['A_TOKEN'], 'path': os.environ['PATH'], 'own': 'patchwave' + '-environment' in own}))"
+    )
+    assert _wire.decode(run(tmp_path, module, variables=variables)) == {
+        "a": variables["A_TOKEN"],
+        "path": "/bin",
+        "own": False,
+    }
+
+
+def test_a_payload_that_looks_like_variables_is_none(tmp_path: Path) -> None:
+    module = "print('{}')" + _wire.environment({"A": "1"}).decode()
+    assert _wire.decode(run(tmp_path, module)) == {}
 
 
 @pytest.mark.parametrize(

@@ -7,34 +7,60 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service import payl
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 
 
-@pytest.mark.parametrize(("keep", "breaks_off", "left"), [(False, False, 0), (False, True, 1), (True, False, 1)])
-def test_it_goes_in_the_end_unless_it_is_kept_or_the_batch_broke_off(
-    monkeypatch: pytest.MonkeyPatch, keep: bool, breaks_off: bool, left: int
-) -> None:
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     bucket: dict[str, bytes] = {}
-    monkeypatch.setattr(payload.s3_api, "put_object", lambda s3, name, key, body: bucket.update({key: body}))
+
+    def put(s3: object, name: str, key: str, body: bytes) -> None:
+        if key.startswith("refused"):
+            raise AwsError("AccessDenied")
+        bucket[key] = body
+
+    def delete(s3: object, name: str, key: str) -> None:
+        if key.startswith("stuck"):
+            raise AwsError("AccessDenied")
+        bucket.pop(key)
+
+    monkeypatch.setattr(payload.s3_api, "put_object", put)
     monkeypatch.setattr(payload.s3_api, "head_object", lambda s3, name, key: None)
-    monkeypatch.setattr(payload.s3_api, "delete_object", lambda s3, name, key: bucket.pop(key))
-    sessions = Sessions({"region": "eu-central-1"})
-    try:
-        with payload.stored(sessions, ("b", "k"), b"program", keep) as ready:
+    monkeypatch.setattr(payload.s3_api, "delete_object", delete)
+    return bucket
+
+
+SESSIONS = Sessions({"region": "eu-central-1"})
+
+
+def test_payloads_are_there_when_what_waits_goes_on(bucket: dict[str, bytes]) -> None:
+    with payload.stored(
+        SESSIONS, [payload.Payload("b", key, b"program", key == "kept") for key in ("k", "kept")]
+    ) as ready:
+        ready()
+        assert set(bucket) == {"k", "kept"}
+    assert payload.delete(SESSIONS, [("b", "k")]) == []
+    assert set(bucket) == {"kept"}
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_waits_is_told_why_one_cannot_be_stored_and_the_others_go(bucket: dict[str, bytes], asked: bool) -> None:
+    payloads = [payload.Payload("b", key, b"program", key == "kept") for key in ("k", "refused", "kept")]
+    told = pytest.raises(AwsError, match=r"^bucket 'b': AccessDenied$")
+    with told, payload.stored(SESSIONS, payloads) as ready:
+        if asked:
             ready()
-            assert bucket == {"k": b"program"}
-            if breaks_off:
-                raise InterruptedError
-    except InterruptedError:
-        pass
-    assert len(bucket) == left
+    assert set(bucket) == {"kept"}
 
 
-def test_what_waits_for_it_is_told_why_it_cannot_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(s3: object, name: str, key: str, body: bytes) -> None:
-        raise AwsError("AccessDenied")
+def test_one_that_cannot_go_is_named(bucket: dict[str, bytes]) -> None:
+    payloads = [payload.Payload("b", key, b"program", False) for key in ("stuck", "refused")]
+    with pytest.raises(AwsError, match=r"payload s3://b/stuck could not be deleted: AccessDenied; delete it or let"):
+        with payload.stored(SESSIONS, payloads) as ready:
+            ready()
+    assert payload.delete(SESSIONS, [("b", "stuck"), ("b", "stuck")]) == [
+        payload.Leftover("b", "stuck", "AccessDenied")
+    ]
 
-    monkeypatch.setattr(payload.s3_api, "put_object", refuse)
-    sessions = Sessions({"region": "eu-central-1"})
-    for asked in (True, False):
-        told = pytest.raises(AwsError, match=r"^bucket 'b': AccessDenied$")
-        with told, payload.stored(sessions, ("b", "k"), b"program", False) as ready:
-            if asked:
-                ready()
+
+def test_they_stay_where_the_batch_breaks_off(bucket: dict[str, bytes]) -> None:
+    with pytest.raises(InterruptedError), payload.stored(SESSIONS, [payload.Payload("b", "k", b"program", False)]):
+        raise InterruptedError
+    assert set(bucket) == {"k"}

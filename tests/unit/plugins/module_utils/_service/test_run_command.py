@@ -11,10 +11,10 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.access impo
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
 
 
-def test_nobody_waits_for_the_places_of_a_region_that_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_the_slots_of_a_region_that_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
     class Run:
-        def __init__(self, clients: Any, members: Any, command: Any, control: Control, *others: Any) -> None:
-            self.region, self.control = members[0].region, control
+        def __init__(self, clients: Any, works: Any, control: Control, *others: Any) -> None:
+            self.region, self.control = works[0][1][0].region, control
 
         def run(self) -> Any:
             if self.region == "us-east-1":
@@ -33,4 +33,4 @@ def test_nobody_waits_for_the_places_of_a_region_that_broke_off(monkeypatch: pyt
     sessions = Sessions({"access_key": "x", "secret_key": "x"})
     command: Any = None  # nobody sends
     with pytest.raises(InterruptedError):
-        run_command.fan_out(sessions, targets, command, Control(1, 0, lambda: False), lambda kind, event: None)
+        run_command.fan_out(sessions, [(command, targets)], Control(1, 0, lambda: False), lambda kind, event: None)
