@@ -44,11 +44,10 @@ class ActionModule(ActionBase):
             limits, settings = _batch.Limits.of(options), _batch.Settings.of(options)
             document = _run_command.Document.of(options)
             nodes, results = _batch.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
-            if nodes:
+            if nodes or results:
                 sessions = Sessions({name: options.get(name) for name in auth})
-                works = [_run_command.Work(document, nodes, settings)]
-                done = _run_command.send(sessions, works, limits, self._task.check_mode)
-                results.update(done.results)
+                works = [_run_command.Work(document, nodes, settings)] if nodes else []
+                results = _run_command.send(sessions, works, limits, self._task.check_mode, results).results
                 calls = sessions.api_calls
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None

@@ -49,11 +49,13 @@ class ActionModule(ActionBase):
         try:
             limits, settings = _batch.Limits.of(options), _run_module.Settings.of(options)
             nodes, results = _run_module.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
+            works = []
             if nodes:
                 module = self._module(options["module"], dict(options["args"]), options["presign"], variables)
+                works = [_run_module.Work(module, nodes, settings)]
+            if nodes or results:
                 sessions = Sessions({name: options.get(name) for name in auth})
-                done = _run_module.ship(sessions, [_run_module.Work(module, nodes, settings)], limits)
-                results.update(done.results)
+                results = _run_module.ship(sessions, works, limits, results).results
                 calls = sessions.api_calls
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None

@@ -17,6 +17,7 @@ import uuid
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.budget import allowed
 from ansible_collections.patchwave.aws.plugins.module_utils._core.calendar import moment
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import ENGINE, NodeResult
 from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
@@ -124,18 +125,27 @@ class Batch(t.NamedTuple):
     """One batch that has begun."""
 
     token: str
+    work: str
     control: Control
     journal: Journal
+    refused: t.Mapping[str, t.Mapping[str, t.Any]]
+
+    def start(self, payloads: t.Iterable[tuple[str, str]] = ()) -> Results:
+        """Write down that it starts, with the payloads that it will store, each a bucket and a key."""
+        stored = [{"bucket": bucket, "key": key} for bucket, key in payloads]
+        self.journal.write("started", {"token": self.token, "work": self.work, "pid": os.getpid(), "payloads": stored})
+        return Results(self.journal, self.refused)
 
 
 @contextlib.contextmanager
-def begun(limits: Limits, nodes: int, work: str = "") -> t.Iterator[Batch]:
+def begun(limits: Limits, nodes: int, work: str, refused: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Iterator[Batch]:
     """Begin a batch for so many nodes; its journal is held until the end.
 
     Args:
         limits: the task's options.
         nodes: how many there are.
         work: what is done, in a line, by which a token given twice is found out.
+        refused: results of hosts that are not sent to at all.
 
     Raises:
         JournalError: the journal cannot be had.
@@ -143,14 +153,13 @@ def begun(limits: Limits, nodes: int, work: str = "") -> t.Iterator[Batch]:
     token = f"patchwave {limits.token or uuid.uuid4().hex}"
     journal = Journal(limits.journal, token, work)
     file = limits.stop_file
+
+    def asked() -> bool:
+        return bool(file and os.path.exists(file))
+
     try:
-        yield Batch(
-            token,
-            Control(
-                limits.max_in_flight, allowed(limits.max_errors, nodes), lambda: bool(file and os.path.exists(file))
-            ),
-            journal,
-        )
+        control = Control(limits.max_in_flight, allowed(limits.max_errors, nodes), asked)
+        yield Batch(token, work, control, journal, refused)
         journal.write("finished", {})
     finally:
         journal.close()
@@ -186,15 +195,28 @@ def targets(
     return list(reachable.values()), refused
 
 
-def charged(result: t.Mapping[str, t.Any]) -> bool:
-    """Say whether a node's result uses up the error budget; a word that is no outcome, or no word, says nothing."""
-    outcome = result.get("outcome")
-    return outcome in outcomes.CHARGED if outcome in outcomes.OUTCOMES else bool(result.get("failed"))
+class Results:
+    """Takes each host's result as it comes: into the journal for who started the batch, and kept for Ansible."""
+
+    def __init__(self, journal: Journal, refused: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+        """Take results of hosts that are not sent to at all, by host."""
+        self.all: dict[str, dict[str, t.Any]] = {}
+        self._journal = journal
+        for host, result in refused.items():
+            said = NodeResult.concluded(result["outcome"], result["reason"], result["msg"])
+            self.take(host, dict(result), said)
+
+    def take(self, host: str, result: dict[str, t.Any], said: NodeResult) -> bool:
+        """Take a host's final result; return whether it uses up the error budget."""
+        self.all[host] = result
+        self._journal.write("result", {"host": host, **said.line()})
+        return said.charged
 
 
 def ended(outcome: str, reason: str, msg: str, command_id: str = "") -> dict[str, t.Any]:
     """Return the result of a node that gave none itself."""
     found: dict[str, t.Any] = {_FLAGS.get(outcome, "failed"): True, "outcome": outcome, "reason": reason, "msg": msg}
+    found["source"] = ENGINE
     if command_id:
         found["command_id"] = command_id
     return found

@@ -5,10 +5,11 @@
 # This plugin util is PRIVATE to the collection. It can change at any time.
 
 
-"""The journal of a batch on the controller: what was about to be sent, what was, and who ended, a JSON object a line.
+"""The journal of a batch on the controller: what was about to be sent, what was, how each node ended; JSON lines.
 
 It is written before each sending, so that a run whose results never arrived can be taken up: its commands are found
-again by the comments they carry. Who has the results removes the file.
+again by the comments they carry. It is also how results reach who started the batch. Who has them removes the file.
+Each line has C(event) and C(time); docs/engine.md lists the events.
 """
 
 from __future__ import annotations
@@ -17,13 +18,21 @@ import contextlib
 import fcntl
 import json
 import os
+import threading
 import time
 import typing as t
 
 from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command import Sent
 
+#: Events that are on the disk before anything goes on. The others are only read by who watches, and after a crash the
+#: next run asks AWS for what they say; that of the end takes all before it along.
+_DURABLE = ("started", "intent", "leftover", "finished")
 #: Seconds to wait for another process to let the journal go, such as what is left of a controller that was killed.
 _PATIENCE = 60
+
+
+#: Between the works of one run.
+_AND = ", "
 
 
 class JournalError(Exception):
@@ -43,12 +52,13 @@ class Journal:
         Raises:
             JournalError: it cannot be written, another process holds it, or the token stands for other work in it.
         """
-        #: Sendings of earlier runs of this very work.
+        #: Sendings of earlier runs of this very work, but for those that AWS refused.
         self.earlier: list[Sent] = []
-        #: Payloads that they left behind, as (bucket, key).
+        #: Payloads that earlier runs left behind, as (bucket, key).
         self.leftovers: list[tuple[str, str]] = []
         self._file: t.TextIO | None = None
         self._path = path
+        self._writing = threading.Lock()
         if path:
             try:
                 self._file = os.fdopen(
@@ -76,17 +86,32 @@ class Journal:
 
     def _read(self, file: t.TextIO, token: str, work: str) -> None:
         mine = False
+        payloads: dict[tuple[str, str], None] = {}  # that may lie there
+        stuck: dict[tuple[str, str], None] = {}  # of those, the ones that this run could not delete
         for event in self._events(file):
-            if event["event"] == "started":
+            kind = event["event"]
+            if kind == "started":
                 mine = event["token"] == token
-                if mine and event.get("work", work) != work:
-                    what = f"has {event['work']} under this token, not {work}; give each work a token of its own"
-                    raise JournalError(f"journal: {self._path}: {what}")
-                self.leftovers += [(one["bucket"], one["key"]) for one in event.get("payloads", ())]
-            elif event["event"] == "intent" and mine:
+                if mine:
+                    self._same(event.get("work", work), work)
+                payloads.update({(one["bucket"], one["key"]): None for one in event.get("payloads", ())})
+                stuck.clear()
+            elif kind == "intent" and mine:
                 self.earlier.append(Sent(event["comment"], tuple(event["nodes"]), event["time"]))
-            elif event["event"] == "finished":
-                self.leftovers.clear()
+            elif kind == "refused" and mine:
+                self.earlier = [sent for sent in self.earlier if sent.comment != event["comment"]]
+            elif kind == "leftover":
+                stuck[event["bucket"], event["key"]] = None
+            elif kind == "finished":
+                payloads = dict(stuck)
+        self.leftovers = list({**payloads, **stuck})
+
+    def _same(self, before: str, now: str) -> None:
+        """Compare works, each a list in one text; of several, one run may do a part."""
+        one, other = (set(filter(None, each.split(_AND))) for each in (before, now))
+        if not (one <= other or other <= one):
+            what = f"has {before} under this token, not {now}; give each work a token of its own"
+            raise JournalError(f"journal: {self._path}: {what}")
 
     def _events(self, file: t.TextIO) -> t.Iterator[dict[str, t.Any]]:
         file.seek(0)
@@ -103,18 +128,20 @@ class Journal:
             yield event
 
     def write(self, kind: str, event: dict[str, t.Any]) -> None:
-        """Append an event; it is on the disk when this returns, but for ends, which are only there to be watched.
+        """Append an event, from any thread; what a next run must know is on the disk when this returns.
 
         Raises:
             JournalLost: the disk is full, for instance.
         """
         if not self._file:
             return
+        line = json.dumps({"event": kind, "time": time.time(), **event}, allow_nan=False)
         try:
-            self._file.write(json.dumps({"event": kind, "time": time.time(), **event}) + "\n")
-            self._file.flush()
-            if kind != "ended":  # 1,000 of them would wait for the disk for seconds, and a new run asks AWS
-                os.fsync(self._file.fileno())
+            with self._writing:
+                self._file.write(line + "\n")
+                self._file.flush()
+                if kind in _DURABLE:
+                    os.fsync(self._file.fileno())
         except OSError as error:
             what = "what was sent goes on; make room and run again, which takes it up"
             raise JournalLost(f"journal: {self._path}: cannot be written: {error.strerror}; {what}") from error

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import types
 import typing as t
 
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult, whole
 from ansible_collections.patchwave.aws.plugins.module_utils._service import documents, run_command
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Sessions
 
@@ -75,8 +77,21 @@ class Work(t.NamedTuple):
     settings: _batch.Settings
 
 
-def send(sessions: Sessions, works: t.Sequence[Work], limits: _batch.Limits, check_mode: bool) -> _batch.Done:
+def send(
+    sessions: Sessions,
+    works: t.Sequence[Work],
+    limits: _batch.Limits,
+    check_mode: bool,
+    refused: t.Mapping[str, t.Mapping[str, t.Any]] = types.MappingProxyType({}),
+) -> _batch.Done:
     """Send each work's document to its nodes, in one pass; in check mode say what would be sent.
+
+    Args:
+        sessions: makes the clients.
+        works: what is sent where; no host and no node is in two of them.
+        limits: those of the whole batch.
+        check_mode: whether nothing is sent.
+        refused: results of hosts that are not sent to at all, as targets() returns them.
 
     Raises:
         AwsError: there is no such document; nothing was sent.
@@ -88,40 +103,46 @@ def send(sessions: Sessions, works: t.Sequence[Work], limits: _batch.Limits, che
         for work in works
     ]
     looks = documents.look(sessions, wanted, thoroughly=check_mode)
-    results: dict[str, dict[str, t.Any]] = {}
     if check_mode:
-        for work, found in zip(works, looks, strict=True):
-            results.update({host: result(reply, work.document) for host, reply in found.refused.items()})
-            would = {"changed": work.document.changes, "msg": f"would send {work.document.name}"}
-            results.update({node.host: dict(would) for node in found.ready})
-        return _batch.Done(results, [])
+        return _batch.Done({**{host: dict(one) for host, one in refused.items()}, **_would(works, looks)}, [])
     name = ", ".join(sorted({work.document.work for work in works}))
-    with _batch.begun(limits, sum(len(work.nodes) for work in works), name) as begun:
-        begun.journal.write("started", {"token": begun.token, "work": name, "payloads": []})
+    with _batch.begun(limits, sum(len(work.nodes) for work in works), name, refused) as begun:
+        journal, results = begun.journal, begun.start()
         # What an earlier run has sent is taken up, wherever the node is now.
-        sent = {host for sending in begun.journal.earlier for host in sending.hosts}
+        sent = {host for sending in journal.earlier for host in sending.hosts}
         sendings = []
         for work, found in zip(works, looks, strict=True):
             command = _command(work, found, begun.token, results)
-            refused = {host: reply for host, reply in found.refused.items() if host not in sent}
-            for host, reply in refused.items():
+            impossible = {host: reply for host, reply in found.refused.items() if host not in sent}
+            for host, reply in impossible.items():
                 command.ended(host, reply)
-            sendings.append((command, [node for node in work.nodes if node.host not in refused]))
-        journal = begun.journal
+            sendings.append((command, [node for node in work.nodes if node.host not in impossible]))
         run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier)
-    return _batch.Done(results, [])
+    return _batch.Done(results.all, [])
 
 
-def _command(
-    work: Work, found: documents.Found, token: str, results: dict[str, dict[str, t.Any]]
-) -> run_command.Command:
+def _would(works: t.Sequence[Work], looks: list[documents.Found]) -> dict[str, dict[str, t.Any]]:
+    """Return what each host's result would be made of: that it would get its document, or why not."""
+    results: dict[str, dict[str, t.Any]] = {}
+    for work, found in zip(works, looks, strict=True):
+        results.update({host: result(reply, work.document) for host, reply in found.refused.items()})
+        would = {"changed": work.document.changes, "msg": f"would send {work.document.name}"}
+        results.update({node.host: dict(would) for node in found.ready})
+    return results
+
+
+def _command(work: Work, found: documents.Found, token: str, results: _batch.Results) -> run_command.Command:
     parameters, seconds = dict(work.document.parameters), work.settings.execution_timeout
     if "executionTimeout" in found.parameters:
         seconds = int("".join(parameters.setdefault("executionTimeout", [str(seconds)])))
 
     def ended(host: str, reply: run_command.Reply) -> bool:
-        results[host] = result(reply, work.document)
-        return _batch.charged(results[host])
+        made = result(reply, work.document)
+        if reply.outcome:
+            known = NodeResult.concluded(reply.outcome, reply.reason, reply.msg, reply.command_id)
+        else:
+            known = NodeResult.said(made, reply.command_id, strict=False)
+        return results.take(host, made, known)
 
     return run_command.Command(
         document=work.document.name,
@@ -146,12 +167,12 @@ def result(reply: run_command.Reply, document: Document) -> dict[str, t.Any]:
     if reply.status:
         found["status"] = reply.status
     if reply.steps:
-        outputs = [step.output.partition(run_command.ERROR_TITLE) for step in reply.steps]
+        outputs = [whole(step.output).partition(run_command.ERROR_TITLE) for step in reply.steps]
         found["rc"] = next((step.code for step in reply.steps if step.code), 0)
         found["stdout"] = "".join(stdout for stdout, dummy, dummy in outputs)
         found["stderr"] = "".join(stderr for dummy, dummy, stderr in outputs)
     if len(reply.steps) > 1:
-        found["steps"] = [step._asdict() for step in reply.steps]
+        found["steps"] = [{**step._asdict(), "output": whole(step.output)} for step in reply.steps]
     if not reply.outcome and reply.status != "Success":
         tail = " ".join((found.get("stderr") or found.get("stdout") or "").split())[-_TAIL:]
         found.update(failed=True, msg=f"{document.name} ended {reply.status}, exit code {found.get('rc', -1)}: {tail}")

@@ -15,6 +15,7 @@ import typing as t
 import uuid
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core import moments, outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 from ansible_collections.patchwave.aws.plugins.module_utils._service import payload as payload_service
 from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Sessions
@@ -32,6 +33,8 @@ _NODE_MARGIN = 60
 _LONGEST_WORK = 172_800
 #: Seconds between exit code 194 and the reboot (amazon-ssm-agent, rebooter_unix.go: shutdown -r +1).
 _REBOOT_GRACE = 60
+#: The module that always says an outcome.
+_SPEAKS = "patchwave.aws.software_patch"
 #: What a script may have: a document and its parameters 64 KB (MaxDocumentSizeExceeded), less what is not the script.
 _LARGEST_SCRIPT = 60_000
 
@@ -123,8 +126,19 @@ def targets(
     return [node for node in nodes if node.host not in windows], refused
 
 
-def ship(sessions: Sessions, works: t.Sequence[Work], limits: _batch.Limits) -> _batch.Done:
+def ship(
+    sessions: Sessions,
+    works: t.Sequence[Work],
+    limits: _batch.Limits,
+    refused: t.Mapping[str, t.Mapping[str, t.Any]] = types.MappingProxyType({}),
+) -> _batch.Done:
     """Run each work's module on its nodes, in one pass under one set of limits.
+
+    Args:
+        sessions: makes the clients.
+        works: what is run where; no host and no node is in two of them.
+        limits: those of the whole batch.
+        refused: results of hosts that are not sent to at all, as targets() returns them.
 
     Raises:
         AwsError: a payload could not be stored; nothing was sent.
@@ -134,22 +148,20 @@ def ship(sessions: Sessions, works: t.Sequence[Work], limits: _batch.Limits) -> 
     shipments = [_Shipment.of(work) for work in works]
     payloads = {shipment.identity: shipment.payload for shipment in shipments}
     name = ", ".join(sorted({work.module.name for work in works}))
-    with _batch.begun(limits, sum(len(work.nodes) for work in works), name) as begun:
+    with _batch.begun(limits, sum(len(work.nodes) for work in works), name, refused) as begun:
         sign = payload_service.signer(sessions)
-        results: dict[str, dict[str, t.Any]] = {}
-        sendings = []
-        for shipment in shipments:
-            payload = payloads[shipment.identity]
-            script = _scripts(sign, shipment, payload, begun.token)
-            sendings.append((_command(shipment, script, begun.token, results), shipment.work.nodes))
+        scripts = [_script(sign, one, payloads[one.identity], begun.token) for one in shipments]
         passing = [payload[:2] for payload in payloads.values() if not payload.keep]
-        stored = [{"bucket": bucket, "key": key} for bucket, key in passing]
-        begun.journal.write("started", {"token": begun.token, "work": name, "payloads": stored})
+        journal, results = begun.journal, begun.start(passing)
+        commands = [
+            _command(shipment.work, script, begun.token, results)
+            for shipment, script in zip(shipments, scripts, strict=True)
+        ]
+        sendings = [(command, work.nodes) for command, work in zip(commands, works, strict=True)]
         with payload_service.stored(sessions, list(payloads.values())) as ready:
-            journal = begun.journal
             run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier, ready)
-        payload_service.delete(sessions, [*passing, *begun.journal.leftovers])
-    return _batch.Done(results, [])
+        payload_service.delete(sessions, [*passing, *journal.leftovers])
+    return _batch.Done(results.all, [])
 
 
 class _Shipment(t.NamedTuple):
@@ -176,33 +188,14 @@ class _Shipment(t.NamedTuple):
         return settings.bucket, settings.prefix, settings.keep_payload, self.digest
 
 
-def _command(
-    shipment: _Shipment, script: t.Callable[[], str], token: str, results: dict[str, dict[str, t.Any]]
-) -> run_command.Command:
-    settings, objects = shipment.work.settings, shipment.work.module.objects
-    if len(script()) > _LARGEST_SCRIPT:
-        raise ValueError(f"presign: {len(objects)} URLs are too long for one command; use fewer objects")
-
-    def ended(host: str, reply: run_command.Reply) -> bool:
-        results[host] = result(reply)
-        return _batch.charged(results[host])
-
-    return run_command.Command(
-        document="AWS-RunShellScript",
-        parameters=lambda: {"commands": script().splitlines(), "executionTimeout": [str(settings.seconds)]},
-        token=token,
-        delivery_timeout=settings.delivery_timeout,
-        execution_timeout=settings.seconds,
-        ended=ended,
-        idempotent=settings.idempotent,
-        stop_at=_batch.stop_time(settings.stop_at),
-    )
-
-
-def _scripts(
+def _script(
     sign: t.Callable[[str, str, int], str], shipment: _Shipment, payload: payload_service.Payload, token: str
 ) -> t.Callable[[], str]:
-    """Return what makes the script of each sending: a node that waits long for its slot gets URLs as fresh as any."""
+    """Return what makes the script of each sending: a node that waits long for its slot gets URLs as fresh as any.
+
+    Raises:
+        ValueError: it is too long for a command.
+    """
     settings, work = shipment.work.settings, shipment.work
     late = moments.seconds(settings.latest_start) if settings.latest_start else None
     config: dict[str, t.Any] = {
@@ -221,14 +214,37 @@ def _scripts(
         url = sign(*payload[:2], min(settings.delivery_timeout + _URL_MARGIN, _LONGEST_URL))
         return _wire.script({**config, "url": url, "objects": objects}, work.interpreter)
 
+    if len(script()) > _LARGEST_SCRIPT:
+        count = len(work.module.objects)
+        raise ValueError(f"presign: {count} URLs are too long for one command; use fewer objects")
     return script
 
 
-def result(reply: run_command.Reply) -> dict[str, t.Any]:
-    """Turn a node's reply into an ordinary module result."""
+def _command(work: Work, script: t.Callable[[], str], token: str, results: _batch.Results) -> run_command.Command:
+    settings = work.settings
+
+    def ended(host: str, reply: run_command.Reply) -> bool:
+        return results.take(host, *result(reply, strict=work.module.name == _SPEAKS))
+
+    return run_command.Command(
+        document="AWS-RunShellScript",
+        parameters=lambda: {"commands": script().splitlines(), "executionTimeout": [str(settings.seconds)]},
+        token=token,
+        delivery_timeout=settings.delivery_timeout,
+        execution_timeout=settings.seconds,
+        ended=ended,
+        idempotent=settings.idempotent,
+        stop_at=_batch.stop_time(settings.stop_at),
+    )
+
+
+def result(reply: run_command.Reply, strict: bool = True) -> tuple[dict[str, t.Any], NodeResult]:
+    """Turn a node's reply into an ordinary module result, and into what is known of it everywhere else."""
     if reply.outcome:
-        return ended(reply.outcome, reply.reason, reply.msg, reply.command_id)
+        known = NodeResult.concluded(reply.outcome, reply.reason, reply.msg, reply.command_id)
+        return ended(reply.outcome, reply.reason, reply.msg, reply.command_id), known
     found = _wire.decode(reply.output)
+    known = NodeResult.said(found, reply.command_id, strict)
     if reply.command_id:
         found["command_id"] = reply.command_id
-    return found
+    return found, known

@@ -10,19 +10,27 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import pathlib
 import shlex
 import typing as t
 import zlib
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import ENGINE, whole
 
 from . import _launcher
 
-#: Characters that a result may have, unpacked, and levels: more than any module returns, and what Ansible can bear.
-_LARGEST, _DEEPEST = 4_000_000, 50
-#: By these an action adds hosts and groups to the running play (seen in ansible-core 2.18 and 2.19).
-_INTERNAL = ("add_host", "add_group")
+#: Characters, values and levels that a result may have, unpacked: more than modules return, and what a whole fleet's
+#: controller can bear.
+_LARGEST, _VALUES, _DEEPEST = 500_000, 50_000, 50
+#: Digits of the largest number that is one; a longer one is a text, of so many characters.
+_DIGITS, _LONGEST_NUMBER = 18, 100
+#: What only the engine says of a node, and by which an action changes the running play, wherever the result comes from
+#: (seen in ansible-core 2.18 to 2.21).
+_INTERNAL = ("command_id", "unreachable", "add_host", "add_group", "ansible_stats")
+#: What a deprecation that a module reports may have, and how many warnings of one node are shown.
+_DEPRECATION, _MOST_SHOWN = ("msg", "version", "date", "collection_name"), 20
 
 #: Finds a Python for the launcher; a node without one says so in the words of a result. It exits 0 all the same: an
 #: error that MaxErrors counts would keep AWS from sending to other nodes, whom the budget still allows.
@@ -95,8 +103,7 @@ def decode(output: str) -> dict[str, t.Any]:
             found = _result(text if mark == _launcher.MARK else _unpacked(text))
         except (ValueError, RecursionError, zlib.error):
             break
-        internal = {key for key in found if key.startswith("_ansible_") or key in _INTERNAL}
-        return {key: value for key, value in found.items() if key not in internal}
+        return _own(found)
     tail = " ".join(output.split())[-300:]
     return {
         "failed": True,
@@ -104,6 +111,27 @@ def decode(output: str) -> dict[str, t.Any]:
         "reason": "unreadable_answer",
         "msg": f"the node's answer cannot be read: {tail!r}",
     }
+
+
+def _own(result: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return what of a result is the node's to say, in shapes that Ansible can bear."""
+    own = {key: value for key, value in result.items() if not key.startswith("_ansible_") and key not in _INTERNAL}
+    if own.get("source") == ENGINE:
+        del own["source"]
+    if not isinstance(own.get("ansible_facts", {}), dict):
+        del own["ansible_facts"]
+    if "warnings" in own:
+        own["warnings"] = [one for one in _list(own["warnings"]) if isinstance(one, str)][:_MOST_SHOWN]
+    if "deprecations" in own:
+        known = [one for one in _list(own["deprecations"]) if isinstance(one, dict) and isinstance(one.get("msg"), str)]
+        own["deprecations"] = [
+            {key: one[key] for key in _DEPRECATION if isinstance(one.get(key), str)} for one in known[:_MOST_SHOWN]
+        ]
+    return own
+
+
+def _list(value: t.Any) -> list[t.Any]:
+    return value if isinstance(value, list) else []
 
 
 def _unpacked(text: str) -> str:
@@ -115,13 +143,25 @@ def _unpacked(text: str) -> str:
 
 
 def _result(text: str) -> dict[str, t.Any]:
-    """Read a result; halves of characters, which no file and no terminal takes, become question marks."""
-    whole = json.dumps(json.loads(text, parse_constant=str), ensure_ascii=False).encode("utf-8", "replace")
-    found = json.loads(whole)
-    level = [found]
+    """Read a result in which nothing is left that JSON does not have."""
+    if len(text) > _LARGEST:
+        raise ValueError("too large")
+    read = json.loads(text, parse_constant=str, parse_float=_finite, parse_int=_short)
+    found = json.loads(whole(json.dumps(read, ensure_ascii=False)))
+    level, values = [found], 1
     for dummy in range(_DEEPEST):
         inner = [each for each in level if isinstance(each, (dict, list))]
         level = [child for each in inner for child in (each.values() if isinstance(each, dict) else each)]
-    if level or not isinstance(found, dict):
+        values += len(level)
+    if level or values > _VALUES or not isinstance(found, dict):
         raise ValueError("not a result")
     return found
+
+
+def _finite(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits[:_LONGEST_NUMBER]
+
+
+def _short(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _DIGITS else digits[:_LONGEST_NUMBER]

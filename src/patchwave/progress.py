@@ -61,8 +61,8 @@ def read_journal(path: Path) -> Journal:
             journal = Journal()
         elif event["event"] == "sent":
             journal.sent.update(event["nodes"])
-        elif event["event"] == "ended":
-            journal.ended.add(event["node"])
+        elif event["event"] == "result":
+            journal.ended.add(event["host"])
     return journal
 
 

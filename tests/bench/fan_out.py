@@ -47,7 +47,7 @@ def times(journal: Path) -> list[float]:
     """Return when each node ended, in seconds after the first sending, in order."""
     events = [json.loads(line) for line in journal.read_text().splitlines()]
     first = min(event["time"] for event in events if event["event"] == "sent")
-    return sorted(event["time"] - first for event in events if event["event"] == "ended")
+    return sorted(event["time"] - first for event in events if event["event"] in ("result", "ended"))
 
 
 def ideal(work: list[float], places: int) -> float:

@@ -85,24 +85,29 @@ class Sender:
         self._clients, self._command, self._where, self._hosts, self._tell = clients, command, where, hosts, tell
 
     def send(self, nodes: list[str], max_errors: int) -> Attempt:
-        """Send to at most 50 nodes; the intent is told before, the command after."""
+        """Send to at most 50 nodes; the intent is told before, the command or that AWS refused it after."""
         comment = f"{self._command.token} {uuid.uuid4().hex[:12]}"
         self._tell("intent", {"comment": comment, "where": self._where, "nodes": self._named(nodes)})
         sent: dict[str, t.Any] | None
-        outcome, problem = outcomes.UNKNOWN, ""
+        lost, problem = False, ""  # whether a request may have arrived
         for dummy in range(2):
             try:
                 sent = self._request(nodes, comment, max_errors)
             except AwsError as error:
                 if _refused(error):
+                    if not lost:
+                        self._tell("refused", {"comment": comment})
                     return self._not_sent(error, nodes)
-                outcome = outcomes.UNREACHABLE if error.not_sent else outcomes.UNKNOWN
+                lost = lost or not error.not_sent
                 problem = str(error)
                 sent = self._lost(error, comment)
             if sent:
                 return Attempt(self.under_way(sent, nodes))
             if sent is None:
                 break
+        if not lost:
+            self._tell("refused", {"comment": comment})
+        outcome = outcomes.UNKNOWN if lost else outcomes.UNREACHABLE
         return Attempt(refused=self._end(nodes, outcome, "api_error", problem))
 
     def under_way(self, command: dict[str, t.Any], nodes: t.Iterable[str]) -> Sending:

@@ -298,7 +298,7 @@ class Run:
         return replies
 
     def journal(self) -> list[Sent]:
-        """Return the sendings that a next run finds in the journal."""
+        """Return the sendings that a next run finds in the journal, also those that AWS refused."""
         intents = [event for kind, event in self.events if kind == "intent"]
         return [Sent(one["comment"], tuple(one["nodes"]), EPOCH.timestamp() + one["at"]) for one in intents]
 
@@ -350,10 +350,12 @@ def test_a_sending_that_never_left_is_not_looked_for(
     assert outcomes(run(service)) == ends
     assert service.calls["send_command"] == 2
     assert service.calls["list_commands"] == 0
+    assert [kind for kind, _ in run.events] == ["intent", "sent" if losses == 1 else "refused"]
 
 
-def test_two_lost_sendings_leave_the_nodes_unknown(service: Service, run: Run) -> None:
-    service.losses = ["request", "request"]
+@pytest.mark.parametrize("second", ["request", "connection"])
+def test_two_lost_sendings_leave_the_nodes_unknown(service: Service, run: Run, second: str) -> None:
+    service.losses = ["request", second]
     assert outcomes(run(service)) == {("unknown", "api_error")}
     assert service.calls["send_command"] == 2
 
@@ -364,6 +366,9 @@ def test_a_throttled_sending_is_made_again_after_a_rest(service: Service, run: R
     assert service.calls["send_command"] == 3
     first, *_, last = [event["at"] for kind, event in run.events if kind == "intent"]
     assert last - first > 4
+    told = [(kind, event.get("comment")) for kind, event in run.events]
+    assert [kind for kind, _ in told] == ["intent", "refused", "intent", "refused", "intent", "sent"]
+    assert [told[place][1] for place in (0, 2)] == [told[place][1] for place in (1, 3)]
 
 
 def test_nothing_is_sent_before_what_it_needs_is_ready(service: Service, run: Run) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 from pathlib import Path
@@ -18,7 +19,7 @@ INTENT = {"event": "intent", "comment": "t 1", "where": "", "nodes": ["a", "b"]}
 
 def test_sendings_of_the_same_work_are_taken_up(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    write(path, STARTED, INTENT, {"event": "sent", "nodes": ["a", "b"]}, {"event": "ended", "node": "a"})
+    write(path, STARTED, INTENT, {"event": "sent", "nodes": ["a", "b"]}, {"event": "result", "host": "a"})
     journal = _journal.Journal(str(path), "t")
     assert [(sent.comment, sent.hosts) for sent in journal.earlier] == [("t 1", ("a", "b"))]
     assert journal.leftovers == [("b", "k")]
@@ -50,12 +51,12 @@ def test_a_line_that_a_crash_cut_is_passed_over(tmp_path: Path) -> None:
     with path.open("a") as handle:
         handle.write('{"event": "sent", "no')
     journal = _journal.Journal(str(path), "t")
-    journal.write("ended", {"node": "a"})
+    journal.write("result", {"host": "a"})
     journal.close()
     again = _journal.Journal(str(path), "t")
     again.close()
     assert len(again.earlier) == 1
-    assert json.loads(path.read_text().splitlines()[-1])["event"] == "ended"
+    assert json.loads(path.read_text().splitlines()[-1])["event"] == "result"
 
 
 def test_two_at_once_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,3 +93,29 @@ def test_without_a_path_there_is_nothing() -> None:
     journal = _journal.Journal(None, "t")
     journal.write("intent", INTENT)
     journal.close()
+
+
+def test_a_sending_that_aws_refused_is_not_looked_for(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    write(path, STARTED, INTENT, {**INTENT, "comment": "t 2"}, {"event": "refused", "comment": "t 1"})
+    journal = _journal.Journal(str(path), "t")
+    journal.close()
+    assert [sent.comment for sent in journal.earlier] == ["t 2"]
+
+
+def test_of_several_works_a_run_may_do_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    write(path, {**STARTED, "work": "apt, dnf"}, {**STARTED, "work": ""})
+    for work in ("apt", "apt, dnf", "apk, apt, dnf", ""):
+        _journal.Journal(str(path), "t", work).close()
+    with pytest.raises(_journal.JournalError, match="has apt, dnf under this token, not apk, apt; give each work"):
+        _journal.Journal(str(path), "t", "apk, apt")
+
+
+def test_threads_write_whole_lines(tmp_path: Path) -> None:
+    journal = _journal.Journal(str(tmp_path / "journal"), "t")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: journal.write("result", {"host": "x" * 5000, "n": number}), range(500)))
+    journal.close()
+    lines = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
+    assert sorted(line["n"] for line in lines) == list(range(500))

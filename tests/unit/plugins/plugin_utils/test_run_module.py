@@ -8,6 +8,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import re
 import zipfile
 import zlib
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
-from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command import Target
+from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command import Reply, Target
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _payload, _run_module
 
 LIMITS: dict[str, Any] = {
@@ -42,6 +43,10 @@ SETTINGS: dict[str, Any] = {
 NODE = Target("web", "i-0123456789abcdef0", "123456789012", Account(), "eu-central-1")
 
 
+def limits(**changes: Any) -> _batch.Limits:
+    return _batch.Limits.of({**LIMITS, **changes})
+
+
 class Shipping:
     """Ships modules to nobody and keeps what would be sent: commands, and payloads by their key."""
 
@@ -51,9 +56,10 @@ class Shipping:
         self.payloads: dict[str, Any] = {}
         self.replies: dict[str, Any] = {}
 
-    def works(self, *works: _run_module.Work, **limits: Any) -> _batch.Done:
-        known = {**LIMITS, **{name: value for name, value in limits.items() if name in _batch.LIMITS}}
-        return _run_module.ship(None, works, _batch.Limits.of(known))  # type: ignore[arg-type]
+    def works(self, *works: _run_module.Work, **changes: Any) -> _batch.Done:
+        return _run_module.ship(
+            None, works, limits(**{name: changes[name] for name in changes if name in _batch.LIMITS})
+        )  # type: ignore[arg-type]
 
     def __call__(self, payload: bytes = b"program", interpreter: str = "", **changes: Any) -> Any:
         """Ship one module; return its command and the keys of all payloads so far."""
@@ -251,6 +257,10 @@ def test_an_interpreter_that_can_be_none_is_named(sent: Shipping, interpreter: s
         sent(interpreter=interpreter)
 
 
+def answer(result: Any) -> Reply:
+    return Reply(None, "", "", "c-1", f"PATCHWAVE1 {json.dumps(result)}", "Success")
+
+
 @pytest.mark.parametrize(
     ("result", "charged"),
     [
@@ -263,8 +273,69 @@ def test_an_interpreter_that_can_be_none_is_named(sent: Shipping, interpreter: s
         ({"outcome": {}}, False),
     ],
 )
-def test_what_uses_up_the_error_budget(result: dict[str, Any], charged: bool) -> None:
-    assert _batch.charged(result) == charged
+def test_what_uses_up_the_error_budget(sent: Shipping, result: dict[str, Any], charged: bool) -> None:
+    command, dummy = sent()
+    assert command.ended("web", answer(result)) == charged
+
+
+def test_results_travel_in_the_journal(sent: Shipping, tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    forged = {"outcome": "patched", "changed": True, "seconds": {"total": 2}, "version_before": 1, "command_id": "x"}
+    sent.replies = {"web": answer(forged), "db": Reply("unknown", "no_answer", "no answer in time", "c-2")}
+    nodes = [NODE, NODE._replace(host="db", id="i-1")]
+    work = _run_module.Work(_run_module.Module("m", b"x", {}), nodes, _run_module.Settings.of(SETTINGS))
+    refused = {"win": _batch.ended("unsupported", "platform", "no")}
+    done = _run_module.ship(None, [work], limits(journal=str(path)), refused)  # type: ignore[arg-type]
+    assert {host: one["outcome"] for host, one in done.results.items()} == {
+        "web": "patched",
+        "db": "unknown",
+        "win": "unsupported",
+    }
+    assert done.results["web"]["command_id"] == "c-1"
+    started, *lines, finished = map(json.loads, path.read_text().splitlines())
+    assert (started["event"], started["pid"], finished["event"]) == ("started", os.getpid(), "finished")
+    results = {line.pop("host"): line for line in lines if line.pop("event") == "result"}
+    for line in results.values():
+        del line["time"]
+    common = {"reason": "", "msg": "", "version_before": None, "version_after": None, "seconds": None}
+    common |= {"changed": False, "command_id": ""}
+    engine = {**common, "source": "engine"}
+    assert results == {
+        "win": {**engine, "outcome": "unsupported", "reason": "platform", "msg": "no"},
+        "web": {
+            **common,
+            "source": "node",
+            "outcome": "patched",
+            "changed": True,
+            "seconds": 2.0,
+            "version_before": "1",
+            "command_id": "c-1",
+        },
+        "db": {
+            **engine,
+            "outcome": "unknown",
+            "reason": "no_answer",
+            "msg": "no answer in time",
+            "command_id": "c-2",
+        },
+    }
+
+
+@pytest.mark.parametrize(("name", "outcome"), [("patchwave.aws.software_patch", "failed"), ("ping", "current")])
+def test_a_module_that_ends_with_an_outcome_fails_without_one(
+    sent: Shipping, tmp_path: Path, name: str, outcome: str
+) -> None:
+    sent.replies = {"web": answer({"ping": "pong"})}
+    work = _run_module.Work(_run_module.Module(name, b"x", {}), [NODE], _run_module.Settings.of(SETTINGS))
+    sent.works(work, journal=str(tmp_path / "journal"))
+    assert json.loads((tmp_path / "journal").read_text().splitlines()[1])["outcome"] == outcome
+
+
+def test_a_batch_that_is_sent_to_nobody_has_results_all_the_same(sent: Shipping, tmp_path: Path) -> None:
+    refused = {"win": _batch.ended("unsupported", "platform", "no")}
+    _run_module.ship(None, [], limits(journal=str(tmp_path / "journal")), refused)  # type: ignore[arg-type]
+    events = [json.loads(line)["event"] for line in (tmp_path / "journal").read_text().splitlines()]
+    assert events == ["started", "result", "finished"]
 
 
 @pytest.mark.parametrize("bucket", ["", "ab", "s3://example-patchwave", "example/patchwave"])

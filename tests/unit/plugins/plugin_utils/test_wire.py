@@ -120,7 +120,8 @@ def test_variables_are_those_of_the_module_alone(tmp_path: Path) -> None:
     variables = {"A_TOKEN": "se'cret \u20ac", "PATH": "/bin"}
     module = (
         "import json, os; own = open(__file__).read();"
-        "print(json.dumps({'a': os.environ['A_TOKEN'], 'path': os.environ['PATH'], 'own': 'patchwave' + '-environment' in own}))"
+        "print(json.dumps({'a': os.environ['A_TOKEN'], 'path': os.environ['PATH'], "
+        "'own': 'patchwave' + '-environment' in own}))"
     )
     assert _wire.decode(run(tmp_path, module, variables=variables)) == {
         "a": variables["A_TOKEN"],
@@ -159,14 +160,62 @@ def test_an_answer_that_cannot_be_read_is_unknown(output: str) -> None:
     assert (result["failed"], result["outcome"], result["reason"]) == (True, "unknown", "unreadable_answer")
 
 
-def test_what_ansible_takes_for_its_own_is_not_for_a_node_to_say() -> None:
-    result = {"changed": True, "add_host": {"host_name": "x"}, "add_group": "x", "_ansible_no_log": True}
-    assert _wire.decode("PATCHWAVE1 " + json.dumps(result)) == {"changed": True}
+def said(result: Any) -> dict[str, Any]:
+    return _wire.decode("PATCHWAVE1 " + (result if isinstance(result, str) else json.dumps(result)))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"add_host": {"host_name": "x"}},
+        {"add_group": "x"},
+        {"_ansible_no_log": True},
+        {"command_id": "x"},
+        {"unreachable": True},
+        {"source": "engine"},
+        {"ansible_stats": {"data": {"a": 1}}},
+        {"ansible_facts": "x"},
+    ],
+    ids=str,
+)
+def test_what_ansible_and_the_engine_take_for_their_own_is_not_for_a_node_to_say(forged: dict[str, Any]) -> None:
+    assert said({"changed": True, **forged}) == {"changed": True}
+
+
+def test_a_module_s_own_words_stay() -> None:
+    own = {"source": "/etc/motd", "ansible_facts": {"a": 1}, "unreachable_hosts": 1, "warnings": ["w"]}
+    own["deprecations"] = [{"msg": "d", "version": "3"}]
+    assert said(own) == own
+
+
+def test_warnings_are_texts() -> None:
+    odd = {"warnings": ["w", 7, {"msg": "x"}], "deprecations": [{"msg": "d", "x": []}, {"version": "3"}, "x"]}
+    assert said(odd) == {"warnings": ["w"], "deprecations": [{"msg": "d"}]}
+    assert said({"warnings": 7, "deprecations": {"a": 1}}) == {"warnings": [], "deprecations": []}
+    assert len(said({"warnings": ["w"] * 1000})["warnings"]) == 20
 
 
 def test_halves_of_characters_and_numbers_that_json_does_not_have_are_texts() -> None:
-    output = r'PATCHWAVE1 {"msg": "\ud83d \ud83d\ude00", "a": NaN, "b": [-Infinity]}'
-    assert _wire.decode(output) == {"msg": "? \U0001f600", "a": "NaN", "b": ["-Infinity"]}
+    output = r'{"msg": "\ud83d \ud83d\ude00", "a": NaN, "b": [-Infinity, 1e999, -1e999, 1.5], "\ud83d": %s, "d": 12}'
+    found = said(output % ("9" * 4000))
+    expected = {"msg": "? \U0001f600", "a": "NaN", "b": ["-Infinity", "1e999", "-1e999", 1.5]}
+    assert found == {**expected, "?": "9" * 100, "d": 12}
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"a": "%s"}' % (b"x" * 500_000),
+        b'{"a": [%s]}' % b",".join([b"1"] * 50_000),
+        b'{"a": [%s]}' % b",".join([b"{}"] * 50_000),
+        b"{%s}" % b",".join(b'"%d": 1' % number for number in range(50_000)),
+    ],
+    ids=["long", "list", "objects", "keys"],
+)
+def test_what_unpacks_to_too_much_is_unknown(content: bytes) -> None:
+    packed = base64.b64encode(zlib.compress(content, 9)).decode()
+    assert _wire.decode(f"PATCHWAVE1Z {packed}")["reason"] == "unreadable_answer"
 
 
 def test_a_result_that_no_output_can_carry_goes_without_its_largest_values(tmp_path: Path) -> None:

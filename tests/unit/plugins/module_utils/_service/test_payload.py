@@ -52,9 +52,9 @@ def test_what_waits_is_told_why_one_cannot_be_stored_and_the_others_go(bucket: d
 
 def test_one_that_cannot_go_is_named(bucket: dict[str, bytes]) -> None:
     payloads = [payload.Payload("b", key, b"program", False) for key in ("stuck", "refused")]
-    with pytest.raises(AwsError, match=r"payload s3://b/stuck could not be deleted: AccessDenied; delete it or let"):
-        with payload.stored(SESSIONS, payloads) as ready:
-            ready()
+    told = pytest.raises(AwsError, match=r"payload s3://b/stuck could not be deleted: AccessDenied; delete it or let")
+    with told, payload.stored(SESSIONS, payloads) as ready:
+        ready()
     assert payload.delete(SESSIONS, [("b", "stuck"), ("b", "stuck")]) == [
         payload.Leftover("b", "stuck", "AccessDenied")
     ]
