@@ -9,6 +9,9 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _gate
+from ansible_collections.patchwave.aws.plugins.plugin_utils._action import named, validated
+from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import AtTask, Group
+from ansible_collections.patchwave.aws.plugins.plugin_utils._shared import own_result
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "minutes_left": {"type": "int", "default": 0},
@@ -21,9 +24,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 
 
 class ActionModule(ActionBase):
-    """Fail unless every host of the batch may be patched now; see the documentation of the module of this name."""
+    """Fail unless every host of the task may be patched now; see the documentation of the module of this name."""
 
-    BYPASS_HOST_LOOP = True
     _requires_connection = False
     _supports_check_mode = True
     _supports_diff = False
@@ -32,26 +34,31 @@ class ActionModule(ActionBase):
         """Return until when work may start, or fail with a line for each reason why it may not."""
         super().run(tmp, task_vars)
         variables: dict[str, t.Any] = task_vars or {}
-        dummy, options = self.validate_argument_spec(ARGUMENT_SPEC)
-        hosts, hostvars = variables["ansible_play_batch"], variables["hostvars"]
-        try:
-            now = _gate.moment(options["at"])
-            for key, text in (options["override"] or {}).items():
+        at_task = AtTask(self, variables)
+
+        def work(alone: bool) -> dict[str, dict[str, t.Any]]:
+            groups = at_task.groups(alone)
+            result = _verdict(groups, variables["hostvars"].__getitem__)
+            return {host: result for group in groups for host in group.hosts}
+
+        if self._task.run_once:
+            return work(alone=False)[at_task.host]
+        return own_result(at_task.execution, at_task.host, work)
+
+
+def _verdict(groups: list[Group], variables: t.Callable[[str], t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Judge each group by its own options; the batch may go on when all of them may."""
+    batches, overrides = [], []
+    try:
+        for group in groups:
+            options = validated(ARGUMENT_SPEC, group)
+            override = options["override"] or {}
+            for key, text in override.items():
                 if not text.strip():
-                    raise ValueError(f"override.{key}: must not be empty")
-        except ValueError as error:
-            raise AnsibleActionFail(str(error)) from None
-        batch = _gate.judge(hosts, hostvars.__getitem__, now, options["minutes_left"])
-        override = options["override"]
-        result = {
-            "changed": False,
-            "latest_start": batch.latest_start,
-            "closed": batch.closed,
-            "override": override or {},
-        }
-        if not batch.closed:
-            return result
-        if not override:
-            return {**result, "failed": True, "msg": f"the gate is closed: {'; '.join(batch.closed)}"}
-        said = f"{override['by']}: {override['reason']}"
-        return {**result, "msg": f"the gate is closed but overridden by {said}: {'; '.join(batch.closed)}"}
+                    raise ValueError(f"override.{key}: must not be empty ({named(group.hosts)})")
+            batch = _gate.judge(group.hosts, variables, _gate.moment(options["at"]), options["minutes_left"])
+            batches.append(batch)
+            overrides.append(override)
+    except ValueError as error:
+        raise AnsibleActionFail(str(error)) from None
+    return _gate.combined(batches, overrides)

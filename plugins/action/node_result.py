@@ -7,6 +7,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.patchwave.aws.plugins.plugin_utils._facts import harmless
+from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import routing
 
 
 class ActionModule(ActionBase):
@@ -19,5 +21,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Return the host's own result, with C(failed), C(changed) and C(unreachable) as the node ended."""
         super().run(tmp, task_vars)
+        variables: dict[str, t.Any] = task_vars or {}
         dummy, options = self.validate_argument_spec({"result": {"type": "dict", "required": True}})
-        return {"changed": False, **options["result"]}
+        known = routing(variables)(variables["inventory_hostname"])
+        return {"changed": False, **harmless(options["result"], known)}

@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
-import gc
 import typing as t
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
-from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Sessions
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _run_command
-from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalError, JournalLost
+from ansible_collections.patchwave.aws.plugins.plugin_utils._action import (
+    Answers,
+    Asked,
+    BatchAction,
+    named,
+    refuse_become,
+)
+from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import routing
 
-ARGUMENT_SPEC = {
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     **_batch.ARGUMENT_SPEC,
     "document": {"type": "str", "required": True},
     "document_version": {"type": "str"},
@@ -25,33 +28,26 @@ ARGUMENT_SPEC = {
 }
 
 
-class ActionModule(ActionBase):
-    """Send a document to every host of the batch at once; see the documentation of the module of this name."""
+class ActionModule(BatchAction):
+    """Send a document to every host of the task at once; see the documentation of the module of this name."""
 
-    BYPASS_HOST_LOOP = True
     _requires_connection = False
-    _supports_check_mode = True
+    SPEC = ARGUMENT_SPEC
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Return C(results), a result for each host of the batch."""
-        gc.freeze()  # or all that Ansible had before this fork would be searched for garbage
-        super().run(tmp, task_vars)
-        variables: dict[str, t.Any] = task_vars or {}
-        auth = aws_argument_spec()
-        dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
-        calls = 0
-        try:
-            limits, settings = _batch.Limits.of(options), _batch.Settings.of(options)
-            document = _run_command.Document.of(options)
-            nodes, results = _batch.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
-            if nodes or results:
-                sessions = Sessions({name: options.get(name) for name in auth})
-                works = [_run_command.Work(document, nodes, settings)] if nodes else []
-                results = _run_command.send(sessions, works, limits, self._task.check_mode, results).results
-                calls = sessions.api_calls
-        except (AwsError, JournalError, ValueError) as error:
-            raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None
-        except JournalLost as error:
-            raise AnsibleActionFail(str(error)) from None
-        changed = any(result.get("changed") for result in results.values())
-        return {"changed": changed, "results": results, "api_calls": calls}
+    def batch(
+        self, sessions: Sessions, asked: list[Asked], common: dict[str, t.Any], variables: dict[str, t.Any]
+    ) -> Answers:
+        """Send each group's document to its hosts."""
+        nodes, refused = _batch.targets([host for group, dummy in asked for host in group.hosts], routing(variables))
+        works = []
+        for group, options in asked:
+            refuse_become(group, options["document"])
+            if group.request.environment:
+                raise ValueError(f"environment: {options['document']} takes parameters only ({named(group.hosts)})")
+            document, mine = _run_command.Document.of(options), set(group.hosts)
+            members = [node for node in nodes if node.host in mine]
+            if members:
+                works.append(_run_command.Work(document, members, _batch.Settings.of(options)))
+        limits = _batch.Limits.of(common)
+        done = _run_command.send(sessions, works, limits, self._task.check_mode, refused)
+        return Answers(done.results, done.warnings, sessions.api_calls)

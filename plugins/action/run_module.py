@@ -4,71 +4,75 @@
 
 from __future__ import annotations
 
-import gc
 import typing as t
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
-from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _payload, _run_module
-from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalError, JournalLost
+from ansible_collections.patchwave.aws.plugins.module_utils._service.payload import signer
+from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _connection, _payload, _run_module
+from ansible_collections.patchwave.aws.plugins.plugin_utils._action import Answers, Asked, BatchAction, refuse_become
+from ansible_collections.patchwave.aws.plugins.plugin_utils._facts import harmless
+from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import Request, routing
 
-ARGUMENT_SPEC = {
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     **_batch.ARGUMENT_SPEC,
     "module": {"type": "str", "required": True},
     "args": {"type": "dict", "default": {}},
-    "bucket": {"type": "str", "required": True},
+    "transport": {"type": "str", "choices": ["run_command", "connection"], "default": "run_command"},
+    "bucket": {"type": "str"},
     "prefix": {"type": "str", "default": "patchwave/"},
     "keep_payload": {"type": "bool", "default": False},
     "presign": {"type": "bool", "default": False},
+    "url_expiry": {"type": "int", "default": 7200},
     "reboot": {"type": "str", "choices": ["never", "if_required"], "default": "never"},
     "reboot_timeout": {"type": "int", "default": 600},
     "latest_start": {"type": "str"},
 }
 
 
-class ActionModule(ActionBase):
-    """Run a module on every host of the batch at once; see the documentation of the module of this name."""
+class ActionModule(BatchAction):
+    """Run a module on every host of the task at once; see the documentation of the module of this name."""
 
-    BYPASS_HOST_LOOP = True
-    _supports_check_mode = True
     _supports_diff = True
+    SPEC = ARGUMENT_SPEC
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Return C(results), a module result for each host of the batch."""
-        gc.freeze()  # or all that Ansible had before this fork would be searched for garbage
-        super().run(tmp, task_vars)
-        variables: dict[str, t.Any] = task_vars or {}
-        auth = aws_argument_spec()
-        dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
-        if self._task.check_mode:
-            # What only looked must not be taken up for what was done.
-            options["reboot"], options["token"] = "never", None
-        calls = 0
-        try:
-            limits, settings = _batch.Limits.of(options), _run_module.Settings.of(options)
-            nodes, results = _run_module.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
-            works = []
-            if nodes:
-                module = self._module(options["module"], dict(options["args"]), options["presign"], variables)
-                works = [_run_module.Work(module, nodes, settings)]
-            if nodes or results:
-                sessions = Sessions({name: options.get(name) for name in auth})
-                results = _run_module.ship(sessions, works, limits, results).results
-                calls = sessions.api_calls
-        except (AwsError, JournalError, ValueError) as error:
-            raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None
-        except JournalLost as error:
-            raise AnsibleActionFail(str(error)) from None
-        changed = any(result.get("changed") for result in results.values())
-        return {"changed": changed, "results": results, "api_calls": calls}
+        """Return the host's own result, or with C(run_once) C(results), a result for each host."""
+        if self._task.args.get("transport") == "connection":
+            return self._over_connection(tmp, task_vars or {})
+        return super().run(tmp, task_vars)
 
-    def _module(
-        self, name: str, args: dict[str, t.Any], presign: bool, variables: dict[str, t.Any]
-    ) -> _run_module.Module:
+    def batch(
+        self, sessions: Sessions, asked: list[Asked], common: dict[str, t.Any], variables: dict[str, t.Any]
+    ) -> Answers:
+        """Ship each group's module to its hosts."""
+        works = []
+        if self._task.check_mode:
+            common["token"] = None  # what only looked must not be taken up for what was done
+        limits, known = _batch.Limits.of(common), routing(variables)
+        asked = [one for one in asked if one.options["transport"] == "run_command"]
+        nodes, refused = _run_module.targets([host for group, dummy in asked for host in group.hosts], known)
+        for group, options in asked:
+            refuse_become(group, options["module"])
+            if self._task.check_mode:
+                options["reboot"] = "never"
+            if not options["bucket"]:
+                raise ValueError("bucket: is required with transport run_command, to carry the module to the nodes")
+            settings, mine = _run_module.Settings.of(options), set(group.hosts)
+            members = [node for node in nodes if node.host in mine]
+            if members:
+                module = self._module(group.request, options, variables)
+                request = group.request
+                works.append(_run_module.Work(module, members, settings, request.interpreter, request.environment))
+        done = _run_module.ship(sessions, works, limits, refused)
+        return Answers(done.results, done.warnings, sessions.api_calls)
+
+    def _module(self, request: Request, options: dict[str, t.Any], variables: dict[str, t.Any]) -> _run_module.Module:
         """Return the program that Ansible would copy to a node to run the module with these arguments."""
-        objects = _payload.s3_objects(args) if presign else {}
+        name, args = options["module"], dict(options["args"])
+        objects = _payload.s3_objects(args) if options["presign"] else {}
         # The launcher chooses the interpreter on the node; naming one here spares Ansible the search on the first host.
         variables = {**variables, "ansible_python_interpreter": "/usr/bin/python3"}
         self._update_module_args(name, args, variables)
@@ -81,3 +85,30 @@ class ActionModule(ActionBase):
         if style != "new" or b"python" not in bytes(payload).partition(b"\n")[0]:  # PowerShell is new style as well
             raise AnsibleActionFail(f"run_module ships Python modules; {name} is not one")
         return _run_module.Module(name, _payload.stable(bytes(payload)), objects)
+
+    def _over_connection(self, tmp: str | None, variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Run the module over the host's own connection, unless the run was asked to stop or it is too late."""
+        ActionBase.run(self, tmp, variables)
+        auth = aws_argument_spec()
+        dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
+        watch = _connection.Watch(options, str(variables["inventory_hostname"]))
+        refused = watch.refused()
+        if refused:
+            return refused
+        try:
+            args = dict(options["args"])
+            if options["presign"]:
+                sign = signer(Sessions({name: options[name] for name in auth}))
+                urls = {url: sign(*s3, options["url_expiry"]) for url, s3 in _payload.s3_objects(args).items()}
+                args = _payload.replaced(args, urls)
+            result = dict(self._execute_module(module_name=options["module"], module_args=args, task_vars=variables))
+        except AwsError as error:
+            raise AnsibleActionFail(f"{error}; nothing was started on the node") from None
+        except AnsibleConnectionFailure as error:
+            watch.unreachable(str(error))
+            raise
+        if result.get("unreachable"):
+            watch.unreachable(str(result.get("msg")))
+        else:
+            watch.ended(result, strict=options["module"] == _run_module.SPEAKS)
+        return harmless(result, routing(variables)(str(variables["inventory_hostname"])))

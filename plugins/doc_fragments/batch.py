@@ -58,4 +58,10 @@ options:
     description:
       - When the window closes, ISO 8601 such as V(2026-12-13T04:00+01:00). From then on it is as with O(stop_file).
     type: str
+  owner_lock:
+    description:
+      - A file on the controller that whoever started the run holds locked (C(flock)) for as long as it lives. Once the
+        lock is free, the owner is gone. Then nothing more is sent, and what was sent is left to the next run with the same
+        O(journal) and O(token).
+    type: path
 """

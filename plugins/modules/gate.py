@@ -13,7 +13,8 @@ version_added: 0.1.0
 author: Patchwave contributors (@patchwave)
 description:
   - Judges every host of the batch by its own variables C(patch_windows), when it may be patched, and C(patch_freezes),
-    when nothing may happen to it. It runs once for the whole batch, on the controller, and connects to nothing.
+    when nothing may happen to it. The hosts are those for which Ansible runs the task. It runs on the
+    controller and connects to nothing. With C(run_once) Ansible spares a process for each host.
   - A host without C(patch_windows) may be patched at any time that is not frozen. An empty list closes the gate.
   - A calendar that cannot be read closes the gate, and so does any other variable whose name begins with C(patch_win)
     or C(patch_fre), for it is most likely one of these, misspelt.

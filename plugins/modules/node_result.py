@@ -12,8 +12,10 @@ short_description: Make a node's result from run_module an ordinary Ansible resu
 version_added: 0.1.0
 author: Patchwave contributors (@patchwave)
 description:
-  - M(patchwave.aws.run_module) runs once for a whole batch. This task gives each node its own result back, so that the
+  - With C(run_once), M(patchwave.aws.run_module) and M(patchwave.aws.run_command) return the results of all hosts.
+    This task gives each node its own result back, so that the
     play recap, C(rescue), handlers and AWX see every node for itself.
+  - Facts that have the name of a variable of the inventory, or of one of Patchwave's, are left out.
   - It runs on the controller and connects to nothing.
 attributes:
   check_mode:

@@ -13,16 +13,18 @@ version_added: 0.1.0
 author: Patchwave contributors (@patchwave)
 description:
   - Sends a command document, AWS's or one's own, to every node of the batch by C(ceil(N/50)) SendCommand calls for each
-    account and region, and reads the results in bulk. It has places in flight, one error budget, a journal and the same
+    account and region, and reads the results in bulk. It has slots, one error budget, a journal and the same
     ends as M(patchwave.aws.run_module).
-  - The task runs once for the whole batch, so give it C(run_once=true) and take each node's own result with
-    M(patchwave.aws.node_result).
+  - The batch is exactly the hosts for which Ansible runs the task, each with its own document and parameters, as with
+    M(patchwave.aws.run_module), which says more. Each host ends the task with its own result; with C(run_once=true)
+    C(results) holds all of them.
+  - C(environment), C(become_user) other than C(root), C(delegate_to), C(async) and C(loop) are refused.
   - Before anything is sent, each account and region is asked for the document and its nodes. Parameters that do not
     fit stop the task. A node of another platform ends C(unsupported), one whose agent is away C(unreachable), and a
     document that is missing in one region costs the nodes of that region only.
   - A document may do anything, so a node on which it has begun is C(changed), whether it failed or not. Only
     C(AWS-RunPatchBaseline) with C(Operation=Scan) is known to change nothing. Where you know better, say so with
-    C(changed_when) at M(patchwave.aws.node_result).
+    C(changed_when).
   - Parameters are kept by Systems Manager for 30 days and shown to whoever may list commands, so no secret belongs
     there.
   - Documents for Windows have never been run for real, only answered by the lab's virtual nodes.
@@ -43,9 +45,6 @@ attributes:
   diff_mode:
     description: Nobody knows what a document changes.
     support: none
-  bypass_host_loop:
-    description: Runs once for the batch.
-    support: full
 options:
   document:
     description: The document's name, or the ARN of one that another account shares. It must be a command document.
@@ -90,12 +89,6 @@ EXAMPLES = r"""
         - uname -r
     max_in_flight: 50
     max_errors: 5%
-  register: batch
-  run_once: true
-
-- name: Take the node's own result
-  patchwave.aws.node_result:
-    result: "{{ batch.results[inventory_hostname] }}"
   changed_when: false
 
 - name: Find missing patches
@@ -104,8 +97,6 @@ EXAMPLES = r"""
     parameters:
       Operation: Scan
     idempotent: true
-  register: scan
-  run_once: true
 
 - name: Install an agent
   patchwave.aws.run_command:
@@ -113,23 +104,36 @@ EXAMPLES = r"""
     parameters:
       action: Install
       name: AmazonCloudWatchAgent
-  register: install
-  run_once: true
 """
 
 RETURN = r"""
 api_calls:
-  description: AWS API calls made for the batch, each retry counted, without those that assume roles.
+  description: AWS API calls made for the whole batch, each retry counted, without those that assume roles.
   returned: always
   type: int
   sample: 29
+rc:
+  description: The exit code, of several steps the first that is not 0. C(stdout), C(stderr) and C(steps) are beside it.
+  returned: when the node answered
+  type: int
+  sample: 0
+status:
+  description: Systems Manager's StatusDetails.
+  returned: when something was sent
+  type: str
+  sample: Success
+command_id:
+  description: The Run Command command.
+  returned: when one was sent
+  type: str
+  sample: 6ba7b810-9dad-11d1-80b4-00c04fd430c8
 results:
   description:
-    - Each host's own result. A node that answered has C(rc), C(stdout), C(stderr), C(status), which is Systems
+    - Each host's own result, by host. A node that answered has C(rc), C(stdout), C(stderr), C(status), which is Systems
       Manager's StatusDetails, and C(command_id). Of several steps C(rc) is the first that is not 0, and C(steps) has
       each one's C(name), C(status), C(code) and C(output).
     - Where a node gave no answer, C(outcome), C(reason) and C(msg) say why.
-  returned: always
+  returned: with C(run_once) and without O(journal), which has them
   type: dict
   sample:
     i-0123456789abcdef0:

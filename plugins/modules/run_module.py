@@ -14,8 +14,16 @@ author: Patchwave contributors (@patchwave)
 description:
   - Ships the very payload that Ansible would copy to one node over ssh to every node of the batch, by Systems Manager
     Run Command, C(ceil(N/50)) SendCommand calls for each account and region, and reads the results in bulk.
-  - The task runs once for the whole batch, so give it C(run_once=true) and take each node's own result with
-    M(patchwave.aws.node_result). The arguments are the same for every node; they are templated for the first host.
+  - The batch is exactly the hosts for which Ansible runs the task, with its blocks, includes and conditions. Each host
+    has its own arguments, as Ansible evaluates them for it. Hosts with the same arguments share a payload, and all of
+    them share the limits of the batch.
+  - The process of the first host sends the work of all, and each host then ends the task with its own result, which
+    C(register), C(rescue), C(failed_when) and the recap see. A host that this process could not foresee, as with the
+    strategy C(free) or after C(until), is a batch of its own.
+  - With C(run_once=true), Ansible decides by the first host whether the task runs at all. Then C(results) holds each
+    host's result, for M(patchwave.aws.node_result) or for a program. It spares Ansible a process for each host.
+  - C(environment) reaches the module, in the payload. C(become_user) must be C(root), as which the agent runs it;
+    C(ansible_python_interpreter) is the Python that runs it. C(delegate_to), C(async) and C(loop) are refused.
   - The payload is stored in an S3 bucket while the command runs. Nodes read it by a presigned URL, so they need no
     rights of their own. The URL is in the parameters of the command, which Systems Manager keeps for 30 days, and is
     worthless soon after the delivery timeout.
@@ -36,9 +44,6 @@ attributes:
   diff_mode:
     description: A diff is what the module returns for each node.
     support: full
-  bypass_host_loop:
-    description: Runs once for the batch.
-    support: full
 options:
   module:
     description: The module to run, by its fully qualified name. It must be a Python module.
@@ -48,14 +53,21 @@ options:
     description: The module's arguments.
     type: dict
     default: {}
+  transport:
+    description:
+      - V(run_command) sends one Run Command to all hosts of the batch.
+      - V(connection) runs the module over the host's own Ansible connection, each host for itself. Of the options of the
+        batch only O(stop_file), O(owner_lock), O(stop_at) and O(journal) apply.
+    type: str
+    choices: [run_command, connection]
+    default: run_command
   bucket:
     description:
-      - The S3 bucket for the payload. The caller may put, read and delete objects in it. The playbook
-        C(patchwave.aws.bucket) makes one.
+      - The S3 bucket for the payload, required with O(transport=run_command). The caller may put, read and delete
+        objects in it. The playbook C(patchwave.aws.bucket) makes one.
       - There is no way without one. A command has room for 64 KB, and the least that Ansible makes of any Python module
         is larger, however well it is packed.
     type: str
-    required: true
   prefix:
     description: What the payload's key starts with.
     type: str
@@ -78,6 +90,10 @@ options:
         caller's credentials.
     type: bool
     default: false
+  url_expiry:
+    description: Seconds for which presigned URLs are good with O(transport=connection).
+    type: int
+    default: 7200
   latest_start:
     description:
       - A moment such as V(2026-11-22T04:00:00Z), with its zone, after which no module starts and no node reboots, by
@@ -107,18 +123,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Upgrade openssl on every node of the batch
+- name: Upgrade openssl on the web servers of the play
   patchwave.aws.run_module:
     module: ansible.builtin.apt
     args:
-      name: openssl=3.0.17-1~deb12u3
+      name: openssl={{ openssl_version }}
     bucket: example-patchwave
-  register: batch
-  run_once: true
-
-- name: Take the node's own result
-  patchwave.aws.node_result:
-    result: "{{ batch.results[inventory_hostname] }}"
+  when: patch_group == 'web'
 
 - name: Switch SELinux on, with a reboot where it needs one, in the window only, at most fifty nodes at once
   patchwave.aws.run_module:
@@ -131,26 +142,46 @@ EXAMPLES = r"""
     max_in_flight: 50
     max_errors: 5%
     bucket: example-patchwave
+
+- name: Ask all nodes for their uptime in one task result
+  patchwave.aws.run_module:
+    module: ansible.builtin.command
+    args:
+      argv: [uptime]
+    bucket: example-patchwave
   register: batch
   run_once: true
 """
 
 RETURN = r"""
 api_calls:
-  description: AWS API calls made for the batch, each retry counted, without those that assume roles.
-  returned: always
+  description: AWS API calls made for the whole batch, each retry counted, without those that assume roles.
+  returned: with O(transport=run_command)
   type: int
   sample: 29
+outcome:
+  description:
+    - How the host ended, such as C(unreachable), where the module is one of this collection or gave no result. Then
+      C(reason) and C(msg) say why.
+    - All else is the module's own result. Facts that have the name of a variable of the inventory, or of one of
+      Patchwave's, are left out.
+  returned: when the node gave no result, or the module returns it
+  type: str
+  sample: unreachable
+command_id:
+  description: The Run Command command.
+  returned: when one was sent
+  type: str
+  sample: 6ba7b810-9dad-11d1-80b4-00c04fd430c8
 results:
   description:
-    - Each host's own module result. Where a node gave none, C(outcome), C(reason) and C(msg) say why.
-    - C(command_id) is that of the Run Command command.
+    - Each host's own result, by host.
     - Systems Manager keeps 24,000 characters of a node's answer. A result that does not fit in even when packed comes
       without its largest values, whose names are in C(truncated).
     - With O(reboot=if_required) and a reboot, C(rebooted), C(boot_id), C(boot_id_before) and C(uptime), the seconds
       since the node was up again. A node that needs a reboot and may not begin it ends C(reboot_pending) with the
       reason C(too_late), C(no_boot_id) or C(state_not_written).
-  returned: always
+  returned: with C(run_once) and without O(journal), which has them
   type: dict
   sample:
     i-0123456789abcdef0:

@@ -72,6 +72,30 @@ def judge(
     return Batch(latest, [f"{_names(members)}: {why}" for why, members in closed.items()])
 
 
+def combined(batches: list[Batch], overrides: list[dict[str, str]]) -> dict[str, t.Any]:
+    """Return the result for hosts that were judged by groups, each with its own override (empty: none).
+
+    The earliest of the latest starts counts. A closed group whose override is empty closes the gate for all.
+    """
+    closed = [line for batch in batches for line in batch.closed]
+    shut = [line for batch, override in zip(batches, overrides, strict=True) if not override for line in batch.closed]
+    said = next((override for override in overrides if override), {})
+    starts = [batch.latest_start for batch in batches if batch.latest_start]
+    latest = min(starts, key=lambda text: datetime.datetime.fromisoformat(text).timestamp(), default="")
+    result: dict[str, t.Any] = {
+        "changed": False,
+        "latest_start": "" if shut else latest,
+        "closed": closed,
+        "override": said,
+    }
+    if shut:
+        return {**result, "failed": True, "msg": f"the gate is closed: {'; '.join(shut)}"}
+    if closed:
+        who = f"{said['by']}: {said['reason']}"
+        return {**result, "msg": f"the gate is closed but overridden by {who}: {'; '.join(closed)}"}
+    return result
+
+
 def _judge(found: dict[str, t.Any], now: datetime.datetime, minutes: int) -> tuple[datetime.datetime | None, str]:
     odd = next((name for name in found if name != WINDOWS and not FREEZES.fullmatch(name)), None)
     if odd:

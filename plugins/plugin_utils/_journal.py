@@ -22,6 +22,7 @@ import threading
 import time
 import typing as t
 
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command import Sent
 
 #: Events that are on the disk before anything goes on. The others are only read by who watches, and after a crash the
@@ -151,3 +152,22 @@ class Journal:
         if self._file:
             with contextlib.suppress(OSError):  # what could not be written was said before
                 self._file.close()
+
+
+def note(path: str, host: str, said: NodeResult) -> None:
+    """Append one host's result from a process of its own, as many of which write at once.
+
+    Raises:
+        JournalLost: it cannot be written.
+    """
+    line = json.dumps({"event": "result", "time": time.time(), "host": host, **said.line()}, allow_nan=False) + "\n"
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(file, line.encode())
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise JournalLost(
+            f"journal: {path}: cannot be written: {error.strerror}; host {host} ended {said.outcome}"
+        ) from error

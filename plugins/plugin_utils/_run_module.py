@@ -34,7 +34,7 @@ _LONGEST_WORK = 172_800
 #: Seconds between exit code 194 and the reboot (amazon-ssm-agent, rebooter_unix.go: shutdown -r +1).
 _REBOOT_GRACE = 60
 #: The module that always says an outcome.
-_SPEAKS = "patchwave.aws.software_patch"
+SPEAKS = "patchwave.aws.software_patch"
 #: What a script may have: a document and its parameters 64 KB (MaxDocumentSizeExceeded), less what is not the script.
 _LARGEST_SCRIPT = 60_000
 
@@ -224,7 +224,7 @@ def _command(work: Work, script: t.Callable[[], str], token: str, results: _batc
     settings = work.settings
 
     def ended(host: str, reply: run_command.Reply) -> bool:
-        return results.take(host, *result(reply, strict=work.module.name == _SPEAKS))
+        return results.take(host, *result(reply, strict=work.module.name == SPEAKS))
 
     return run_command.Command(
         document="AWS-RunShellScript",

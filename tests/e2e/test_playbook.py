@@ -53,7 +53,7 @@ def test_check_mode_says_what_would_happen_and_changes_nothing(
     real = lab.run("ansible-playbook", PLAYBOOK, *options)
     assert recap(real.stdout)[host]["changed"] >= 1
     again = lab.run("ansible-playbook", PLAYBOOK, *options, "--check")
-    assert f"ok: [{host}]" in again.stdout.split("Take the node's own result")[1]
+    assert f"ok: [{host}]" in again.stdout.split("Patch the node")[1]
 
 
 def test_rescue_sees_the_failed_node_only(

@@ -1,0 +1,68 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection. It can change at any time.
+
+"""Programs of a catalog as arguments of software_patch."""
+
+from __future__ import annotations
+
+import typing as t
+
+import yaml
+
+
+def arguments(catalog: t.Any, name: t.Any, latest_start: t.Any = "") -> dict[str, t.Any]:
+    """Return the arguments with which software_patch patches these programs.
+
+    Args:
+        catalog: the options of each program by its name; a text is read as YAML, which JSON is a part of.
+        name: a program, a list of several, or a text with commas or in YAML's brackets.
+        latest_start: when work may no longer start, unless a program says so itself.
+
+    Raises:
+        ValueError: one of them does not fit; one line that names the role's variable.
+    """
+    programs = _mapping("patch_software_catalog", catalog)
+    names = _names(name)
+    unknown = [one for one in names if one not in programs]
+    if unknown:
+        known = ", ".join(sorted(map(str, programs))) or "none"
+        what = "', '".join(unknown)
+        raise ValueError(f"patch_software_name: '{what}' is not in patch_software_catalog; known programs: {known}")
+    definitions = [_definition(one, programs[one], str(latest_start or "")) for one in names]
+    return definitions[0] if len(definitions) == 1 else {"definitions": definitions}
+
+
+def _definition(name: str, options: t.Any, latest_start: str) -> dict[str, t.Any]:
+    where = f"patch_software_catalog.{name}"
+    given = {"latest_start": latest_start} if latest_start else {}
+    return {"name": name, **given, "fixed_in": "", **_mapping(where, options)}
+
+
+def _mapping(where: str, value: t.Any) -> dict[str, t.Any]:
+    found = _read(where, value) if isinstance(value, str) else value
+    if not isinstance(found, dict):
+        raise ValueError(f"{where}: must be a mapping, not {type(found).__name__}")
+    return dict(found)
+
+
+def _names(value: t.Any) -> list[str]:
+    found = value
+    if isinstance(value, str):
+        found = _read("patch_software_name", value) if value.lstrip().startswith("[") else value.split(",")
+    if not isinstance(found, list) or not all(isinstance(one, str) and one.strip() for one in found) or not found:
+        raise ValueError(f"patch_software_name: must be a program of the catalog or a list of several, not {value!r}")
+    names = [one.strip() for one in found]
+    twice = [one for one in names if names.count(one) > 1]
+    if twice:
+        raise ValueError(f"patch_software_name: names '{twice[0]}' twice")
+    return names
+
+
+def _read(where: str, text: str) -> t.Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where}: is a text that is neither JSON nor YAML: {getattr(error, 'problem', '')}") from None

@@ -1,0 +1,62 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection. It can change at any time.
+
+"""What a batch adds to a host's own connection: the word to stop, the latest start, the journal."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ansible_collections.patchwave.aws.plugins.module_utils._core import moments, outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
+
+from . import _batch
+from ._journal import note
+
+
+class Watch:
+    """Says whether a host's work may start, and writes down how it ended."""
+
+    def __init__(self, options: t.Mapping[str, t.Any], host: str) -> None:
+        """Take the options of run_module and the host's name."""
+        self._options, self._host = options, host
+
+    def refused(self) -> dict[str, t.Any] | None:
+        """Return the result of a host whose work may not start, or None."""
+        reason = self._reason()
+        if not reason:
+            return None
+        msg = _WHY[reason]
+        self._note(NodeResult.concluded(outcomes.SKIPPED, reason, msg))
+        return _batch.ended(outcomes.SKIPPED, reason, msg)
+
+    def _reason(self) -> str:
+        options, now = self._options, time.time()
+        stop_at = _batch.stop_time(options["stop_at"])
+        if (options["stop_file"] and os.path.exists(options["stop_file"])) or (stop_at is not None and now >= stop_at):
+            return "asked_to_stop"
+        late = options["latest_start"]
+        return "too_late" if late and now > moments.seconds(late) else ""
+
+    def unreachable(self, msg: str) -> None:
+        """Write down that the host cannot be reached."""
+        self._note(NodeResult.concluded(outcomes.UNREACHABLE, "connection", msg))
+
+    def ended(self, result: dict[str, t.Any], strict: bool) -> None:
+        """Write down what the host answered; `strict` as in NodeResult.said()."""
+        self._note(NodeResult.said(result, strict=strict))
+
+    def _note(self, said: NodeResult) -> None:
+        if self._options["journal"]:
+            note(self._options["journal"], self._host, said)
+
+
+_WHY = {
+    "asked_to_stop": "not started: the run was asked to stop, or its time was up",
+    "too_late": "not started: latest_start has passed",
+}

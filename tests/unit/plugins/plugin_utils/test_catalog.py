@@ -1,0 +1,48 @@
+"""Programs of a catalog as arguments of software_patch, whatever surveys and `-e` make of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.patchwave.aws.plugins.plugin_utils._catalog import arguments
+
+CATALOG = {"just": {"fixed_in": "1.42.4", "dest": "/opt/just"}, "jq": {"fixed_in": "1.7", "latest_start": "own"}}
+JUST = {"name": "just", "fixed_in": "1.42.4", "dest": "/opt/just"}
+
+
+@pytest.mark.parametrize("catalog", [CATALOG, json.dumps(CATALOG)])
+@pytest.mark.parametrize("name", ["just", ["just"], '["just"]', " just "])
+def test_a_program(catalog: Any, name: Any) -> None:
+    assert arguments(catalog, name) == JUST
+
+
+@pytest.mark.parametrize("name", [["jq", "just"], "jq,just", "jq, just", '["jq", "just"]'])
+def test_several_programs_in_their_order_with_the_latest_start_of_the_gate(name: Any) -> None:
+    first, second = arguments(CATALOG, name, "2026-11-22T04:00:00Z")["definitions"]
+    assert (first["name"], first["latest_start"]) == ("jq", "own")
+    assert (second["name"], second["latest_start"]) == ("just", "2026-11-22T04:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("catalog", "name", "why"),
+    [
+        (CATALOG, "nothing", "'nothing' is not in patch_software_catalog; known programs: jq, just"),
+        (json.dumps(CATALOG), "nothing", "known programs: jq, just"),
+        ({}, "just", "known programs: none"),
+        ("", "just", "patch_software_catalog: must be a mapping, not NoneType"),
+        ([CATALOG], "just", "patch_software_catalog: must be a mapping, not list"),
+        ("{", "just", "patch_software_catalog: is a text that is neither JSON nor YAML"),
+        ({"just": "1.0"}, "just", "patch_software_catalog.just: must be a mapping, not str"),
+        (CATALOG, "", "patch_software_name: must be a program of the catalog or a list of several, not ''"),
+        (CATALOG, [], "patch_software_name: must be"),
+        (CATALOG, 7, "patch_software_name: must be"),
+        (CATALOG, ["just", None], "patch_software_name: must be"),
+        (CATALOG, "just,just", "patch_software_name: names 'just' twice"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(catalog: Any, name: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why.replace("(", r"\(")) as error:
+        arguments(catalog, name)
+    assert "\n" not in str(error.value)
