@@ -61,7 +61,7 @@ options:
   owner_lock:
     description:
       - A file on the controller that whoever started the run holds locked (C(flock)) for as long as it lives. Once the
-        lock is free, the owner is gone. Then nothing more is sent, and what was sent is left to the next run with the same
-        O(journal) and O(token).
+        lock is free, the owner is gone. Then nothing more is sent, and what was sent is left to the next run with the
+        same O(journal) and O(token).
     type: path
 """

@@ -34,7 +34,7 @@ def test_several_programs_in_their_order_with_the_latest_start_of_the_gate(name:
         ("", "just", "patch_software_catalog: must be a mapping, not NoneType"),
         ([CATALOG], "just", "patch_software_catalog: must be a mapping, not list"),
         ("{", "just", "patch_software_catalog: is a text that is neither JSON nor YAML"),
-        ({"just": "1.0"}, "just", "patch_software_catalog.just: must be a mapping, not str"),
+        ({"just": "text"}, "just", "patch_software_catalog.just: must be a mapping, not str"),
         (CATALOG, "", "patch_software_name: must be a program of the catalog or a list of several, not ''"),
         (CATALOG, [], "patch_software_name: must be"),
         (CATALOG, 7, "patch_software_name: must be"),
