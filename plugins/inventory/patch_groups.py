@@ -184,11 +184,15 @@ from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
-from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, options, read
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, names, options, read, tags
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import Notes, bounded
 
 #: Marks what must not be templated. Since ansible-core 2.19 that is so for all that an inventory plugin sets.
 _data = (lambda value: value) if hasattr(BaseInventoryPlugin, "trusted_by_default") else wrap_var
+
+#: How many lines on tags the screen shows.
+_LINES = 20
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -209,8 +213,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             chosen = self.get_options()
             sessions = Sessions(chosen)
             estate = self._estate(sessions, options.query(sessions, chosen), path, cache)
-            for missing in estate.unread:
-                self._complain(missing.on_error, f"{missing}", "; its nodes are not in the inventory")
+            self._say_unread(estate.unread)
+            self._tell("out_of_scope", bounded([one._asdict() for one in estate.out_of_scope], _others))
             self._fill(estate, chosen)
         except (AwsError, OptionError, AnsibleError) as error:
             # Ansible would print the cause once more behind the message, which says it all.
@@ -226,51 +230,93 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 self._cache[key] = read.to_cache(query, estate)
         return estate
 
-    def _complain(self, on_error: str, message: str, consequence: str) -> None:
-        if on_error == "fail":
-            raise OptionError(message)
-        if on_error == "warn":
-            self.display.warning(f"{self.NAME}: {message}{consequence}")
-
     def _fill(self, estate: read.Estate, chosen: dict[str, t.Any]) -> None:
-        tags = hosts.Tags(chosen["wave_tag"], chosen["hold_tag"])
-        known = [hosts.variables(item, tags, chosen["connections"]) for item in estate.found]
+        keys = tags.Tags(chosen["wave_tag"], chosen["hold_tag"])
+        notes = tags.look([item.node for item in estate.found], estate.strays, keys, self._sanitize_group_name)
+        known = [hosts.variables(item, keys, chosen["connections"]) for item in estate.found]
         if chosen["select"]:
             select = hosts.Expression("select", chosen["select"])
             known = [one for one in known if select.value(one)]
+        group_names = names.GroupNames(known, self._sanitize_group_name)
+        left_out = [(one, why) for one in known if (why := group_names.clash(one))]
+        if left_out:
+            known = [one for one in known if not group_names.clash(one)]
+        self._add_all(known, group_names, notes, chosen)
+        self._say(notes, left_out)
+
+    def _add_all(
+        self, known: list[dict[str, t.Any]], group_names: names.GroupNames, notes: Notes, chosen: dict[str, t.Any]
+    ) -> None:
         naming = hosts.Expression("host_name", chosen["host_name"]) if chosen["host_name"] else None
         composed = map(self._sanitize_group_name, chosen["groups"])
-        names, refused = hosts.names(known, naming, {*self.inventory.groups, *composed})
-        for line in refused:
-            self._complain(chosen["on_error"], line, "; it is named by its id")
-        group_names = hosts.GroupNames(self._sanitize_group_name)
-        for name, variables in zip(names, known, strict=True):
+        there = {name: host.vars.get("node_id") for name, host in self.inventory.hosts.items()} if naming else {}
+        called = names.host_names(known, naming, notes, {*self.inventory.groups, *composed}, there)
+        for name, variables in zip(called, known, strict=True):
             self._add(name, variables, group_names, chosen)
         # Last, for a host with the name of a group that was made before it would be taken for that group.
-        for name, variables in zip(names, known, strict=True):
+        for name, variables in zip(called, known, strict=True):
             self._add_host_to_keyed_groups(chosen["keyed_groups"], variables, name, strict=chosen["strict"])
-        for line in group_names.clashes:
-            self._complain(chosen["on_error"], line, "; one carries a hash")
-        if estate.unread:
-            self._say_unread(estate.unread)
+        # And where such a group has a host's name, whoever names the host would name all of the group.
+        for name, variables in zip(called, known, strict=True):
+            if name in self.inventory.groups:
+                names.refuse(notes, variables, name, "is a group's")
+                self.inventory.remove_host(self.inventory.hosts[name])
+                self._add(variables["node_id"], variables, group_names, chosen)
+                keyed = chosen["keyed_groups"]
+                self._add_host_to_keyed_groups(keyed, variables, variables["node_id"], strict=chosen["strict"])
 
-    def _add(self, name: str, known: dict[str, t.Any], names: hosts.GroupNames, chosen: dict[str, t.Any]) -> None:
+    def _add(self, name: str, known: dict[str, t.Any], group_names: names.GroupNames, chosen: dict[str, t.Any]) -> None:
         host = self.inventory.add_host(name)
         # Not by the inventory's own set_variable(), which since ansible-core 2.19 copies each value to mark it with its
         # file and to take trust from it: a third of the time, and memory. Plain values of AWS have none.
         holder = self.inventory.hosts[host]
+        if name != known["node_id"]:
+            # Without an address Ansible would connect to the name, and a tag would say where that is.
+            known.setdefault("ansible_host", known["node_id"])
         for variable, value in known.items():
             holder.set_variable(variable, _data(value))
-        for raw in hosts.groups(known):
-            group = names.name(raw, known)
+        for group in group_names.of(known):
             if group not in self.inventory.groups:
                 self.inventory.add_group(group)
             self.inventory.add_host(host, group)
         self._set_composite_vars(chosen["compose"], known, host, strict=chosen["strict"])
         self._add_host_to_composed_groups(chosen["groups"], known, host, strict=chosen["strict"])
 
+    def _say(self, notes: Notes, left_out: list[tuple[dict[str, t.Any], str]]) -> None:
+        """Tell all hosts, and whoever looks, which tags need a person."""
+        told, lines = Notes(), notes.lines()
+        for one, why in left_out:
+            told.add(one["account"], one["region"], one["node_id"], f"left out: {why}; mend the tag")
+        entries = [{**{key: one[key] for key in ("account", "region", "node_id")}, "why": why} for one, why in left_out]
+        self._tell("left_out", bounded(entries, _more_nodes))
+        self._tell("inventory_warnings", bounded(lines, lambda rest: f"and {len(rest)} more lines like these"))
+        lines = told.lines() + lines
+        for line in lines[:_LINES]:
+            self.display.warning(f"{self.NAME}: {line}")
+        if len(lines) > _LINES:
+            self.display.warning(f"{self.NAME}: and {len(lines) - _LINES} more lines like these")
+
     def _say_unread(self, unread: list[read.Unread]) -> None:
-        told = [{"account": one.account, "region": one.region, "error": one.error} for one in unread]
-        self.inventory.set_variable("all", "unread", _data(told))
+        for missing in unread:
+            if missing.on_error == "fail":
+                raise OptionError(f"{missing}")
+            if missing.on_error == "warn":
+                self.display.warning(f"{self.NAME}: {missing}; its nodes are not in the inventory")
+        self._tell("unread", [{"account": one.account, "region": one.region, "error": one.error} for one in unread])
         for one in unread:
             self.inventory.add_group(self._sanitize_group_name(f"unread_{one.account}_{one.region}"))
+
+    def _tell(self, variable: str, entries: list[t.Any]) -> None:
+        """Give entries to all hosts, behind those that another source of this plugin gave."""
+        if entries:
+            before = self.inventory.groups["all"].vars.get(variable)
+            before = list(before) if isinstance(before, list) else []
+            self.inventory.set_variable("all", variable, _data([*before, *entries]))
+
+
+def _others(rest: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    return {"account": "others", "region": "others", "nodes": sum(one["nodes"] for one in rest)}
+
+
+def _more_nodes(rest: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    return {"account": "others", "region": "others", "node_id": "others", "why": f"{len(rest)} more nodes"}
