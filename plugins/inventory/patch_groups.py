@@ -12,20 +12,28 @@ author: Patchwave contributors (@patchwave)
 description:
   - Finds the EC2 instances and hybrid servers (C(mi-*)) that are in scope of patching, in all given accounts and
     regions, which are read side by side.
-  - Scope is opt-in. A node without the tag C(Patch Group) or C(PatchGroup) is not in the inventory unless
-    O(include_out_of_scope) asks for it.
+  - Scope is opt-in. A node without the tag C(Patch Group) or C(PatchGroup), or with one that is empty, is not in the
+    inventory unless O(include_out_of_scope) asks for it. Such nodes are counted.
   - Hosts are named by their node id unless O(host_name) says otherwise, since the id is unique over accounts and time.
   - Nodes are put into the groups C(managed_nodes), C(patch_group_NAME), C(wave_NAME) and C(platform_NAME). A node that
     cannot be patched now is also in C(not_patchable_REASON), with the reason C(held), C(stopped), C(no_agent),
     C(agent_offline) or C(unsupported_platform), and has it in the variable C(not_patchable).
+  - A node whose patch group or wave would become the group of another value, such as C(web a) beside C(web-a), is left
+    out. The value of most nodes has the group.
   - Host variables are C(node_id), C(node_name), C(account), C(region), C(patch_group), C(patch_wave), C(platform),
     C(node_tags), C(ssm) (what Systems Manager knows of the agent, C(ping_status), C(last_ping), C(agent_version),
-    C(platform_name) and C(platform_version)), C(ansible_host) (the private address), and, where a role was assumed or a
+    C(platform_name) and C(platform_version)), C(ansible_host) (the private address; that of a hybrid server is what its
+    agent says, and only an IP address that a node may have is taken), and, where a role was assumed or a
     profile used, C(assume_role_arn), C(assume_role_external_id), C(assume_role_session_name) and
     C(assume_role_profile).
   - What could not be read and was left out is in the variable C(unread) of all hosts (a list of C(account), C(region)
     and C(error)) and in a group C(unread_ACCOUNT_REGION) without hosts.
-  - Tags are data. Nothing in them is ever evaluated as a template.
+  - What else concerns everybody is in variables of all hosts, each absent where there is nothing to say. C(left_out)
+    lists nodes that were left out because of a tag (C(account), C(region), C(node_id), C(why)), C(out_of_scope) how
+    many nodes have no patch group (C(account), C(region), C(nodes)), and C(inventory_warnings) has lines on tags that
+    are nearly right, names and addresses that were refused. Each has at most 50 entries, of which the last one stands
+    for the rest. Warnings show the first 20 lines.
+  - Tags are data. Nothing in them is ever evaluated as a template, and no tag stops the inventory.
 extends_documentation_fragment:
   - amazon.aws.boto3
   - amazon.aws.common.plugins
@@ -99,16 +107,22 @@ options:
     type: dict
     default: {}
   include_out_of_scope:
-    description: Whether nodes without a patch-group tag are in the inventory too, without a patch group.
+    description:
+      - Whether nodes without a patch-group tag are in the inventory too, to look at. They are in the groups
+        C(out_of_scope) and C(platform_NAME), and in neither C(managed_nodes) nor a wave.
     type: bool
     default: false
   wave_tag:
-    description: The tag whose value names a node's wave.
+    description:
+      - The tag whose value names a node's wave. A key that is nearly it names none, and a value that is nearly another
+        one makes a group of its own; both are warnings.
     type: str
     default: PatchWave
   hold_tag:
     description:
-      - The tag that holds a node from patching when it has any value but an empty one, C(false), C(no), C(off) or C(0).
+      - The tag that holds a node from patching, whatever its value, unless that is C(false), C(no), C(off) or C(0).
+      - So does a tag whose key is nearly it, such as C(Patchhold) or C(PatchHolds), with a warning. It is the same but
+        for case, spaces and separators, or one slip away.
       - The playbook C(patchwave.aws.patch_software) and the driver leave such nodes alone. Plays of your own do so with
         C(!not_patchable_held) in C(hosts).
     type: str
@@ -126,8 +140,9 @@ options:
   host_name:
     description:
       - A JMESPath expression over a host's variables that names the host, such as V(node_name).
-      - Where two nodes would share a name, or it is no name, their ids are used. O(on_error) says whether that is an
-        error.
+      - Where two nodes would share a name, or it is a group's or no host name, their ids are used, with a warning. A
+        host name has letters, digits, dots, underscores and hyphens only, begins with a letter or digit, and is no
+        address and no name of the controller itself. Who may tag a node decides which C(host_vars) it gets.
     type: str
   connections:
     description:
@@ -141,6 +156,7 @@ options:
     description:
       - What to do about an account or region that cannot be read. V(fail) gives no inventory at all, V(warn) leaves its
         nodes out and says so, V(skip) leaves them out.
+      - It concerns nothing else. An odd tag only ever concerns its own node.
       - With a cache, what was left out is out until the cache ends or is flushed (C(--flush-cache)).
     type: str
     choices: [fail, warn, skip]
