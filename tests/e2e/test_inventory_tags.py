@@ -143,3 +143,12 @@ def test_a_normal_estate_has_no_word_on_tags(estate: Any, tmp_path: Path) -> Non
     found, screen = listing(estate, path)
     assert set(found["all"]["vars"]) == {"out_of_scope"}
     assert not re.search(r"WARNING.*patch_groups", screen)
+
+
+def test_the_screen_shows_the_first_lines_and_counts_the_others(estate: Any, tmp_path: Path) -> None:
+    path = source(tmp_path, host_name="join('', ['!', node_id])", hold_tag="PatchFreeze", wave_tag="patch_wave")
+    found, screen = listing(estate, path)
+    lines = found["all"]["vars"]["inventory_warnings"]
+    assert len(lines) + 1 > 20  # and one is left out
+    assert screen.count("patchwave.aws.patch_groups: ") == 21
+    assert f"patchwave.aws.patch_groups: and {len(lines) + 1 - 20} more lines like these" in screen
