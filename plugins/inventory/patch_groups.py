@@ -12,20 +12,28 @@ author: Patchwave contributors (@patchwave)
 description:
   - Finds the EC2 instances and hybrid servers (C(mi-*)) that are in scope of patching, in all given accounts and
     regions, which are read side by side.
-  - Scope is opt-in. A node without the tag C(Patch Group) or C(PatchGroup) is not in the inventory unless
-    O(include_out_of_scope) asks for it.
+  - Scope is opt-in. A node without the tag C(Patch Group) or C(PatchGroup), or with one that is empty, is not in the
+    inventory unless O(include_out_of_scope) asks for it. Such nodes are counted.
   - Hosts are named by their node id unless O(host_name) says otherwise, since the id is unique over accounts and time.
   - Nodes are put into the groups C(managed_nodes), C(patch_group_NAME), C(wave_NAME) and C(platform_NAME). A node that
     cannot be patched now is also in C(not_patchable_REASON), with the reason C(held), C(stopped), C(no_agent),
     C(agent_offline) or C(unsupported_platform), and has it in the variable C(not_patchable).
+  - A node whose patch group or wave would become the group of another value, such as C(web a) beside C(web-a), is left
+    out. The value of most nodes has the group.
   - Host variables are C(node_id), C(node_name), C(account), C(region), C(patch_group), C(patch_wave), C(platform),
     C(node_tags), C(ssm) (what Systems Manager knows of the agent, C(ping_status), C(last_ping), C(agent_version),
-    C(platform_name) and C(platform_version)), C(ansible_host) (the private address), and, where a role was assumed or a
+    C(platform_name) and C(platform_version)), C(ansible_host) (the private address; that of a hybrid server is what its
+    agent says, and only an IP address that a node may have is taken), and, where a role was assumed or a
     profile used, C(assume_role_arn), C(assume_role_external_id), C(assume_role_session_name) and
     C(assume_role_profile).
   - What could not be read and was left out is in the variable C(unread) of all hosts (a list of C(account), C(region)
     and C(error)) and in a group C(unread_ACCOUNT_REGION) without hosts.
-  - Tags are data. Nothing in them is ever evaluated as a template.
+  - What else concerns everybody is in variables of all hosts, each absent where there is nothing to say. C(left_out)
+    lists nodes that were left out because of a tag (C(account), C(region), C(node_id), C(why)), C(out_of_scope) how
+    many nodes have no patch group (C(account), C(region), C(nodes)), and C(inventory_warnings) has lines on tags that
+    are nearly right, names and addresses that were refused. Each has at most 50 entries, of which the last one stands
+    for the rest. Warnings show the first 20 lines.
+  - Tags are data. Nothing in them is ever evaluated as a template, and no tag stops the inventory.
 extends_documentation_fragment:
   - amazon.aws.boto3
   - amazon.aws.common.plugins
@@ -99,16 +107,22 @@ options:
     type: dict
     default: {}
   include_out_of_scope:
-    description: Whether nodes without a patch-group tag are in the inventory too, without a patch group.
+    description:
+      - Whether nodes without a patch-group tag are in the inventory too, to look at. They are in the groups
+        C(out_of_scope) and C(platform_NAME), and in neither C(managed_nodes) nor a wave.
     type: bool
     default: false
   wave_tag:
-    description: The tag whose value names a node's wave.
+    description:
+      - The tag whose value names a node's wave. A key that is nearly it names none, and a value that is nearly another
+        one makes a group of its own; both are warnings.
     type: str
     default: PatchWave
   hold_tag:
     description:
-      - The tag that holds a node from patching when it has any value but an empty one, C(false), C(no), C(off) or C(0).
+      - The tag that holds a node from patching, whatever its value, unless that is C(false), C(no), C(off) or C(0).
+      - So does a tag whose key is nearly it, such as C(Patchhold) or C(PatchHolds), with a warning. It is the same but
+        for case, spaces and separators, or one slip away.
       - The playbook C(patchwave.aws.patch_software) and the driver leave such nodes alone. Plays of your own do so with
         C(!not_patchable_held) in C(hosts).
     type: str
@@ -126,8 +140,9 @@ options:
   host_name:
     description:
       - A JMESPath expression over a host's variables that names the host, such as V(node_name).
-      - Where two nodes would share a name, or it is no name, their ids are used. O(on_error) says whether that is an
-        error.
+      - Where two nodes would share a name, or it is a group's or no host name, their ids are used, with a warning. A
+        host name has letters, digits, dots, underscores and hyphens only, begins with a letter or digit, and is no
+        address and no name of the controller itself. Who may tag a node decides which C(host_vars) it gets.
     type: str
   connections:
     description:
@@ -141,6 +156,7 @@ options:
     description:
       - What to do about an account or region that cannot be read. V(fail) gives no inventory at all, V(warn) leaves its
         nodes out and says so, V(skip) leaves them out.
+      - It concerns nothing else. An odd tag only ever concerns its own node.
       - With a cache, what was left out is out until the cache ends or is flushed (C(--flush-cache)).
     type: str
     choices: [fail, warn, skip]
@@ -184,11 +200,15 @@ from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
-from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, options, read
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, names, options, read, tags
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import Notes, bounded
 
 #: Marks what must not be templated. Since ansible-core 2.19 that is so for all that an inventory plugin sets.
 _data = (lambda value: value) if hasattr(BaseInventoryPlugin, "trusted_by_default") else wrap_var
+
+#: How many lines on tags the screen shows.
+_LINES = 20
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -209,8 +229,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             chosen = self.get_options()
             sessions = Sessions(chosen)
             estate = self._estate(sessions, options.query(sessions, chosen), path, cache)
-            for missing in estate.unread:
-                self._complain(missing.on_error, f"{missing}", "; its nodes are not in the inventory")
+            self._say_unread(estate.unread)
+            self._tell("out_of_scope", bounded([one._asdict() for one in estate.out_of_scope], _others))
             self._fill(estate, chosen)
         except (AwsError, OptionError, AnsibleError) as error:
             # Ansible would print the cause once more behind the message, which says it all.
@@ -226,51 +246,93 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 self._cache[key] = read.to_cache(query, estate)
         return estate
 
-    def _complain(self, on_error: str, message: str, consequence: str) -> None:
-        if on_error == "fail":
-            raise OptionError(message)
-        if on_error == "warn":
-            self.display.warning(f"{self.NAME}: {message}{consequence}")
-
     def _fill(self, estate: read.Estate, chosen: dict[str, t.Any]) -> None:
-        tags = hosts.Tags(chosen["wave_tag"], chosen["hold_tag"])
-        known = [hosts.variables(item, tags, chosen["connections"]) for item in estate.found]
+        keys = tags.Tags(chosen["wave_tag"], chosen["hold_tag"])
+        notes = tags.look([item.node for item in estate.found], estate.strays, keys, self._sanitize_group_name)
+        known = [hosts.variables(item, keys, chosen["connections"]) for item in estate.found]
         if chosen["select"]:
             select = hosts.Expression("select", chosen["select"])
             known = [one for one in known if select.value(one)]
+        group_names = names.GroupNames(known, self._sanitize_group_name)
+        left_out = [(one, why) for one in known if (why := group_names.clash(one))]
+        if left_out:
+            known = [one for one in known if not group_names.clash(one)]
+        self._add_all(known, group_names, notes, chosen)
+        self._say(notes, left_out)
+
+    def _add_all(
+        self, known: list[dict[str, t.Any]], group_names: names.GroupNames, notes: Notes, chosen: dict[str, t.Any]
+    ) -> None:
         naming = hosts.Expression("host_name", chosen["host_name"]) if chosen["host_name"] else None
         composed = map(self._sanitize_group_name, chosen["groups"])
-        names, refused = hosts.names(known, naming, {*self.inventory.groups, *composed})
-        for line in refused:
-            self._complain(chosen["on_error"], line, "; it is named by its id")
-        group_names = hosts.GroupNames(self._sanitize_group_name)
-        for name, variables in zip(names, known, strict=True):
+        there = {name: host.vars.get("node_id") for name, host in self.inventory.hosts.items()} if naming else {}
+        called = names.host_names(known, naming, notes, {*self.inventory.groups, *composed}, there)
+        for name, variables in zip(called, known, strict=True):
             self._add(name, variables, group_names, chosen)
         # Last, for a host with the name of a group that was made before it would be taken for that group.
-        for name, variables in zip(names, known, strict=True):
+        for name, variables in zip(called, known, strict=True):
             self._add_host_to_keyed_groups(chosen["keyed_groups"], variables, name, strict=chosen["strict"])
-        for line in group_names.clashes:
-            self._complain(chosen["on_error"], line, "; one carries a hash")
-        if estate.unread:
-            self._say_unread(estate.unread)
+        # And where such a group has a host's name, whoever names the host would name all of the group.
+        for name, variables in zip(called, known, strict=True):
+            if name in self.inventory.groups:
+                names.refuse(notes, variables, name, "is a group's")
+                self.inventory.remove_host(self.inventory.hosts[name])
+                self._add(variables["node_id"], variables, group_names, chosen)
+                keyed = chosen["keyed_groups"]
+                self._add_host_to_keyed_groups(keyed, variables, variables["node_id"], strict=chosen["strict"])
 
-    def _add(self, name: str, known: dict[str, t.Any], names: hosts.GroupNames, chosen: dict[str, t.Any]) -> None:
+    def _add(self, name: str, known: dict[str, t.Any], group_names: names.GroupNames, chosen: dict[str, t.Any]) -> None:
         host = self.inventory.add_host(name)
         # Not by the inventory's own set_variable(), which since ansible-core 2.19 copies each value to mark it with its
         # file and to take trust from it: a third of the time, and memory. Plain values of AWS have none.
         holder = self.inventory.hosts[host]
+        if name != known["node_id"]:
+            # Without an address Ansible would connect to the name, and a tag would say where that is.
+            known.setdefault("ansible_host", known["node_id"])
         for variable, value in known.items():
             holder.set_variable(variable, _data(value))
-        for raw in hosts.groups(known):
-            group = names.name(raw, known)
+        for group in group_names.of(known):
             if group not in self.inventory.groups:
                 self.inventory.add_group(group)
             self.inventory.add_host(host, group)
         self._set_composite_vars(chosen["compose"], known, host, strict=chosen["strict"])
         self._add_host_to_composed_groups(chosen["groups"], known, host, strict=chosen["strict"])
 
+    def _say(self, notes: Notes, left_out: list[tuple[dict[str, t.Any], str]]) -> None:
+        """Tell all hosts, and whoever looks, which tags need a person."""
+        told, lines = Notes(), notes.lines()
+        for one, why in left_out:
+            told.add(one["account"], one["region"], one["node_id"], f"left out: {why}; mend the tag")
+        entries = [{**{key: one[key] for key in ("account", "region", "node_id")}, "why": why} for one, why in left_out]
+        self._tell("left_out", bounded(entries, _more_nodes))
+        self._tell("inventory_warnings", bounded(lines, lambda rest: f"and {len(rest)} more lines like these"))
+        lines = told.lines() + lines
+        for line in lines[:_LINES]:
+            self.display.warning(f"{self.NAME}: {line}")
+        if len(lines) > _LINES:
+            self.display.warning(f"{self.NAME}: and {len(lines) - _LINES} more lines like these")
+
     def _say_unread(self, unread: list[read.Unread]) -> None:
-        told = [{"account": one.account, "region": one.region, "error": one.error} for one in unread]
-        self.inventory.set_variable("all", "unread", _data(told))
+        for missing in unread:
+            if missing.on_error == "fail":
+                raise OptionError(f"{missing}")
+            if missing.on_error == "warn":
+                self.display.warning(f"{self.NAME}: {missing}; its nodes are not in the inventory")
+        self._tell("unread", [{"account": one.account, "region": one.region, "error": one.error} for one in unread])
         for one in unread:
             self.inventory.add_group(self._sanitize_group_name(f"unread_{one.account}_{one.region}"))
+
+    def _tell(self, variable: str, entries: list[t.Any]) -> None:
+        """Give entries to all hosts, behind those that another source of this plugin gave."""
+        if entries:
+            before = self.inventory.groups["all"].vars.get(variable)
+            before = list(before) if isinstance(before, list) else []
+            self.inventory.set_variable("all", variable, _data([*before, *entries]))
+
+
+def _others(rest: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    return {"account": "others", "region": "others", "nodes": sum(one["nodes"] for one in rest)}
+
+
+def _more_nodes(rest: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    return {"account": "others", "region": "others", "node_id": "others", "why": f"{len(rest)} more nodes"}

@@ -99,6 +99,8 @@ def test_select_and_host_name_are_jmespath_over_the_variables(lab: Any, tmp_path
 def test_out_of_scope_nodes_come_only_when_asked_for(lab: Any, tmp_path: Path) -> None:
     found, _ = listing(lab, source(tmp_path, include_out_of_scope=True, host_name="node_name"))
     assert found["_meta"]["hostvars"]["bastion"]["patch_group"] == ""
+    assert found["out_of_scope"] == {"hosts": ["bastion"]}
+    assert "bastion" not in found["managed_nodes"]["hosts"]
 
 
 def test_full_variables_are_all_that_aws_says(lab: Any, tmp_path: Path) -> None:
@@ -190,11 +192,14 @@ def test_a_host_is_never_taken_for_a_group(lab: Any, tmp_path: Path) -> None:
     ):
         found, _ = listing(lab, source(tmp_path, **options, **clash))
         assert list(found["_meta"]["hostvars"]) == [lab.nodes()["web-01"]], clash
-    # A group that only then comes into being stands beside a host of that name, and has it for a host.
+    # The same of a group that only then comes into being.
     keyed = [{"key": "platform", "prefix": "", "separator": ""}]
     path = source(tmp_path, host_name="platform", keyed_groups=keyed, groups={"other": "true"}, **options)
-    found, _ = listing(lab, path)
-    assert found["linux"] == found["other"] == {"hosts": ["linux"]}
+    found, errors = listing(lab, path)
+    node = lab.nodes()["web-01"]
+    assert found["linux"] == found["other"] == found["managed_nodes"] == {"hosts": [node]}
+    assert list(found["_meta"]["hostvars"]) == [node]
+    assert "name 'linux' is a group's; named by its id" in " ".join(errors.split())
 
 
 def test_a_tag_is_never_a_template(lab: Any, tmp_path: Path) -> None:

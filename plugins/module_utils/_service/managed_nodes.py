@@ -11,15 +11,22 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime
+import ipaddress
 import typing as t
 
 from .._aws import ec2 as ec2_api
 from .._aws import ssm as ssm_api
 from .._aws.errors import AwsError
+from .._core.tag_names import resemblance
 
 #: AWS's two spellings of the patch-group tag. With both on a node, which one Patch Manager takes is not documented;
 #: here the one without the space wins, because it is the only one allowed when instance metadata shows tags.
 PATCH_GROUP_TAGS = ("PatchGroup", "Patch Group")
+
+#: What may be patched. The agent says which it is, and its word chooses how the node is reached.
+PLATFORMS = ("linux", "windows", "macos")
+#: What means the machine that asks, and services of AWS's own that every instance has beside it, such as its metadata.
+_NO_NODES = (ipaddress.ip_network("0.0.0.0/8"), ipaddress.ip_network("fd00:ec2::/32"))
 
 #: What the short form keeps of Systems Manager's record of a node.
 _AGENT_KEYS = ("PingStatus", "LastPingDateTime", "AgentVersion", "PlatformName", "PlatformVersion")
@@ -30,8 +37,9 @@ class ManagedNode(t.NamedTuple):
 
     `agent` is what Systems Manager knows of the agent and its platform (_AGENT_KEYS, times in ISO 8601 and UTC), empty
     when no agent is registered; PingStatus may be minutes old. `state` is EC2's, the empty string for a hybrid node.
-    `platform` is `linux`, `windows`, `macos` or the empty string. `address` is the private IPv4 address or the empty
-    string. `details` is all that EC2 and Systems Manager gave, in the long form only.
+    `platform` is one of PLATFORMS or the empty string. `address` is the private IP address or the empty string.
+    `details` is all that EC2 and Systems Manager gave, in the long form only. `odd_address` is what was said to be the
+    node's address and is none that a node may have; the empty string where there is no such thing.
     """
 
     id: str
@@ -45,11 +53,29 @@ class ManagedNode(t.NamedTuple):
     state: str
     agent: dict[str, str]
     details: dict[str, t.Any] | None
+    odd_address: str = ""
+
+
+class Stray(t.NamedTuple):
+    """A node out of scope with those of its tags whose keys are almost, or without a value, a patch-group tag."""
+
+    id: str
+    account: str
+    region: str
+    tags: dict[str, str]
+
+
+class Region(t.NamedTuple):
+    """What was read of an account and region: nodes, how many nodes have no patch group, and the odd ones of those."""
+
+    nodes: list[ManagedNode]
+    out_of_scope: int
+    strays: list[Stray]
 
 
 def patch_group(tags: dict[str, str]) -> str:
     """Return the patch group that a node's tags put it in, or the empty string."""
-    return next((tags[key] for key in PATCH_GROUP_TAGS if tags.get(key)), "")
+    return next((tags[key] for key in PATCH_GROUP_TAGS if tags.get(key, "").strip()), "")
 
 
 def registered_agents(ssm: t.Any) -> dict[str, dict[str, t.Any]]:
@@ -75,10 +101,36 @@ class Clients(t.NamedTuple):
     tagging: t.Callable[[], t.Any]
 
 
+class _Scope:
+    """Tells nodes in scope from the others of an account and region, which it counts."""
+
+    def __init__(self, account: str, region: str, everything: bool) -> None:
+        self._place, self._everything = (account, region), everything
+        self.outside = 0
+        self.strays: list[Stray] = []
+
+    def takes(self, node: str, tags: dict[str, str]) -> bool:
+        """Say whether a node is to be returned."""
+        if patch_group(tags):
+            return True
+        self.outside += 1
+        odd = {key: value for key, value in tags.items() if key in PATCH_GROUP_TAGS or like_patch_group(key)}
+        if odd:
+            self.strays.append(Stray(node, *self._place, odd))
+        return self._everything
+
+
+def like_patch_group(key: str) -> bool:
+    """Say whether a tag's key is neither of PATCH_GROUP_TAGS but almost one."""
+    return key not in PATCH_GROUP_TAGS and any(resemblance(key, wanted) for wanted in PATCH_GROUP_TAGS)
+
+
 def managed_nodes(
     clients: Clients, account: str, region: str, filters: dict[str, list[str]], everything: bool, full: bool
-) -> list[ManagedNode]:
+) -> Region:
     """Read the nodes of an account and region, sorted by id.
+
+    Instances are asked for without regard to tags, since EC2 has no call that counts: 1,000 a page, whatever they are.
 
     Args:
         clients: of that account and region.
@@ -92,22 +144,29 @@ def managed_nodes(
         AwsError: a call failed.
     """
     wanted = {"instance-state-name": ["pending", "running", "stopping", "stopped"], **filters}
-    if not everything:
-        wanted.setdefault("tag-key", list(PATCH_GROUP_TAGS))
+    scope = _Scope(account, region, everything)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(registered_agents, clients.ssm)
-        instances = ec2_api.describe_instances(clients.ec2, wanted, short=not full)
+        instances = ec2_api.describe_instances(
+            clients.ec2, wanted, short=not full, keep=lambda found: scope.takes(found["InstanceId"], _tags(found))
+        )
     agents = asked.result()
     found = []
     for instance in instances:
-        tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())}
         agent = agents.get(instance["InstanceId"], {})
-        found.append(_node(instance["InstanceId"], tags, instance, agent, account, region, full))
+        found.append(_node(instance["InstanceId"], _tags(instance), instance, agent, account, region, full))
     hybrid = {node: agent for node, agent in agents.items() if node.startswith("mi-")}
     tags_of_hybrid = ssm_api.managed_instance_tags(clients.tagging()) if hybrid else {}
     for node, agent in hybrid.items():
-        found.append(_node(node, tags_of_hybrid.get(node, {}), {}, agent, account, region, full))
-    return sorted((node for node in found if everything or node.patch_group), key=lambda node: node.id)
+        tags = {key: value or "" for key, value in tags_of_hybrid.get(node, {}).items()}
+        if scope.takes(node, tags):
+            found.append(_node(node, tags, {}, agent, account, region, full))
+    return Region(sorted(found, key=lambda node: node.id), scope.outside, scope.strays)
+
+
+def _tags(instance: dict[str, t.Any]) -> dict[str, str]:
+    """Return an instance's tags; a tag without a value is there all the same."""
+    return {tag["Key"]: tag.get("Value") or "" for tag in instance.get("Tags", ())}
 
 
 def _node(
@@ -119,6 +178,9 @@ def _node(
     region: str,
     full: bool,
 ) -> ManagedNode:
+    platform = str(agent.get("PlatformType") or instance.get("Platform") or ("linux" if instance else "")).lower()
+    said = str(instance.get("PrivateIpAddress") or agent.get("IPAddress") or "")
+    address = usable_address(said)
     return ManagedNode(
         id=node,
         name=tags.get("Name") or agent.get("ComputerName") or node,
@@ -126,12 +188,30 @@ def _node(
         region=region,
         patch_group=patch_group(tags),
         tags=tags,
-        platform=str(agent.get("PlatformType") or instance.get("Platform") or ("linux" if instance else "")).lower(),
-        address=instance.get("PrivateIpAddress") or agent.get("IPAddress") or "",
+        platform=platform if platform in PLATFORMS else "",
+        address=address,
         state=instance.get("State", {}).get("Name", ""),
         agent={key: _text(agent[key]) for key in _AGENT_KEYS if agent.get(key)},
         details={"instance": instance, "ssm": agent} if full else None,
+        odd_address="" if address else said,
     )
+
+
+def usable_address(text: str) -> str:
+    """Return an IP address that a node may be reached at, in its usual form, or the empty string.
+
+    A hybrid node's agent says it, and Ansible hands it to ssh: it must be no option, and nothing that is the controller
+    itself or beside it.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return ""
+    refused = address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+    refused = refused or address.is_reserved or any(address in network for network in _NO_NODES)
+    if refused or getattr(address, "scope_id", None):  # anything may stand behind the % of a scope
+        return ""
+    return str(address)
 
 
 def _text(value: t.Any) -> str:

@@ -20,13 +20,15 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.access impo
 from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nodes import (
     Clients,
     ManagedNode,
+    Region,
+    Stray,
     managed_nodes,
 )
 
 #: Accounts and regions that are read at one time.
 _WORKERS = 16
 #: Changes whenever what is cached means something else.
-SCHEMA = 3
+SCHEMA = 4
 
 _T = t.TypeVar("_T")
 
@@ -80,11 +82,21 @@ class Found(t.NamedTuple):
     access: Account
 
 
+class OutOfScope(t.NamedTuple):
+    """How many nodes of an account and region have no patch group."""
+
+    account: str
+    region: str
+    nodes: int
+
+
 class Estate(t.NamedTuple):
-    """All that could be read, and what could not."""
+    """All that could be read, what could not, where nodes out of scope are, and which of those have odd tags."""
 
     found: list[Found]
     unread: list[Unread]
+    out_of_scope: list[OutOfScope]
+    strays: list[Stray]
 
 
 def read(sessions: Sessions, query: Query) -> Estate:
@@ -98,10 +110,15 @@ def read(sessions: Sessions, query: Query) -> Estate:
             unread.extend(none)
             jobs.extend((source, *place) for place in places if place not in taken)
             taken.update(places)
-        found: list[Found] = []
-        for (source, *dummy), nodes in _settled(pool, lambda job: _nodes(sessions, job, query), jobs, unread):
-            found.extend(Found(node, source.access) for node in nodes)
-    return Estate(sorted(found, key=lambda item: item.node.id), unread)
+        estate = Estate([], unread, [], [])
+        for job, region in _settled(pool, lambda job: _region(sessions, job, query), jobs, unread):
+            source, account, name = job
+            estate.found.extend(Found(node, source.access) for node in region.nodes)
+            estate.strays.extend(region.strays)
+            if region.out_of_scope:
+                estate.out_of_scope.append(OutOfScope(account, name, region.out_of_scope))
+    estate.found.sort(key=lambda item: item.node.id)
+    return estate
 
 
 class _ReadError(Exception):
@@ -153,7 +170,7 @@ def _places(sessions: Sessions, source: Source, query: Query) -> tuple[list[tupl
         raise _ReadError(Unread(account, ", ".join(query.regions), str(error), source.on_error)) from error
 
 
-def _nodes(sessions: Sessions, job: tuple[Source, str, str], query: Query) -> list[ManagedNode]:
+def _region(sessions: Sessions, job: tuple[Source, str, str], query: Query) -> Region:
     source, account, region = job
     try:
         client = functools.partial(sessions.client, account=source.access, region=region)
@@ -171,7 +188,8 @@ def key(query: Query) -> str:
 def to_cache(query: Query, estate: Estate) -> dict[str, t.Any]:
     """Return an estate as plain data, with no credentials in it."""
     nodes = [[item.node._asdict(), item.access._asdict()] for item in estate.found]
-    return {"key": key(query), "nodes": nodes, "unread": [missing._asdict() for missing in estate.unread]}
+    rest = {name: [one._asdict() for one in getattr(estate, name)] for name in ("unread", "out_of_scope", "strays")}
+    return {"key": key(query), "nodes": nodes, **rest}
 
 
 def from_cache(query: Query, data: t.Any) -> Estate | None:
@@ -179,4 +197,9 @@ def from_cache(query: Query, data: t.Any) -> Estate | None:
     if not isinstance(data, dict) or data.get("key") != key(query):
         return None
     found = [Found(ManagedNode(**node), Account(**access)) for node, access in data["nodes"]]
-    return Estate(found, [Unread(**missing) for missing in data["unread"]])
+    return Estate(
+        found,
+        [Unread(**one) for one in data["unread"]],
+        [OutOfScope(**one) for one in data["out_of_scope"]],
+        [Stray(**one) for one in data["strays"]],
+    )

@@ -30,12 +30,17 @@ def describe(call: Call, node: ManagedNode) -> dict[str, Any]:
         "PlatformName": node.platform.name,
         "PlatformVersion": node.platform.version,
         "ResourceType": "ManagedInstance" if node.hybrid else "EC2Instance",
-        "IPAddress": str(node.instance.private_ip) if node.instance is not None else "127.0.0.1",
+        "IPAddress": str(node.instance.private_ip) if node.instance is not None else _address(node.node_id),
         "ComputerName": node.name,
         "SourceId": node.node_id,
         "SourceType": "AWS::SSM::ManagedInstance" if node.hybrid else "AWS::EC2::Instance",
         **(_registration(node) if node.hybrid else {}),
     }
+
+
+def _address(node_id: str) -> str:
+    """An address as a hybrid server has it in its own network."""
+    return f"192.168.{int(node_id[-4:-2], 16)}.{int(node_id[-2:], 16) % 254 + 1}"
 
 
 def _registration(node: ManagedNode) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from ansible.inventory.group import to_safe_group_name
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
 from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nodes import ManagedNode
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch
-from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, names
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import Notes
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.read import Found
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.tags import Tags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +29,7 @@ NODE = ManagedNode(
     agent={"PingStatus": "Online", "AgentVersion": "3.3"},
     details=None,
 )
-TAGS = hosts.Tags("PatchWave", "PatchHold")
+TAGS = Tags("PatchWave", "PatchHold")
 
 
 def found(access: Account = Account(), **changes: Any) -> Found:  # noqa: B008
@@ -72,6 +74,7 @@ def test_how_the_account_is_entered_travels_with_the_node() -> None:
         ({}, ""),
         ({"tags": {"PatchHold": "CHG-1"}}, "held"),
         ({"tags": {"PatchHold": "no"}}, ""),
+        ({"tags": {"PatchHold": ""}, "state": ""}, "held"),
         ({"state": "stopped", "agent": {}}, "stopped"),
         ({"agent": {}}, "no_agent"),
         ({"agent": {"PingStatus": "ConnectionLost"}}, "agent_offline"),
@@ -87,10 +90,15 @@ def test_a_node_that_cannot_be_patched_says_why(changes: dict[str, Any], reason:
 
 def test_groups_are_those_of_patch_group_wave_and_platform() -> None:
     assert hosts.groups(known()) == ["managed_nodes", "patch_group_web", "wave_1", "platform_linux"]
-    assert hosts.groups(known(tags={}, platform="", patch_group="")) == [
+    assert hosts.groups(known(tags={"PatchWave": " "}, platform="")) == [
         "managed_nodes",
+        "patch_group_web",
         "not_patchable_unsupported_platform",
     ]
+
+
+def test_a_node_out_of_scope_is_in_no_group_by_which_anything_is_patched() -> None:
+    assert hosts.groups(known(patch_group="")) == ["out_of_scope", "platform_linux"]
 
 
 @pytest.mark.parametrize(
@@ -114,38 +122,12 @@ def test_connection_variables_go_by_platform(kind: str, wanted: dict[str, str]) 
     assert {key: value for key, value in variables.items() if key.startswith("ansible_")} == wanted
 
 
-def test_two_nodes_that_would_share_a_name_are_known_by_their_ids() -> None:
-    both = [known(id="i-1"), known(id="i-2"), known(id="i-3", name="other")]
-    names, refused = hosts.names(both, hosts.Expression("host_name", "node_name"))
-    assert names == ["i-1", "i-2", "other"]
-    assert refused[0] == "account 123456789012, region eu-central-1: i-1: name 'web-01' is also another node's"
-
-
-@pytest.mark.parametrize("name", ["", " a", "a\nb", "patch_group_web", "wave_1"])
-def test_what_is_no_name_gives_way_to_the_id(name: str) -> None:
-    names, refused = hosts.names([known(name=name)], hosts.Expression("host_name", "node_name"))
-    assert names == [NODE.id]
-    assert "is no host name or clashes with a group" in refused[0]
-
-
 def test_an_expression_that_is_none_names_its_option() -> None:
     with pytest.raises(OptionError, match=r"select: is not JMESPath: .*") as caught:
         hosts.Expression("select", "a ||| b")
     assert "\n" not in str(caught.value)
     with pytest.raises(OptionError, match=r"select: node i-0123456789abcdef0: "):
         hosts.Expression("select", "length(`1`)").value(known())
-
-
-def test_groups_of_different_values_stay_different() -> None:
-    names = hosts.GroupNames(lambda name: to_safe_group_name(name, force=True, silent=True))
-    first, second, again = (names.name(f"patch_group_{value}", known()) for value in ("web a", "web-a", "web a"))
-    assert first == again == "patch_group_web_a"
-    assert second.startswith("patch_group_web_a_")
-    assert second != first
-    assert names.clashes == [
-        "account 123456789012, region eu-central-1: i-0123456789abcdef0: "
-        "groups 'patch_group_web-a' and 'patch_group_web a' would both be 'patch_group_web_a'"
-    ]
 
 
 HOSTILE = st.one_of(
@@ -163,7 +145,9 @@ def test_a_tag_is_data_whatever_it_says(tags: dict[str, str], group: str, name: 
     variables = known(tags=tags, patch_group=group, name=name)
     assert variables["node_tags"] == tags
     assert (variables["patch_group"], variables["node_name"], variables["patch_wave"]) == (group, name, group)
-    names = hosts.GroupNames(lambda raw: to_safe_group_name(raw, force=True, silent=True))
-    safe = [names.name(raw, variables) for raw in hosts.groups(variables)]
+    group_names = names.GroupNames([variables], lambda raw: to_safe_group_name(raw, force=True, silent=True))
+    safe = group_names.of(variables)
     assert all(re.fullmatch(r"[^\d\W]\w*", one) for one in safe)  # what Ansible takes for a group name
     assert len(set(safe)) == len(safe)
+    (called,) = names.host_names([variables], hosts.Expression("host_name", "node_name"), Notes())
+    assert called == NODE.id or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", called)

@@ -24,11 +24,11 @@ def test_two_thousand_instances_and_four_hundred_servers_take_nine_calls() -> No
             clients = Clients(
                 sessions.client("ec2"), sessions.client("ssm"), lambda: sessions.client("resourcegroupstaggingapi")
             )
-            nodes = managed_nodes(clients, "123456789012", REGION, {}, everything=False, full=False)
+            nodes, outside, strays = managed_nodes(clients, "123456789012", REGION, {}, everything=False, full=False)
             # An opener of its own: Ansible's open_url() leaves its latest one, with its proxy, to everybody.
             calls = json.loads(urllib.request.build_opener().open(url).read())
         finally:
             process.kill()
-    assert len(nodes) == 2400
+    assert (len(nodes), outside, strays) == (2400, 0, [])
     assert all(node.patch_group and node.agent["LastPingDateTime"] == "2026-05-28T20:26:40Z" for node in nodes)
     assert calls == {"DescribeInstances": 2, "DescribeInstanceProperties": 3, "GetResources": 4}

@@ -1,0 +1,62 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection. It can change at any time.
+
+
+"""Lines about nodes that need a person, few however many nodes there are."""
+
+from __future__ import annotations
+
+import typing as t
+
+#: How many nodes a line names, and how many lines or entries a variable of all hosts has at most: ansible-inventory
+#: prints it with each host.
+_NAMED, MOST = 3, 50
+#: How much of a tag is shown.
+_SHOWN = 64
+
+
+def shown(text: str) -> str:
+    """Return what a tag says in quotes and on one line, whatever it is made of, cut where it is long."""
+    return repr(cut(text))
+
+
+def cut(text: str) -> str:
+    """Return a text, cut where it is long."""
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+class Notes:
+    """What is said of nodes, with one line for all nodes of an account and region of which the same is said."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[str, str, str], list[str]] = {}
+        self._general: list[str] = []
+
+    def add(self, account: str, region: str, node: str, text: str) -> None:
+        """Say something of a node."""
+        self._nodes.setdefault((account, region, text), []).append(node)
+
+    def add_general(self, text: str) -> None:
+        """Say something of no single node."""
+        self._general.append(text)
+
+    def lines(self) -> list[str]:
+        """Return the lines in the order in which they were said first, those of no node before the others."""
+        return self._general + [
+            f"account {account}, region {region}: {named(nodes)}: {text}"
+            for (account, region, text), nodes in self._nodes.items()
+        ]
+
+
+def named(nodes: list[str]) -> str:
+    """Name the first of some nodes and count the others."""
+    more = len(nodes) - _NAMED
+    return ", ".join(nodes[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def bounded(found: list[t.Any], rest: t.Callable[[list[t.Any]], t.Any]) -> list[t.Any]:
+    """Return at most MOST entries; where there are more, the last one stands for the rest."""
+    return found if len(found) <= MOST else [*found[: MOST - 1], rest(found[MOST - 1 :])]
