@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-import yaml
+from ansible.errors import AnsibleError
+from ansible.parsing.utils.yaml import from_yaml
 
 
 def arguments(catalog: t.Any, name: t.Any, latest_start: t.Any = "") -> dict[str, t.Any]:
@@ -63,6 +64,6 @@ def _names(value: t.Any) -> list[str]:
 
 def _read(where: str, text: str) -> t.Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{where}: is a text that is neither JSON nor YAML: {getattr(error, 'problem', '')}") from None
+        return from_yaml(text)
+    except AnsibleError:
+        raise ValueError(f"{where}: is a text that is neither JSON nor YAML") from None
