@@ -45,8 +45,14 @@ def _definition(name: str, options: t.Any, latest_start: str) -> dict[str, t.Any
 def _mapping(where: str, value: t.Any) -> dict[str, t.Any]:
     found = _read(where, value) if isinstance(value, str) else value
     if not isinstance(found, dict):
-        raise ValueError(f"{where}: must be a mapping, not {type(found).__name__}")
+        raise ValueError(f"{where}: must be a mapping, not {_kind(found)}")
     return dict(found)
+
+
+def _kind(value: t.Any) -> str:
+    """Name the type of a value as YAML does; Ansible's own types have names of their own."""
+    kinds = ((type(None), "empty"), (bool, "a truth"), (str, "text"), (list, "a list"), ((int, float), "a number"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), type(value).__name__)
 
 
 def _names(value: t.Any) -> list[str]:
