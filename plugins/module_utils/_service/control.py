@@ -13,12 +13,32 @@ import threading
 import typing as t
 
 
+class OwnerGone(Exception):
+    """Who started the run is gone, so nothing more is sent; one line."""
+
+
 class Control:
     """Hands out slots and says when to stop. Safe to share between threads."""
 
-    def __init__(self, max_in_flight: int, max_errors: int, asked_to_stop: t.Callable[[], bool]) -> None:
-        """Take the slots over all accounts and regions (0: no limit), the failures allowed, and who may say stop."""
+    def __init__(
+        self,
+        max_in_flight: int,
+        max_errors: int,
+        asked_to_stop: t.Callable[[], bool],
+        owner_gone: t.Callable[[], str] = lambda: "",
+    ) -> None:
+        """Take what holds for everybody.
+
+        Args:
+            max_in_flight: slots over all accounts and regions; 0 is no limit.
+            max_errors: how many nodes may fail.
+            asked_to_stop: says whether somebody wants it to stop.
+            owner_gone: says how it is known that who started it is gone, or nothing while that is not so.
+        """
+        self._slots = max_in_flight
         self._free = max_in_flight if max_in_flight > 0 else None
+        self._lost = 0
+        self._owner_gone, self._gone = owner_gone, ""
         self._max_errors = max_errors
         self._errors = 0
         self._asked_to_stop = asked_to_stop
@@ -30,6 +50,11 @@ class Control:
         if self._free is not None:
             with self._lock:
                 self._free -= slots
+
+    def lose(self, slots: int) -> None:
+        """Take note of slots that are not given back, since nobody can read whether their nodes have ended."""
+        with self._lock:
+            self._lost += slots
 
     def exchange(self, given: int, wanted: int) -> int:
         """Give slots back and take up to so many, in one go; return how many were taken."""
@@ -61,10 +86,30 @@ class Control:
         """Stop everybody, since somebody broke off who will not give its slots back."""
         self._broken = True
 
+    def check(self) -> None:
+        """Go on only while who started it is there; called before each sending and once a second.
+
+        Raises:
+            OwnerGone: nobody may send or cancel anything any more.
+        """
+        self._gone = self._gone or self._owner_gone()
+        if self._gone:
+            raise OwnerGone(f"{self._gone}: nothing more is sent; what runs on nodes is left to the next run")
+
     def stop_reason(self) -> str:
-        """Return why nothing more may be sent: C(asked_to_stop), C(broken_off), C(max_errors_reached), or nothing."""
+        """Return why nothing more may be sent, or nothing while all may go on.
+
+        Returns:
+            C(asked_to_stop), C(broken_off), C(slots_lost) or C(max_errors_reached).
+
+        Raises:
+            OwnerGone: see check().
+        """
+        self.check()
         if self._broken:
             return "broken_off"
         if self._asked_to_stop():
             return "asked_to_stop"
+        if 0 < self._slots <= self._lost:
+            return "slots_lost"
         return "max_errors_reached" if self._errors > self._max_errors else ""

@@ -14,10 +14,9 @@ import math
 import typing as t
 
 from .._aws import ssm as ssm_api
-from .._aws.errors import AwsError
 from .._core import outcomes
 from .run_command_types import Reply, Step
-from .sending import THROTTLED, Sending
+from .sending import Sending
 
 #: Invocations that ListCommandInvocations gives in one page (botocore's model, ssm 2014-11-06).
 _PAGE = 50
@@ -95,23 +94,17 @@ class Reader:
         """Return what an invocation that ended says of its node.
 
         Raises:
-            AwsError: AWS throttles; the answer is there and can be read later.
+            AwsError: the answer is there and can be read later.
         """
         details, plugins = invocation["StatusDetails"], invocation.get("CommandPlugins", ())
         if details in _ENDS:
             outcome, reason, msg = _ENDS[details]
             steps = tuple(_step(plugin, plugin.get("Output", "")) for plugin in plugins)
             return Reply(outcome, reason, f"{self._where}: {msg}", command_id, "", details, steps)
-        try:
-            steps = tuple(
-                _step(plugin, self._output(command_id, invocation["InstanceId"], plugin, len(plugins) > 1))
-                for plugin in plugins
-            )
-        except AwsError as error:
-            if error.code in THROTTLED:
-                raise
-            msg = f"{self._where}: the node answered, but its answer could not be read: {error}"
-            return Reply(outcomes.UNKNOWN, "api_error", msg, command_id, "", details)
+        steps = tuple(
+            _step(plugin, self._output(command_id, invocation["InstanceId"], plugin, len(plugins) > 1))
+            for plugin in plugins
+        )
         return Reply(None, "", "", command_id, "".join(step.output for step in steps), details, steps)
 
     def _pages(self, since: datetime.datetime) -> int:
@@ -150,6 +143,12 @@ class Reader:
         whole = ssm_api.get_command_invocation(self._ssm, command_id, node, name)
         stdout, stderr = whole["StandardOutputContent"], whole.get("StandardErrorContent", "")
         return f"{stdout}{ERROR_TITLE}{stderr}" if stderr else str(stdout)
+
+
+def is_cut(invocation: Invocation) -> bool:
+    """Say whether it takes a call of its own to read what a node printed."""
+    outputs = [str(plugin.get("Output", "")) for plugin in invocation.get("CommandPlugins", ())]
+    return invocation["StatusDetails"] not in _ENDS and any(mark in output for output in outputs for mark in _CUT)
 
 
 def run_seconds(invocation: Invocation) -> float | None:

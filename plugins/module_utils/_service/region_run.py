@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import typing as t
 
@@ -18,29 +19,39 @@ from .._core import outcomes
 from .control import Control
 from .managed_nodes import registered_agents
 from .pace import Pace
-from .reading import Reader, run_seconds
+from .readable import Readable, final, read
+from .reading import Invocation, Reader, is_cut, run_seconds
 from .run_command_types import Listener, Reply, Sent, Work
 from .sending import IDS_PER_COMMAND, LISTED_AFTER, SKEW, THROTTLED, Clients, Sender, Sending, utc
 
 #: Seconds between two questions whether to stop and whether others have left slots.
 _SLICE = 1.0
-#: Polls in a row that may fail before what is still running is given up as unknown.
-_FAILED_POLLS = 5
 #: Seconds beyond the total timeout, at which AWS itself ends an invocation, before no answer is waited for.
 _MARGIN = 60
 #: Seconds after an intent in which its request may still have left a controller: a call waits 60 s for its answer.
 _LATEST_REQUEST = 90
+#: The least seconds for which it is tried to read what an earlier run sent, however long ago that was.
+_RECALL = 60
+#: Seconds for which the output of a node that has ended is asked for, where it was cut, and between two such tries.
+_ANSWER, _ANSWER_AGAIN = 60, 5
 _WAITING = ("Pending", "Delayed")
 #: Seconds until it is looked again what can be cancelled: InProgress may turn out to be Delayed.
 _CANCEL_AGAIN = 30
-#: Ends after which an idempotent command is sent once more: only a fresh run can tell what became of the node.
+#: Ends after which an idempotent command is sent once more: only a fresh run can tell what became of the node. And
+#: seconds until it is tried again to find out whether it can.
+_ASK_LATER = 10
 _ASK_AGAIN = ("undeliverable", "delivery_timed_out")
 
 _STOPPED = {
     "asked_to_stop": "not sent: the run was asked to stop, or its time was up",
     "broken_off": "not sent: another account or region broke off",
+    "slots_lost": "not sent: every slot is that of a node of which nobody can read whether it has ended",
     "max_errors_reached": "not sent: too many other nodes failed",
 }
+
+
+#: What is said of nodes of an earlier run that cannot be asked.
+UNREAD_EARLIER = "what an earlier run sent cannot be read"
 
 
 class RegionRun:
@@ -62,16 +73,23 @@ class RegionRun:
         self._hosts = {target.id: target.host for dummy, targets in works for target in targets}
         self._work = {target.id: number for number, (dummy, targets) in enumerate(works) for target in targets}
         self._commands = [command for command, dummy in works]
-        self._senders = [Sender(clients, command, self._where, self._hosts, tell) for command in self._commands]
+        self._senders = [
+            Sender(clients, command, self._where, self._hosts, tell, control.check) for command in self._commands
+        ]
         hosts = set(self._hosts.values())
         self._earlier = [sent for sent in earlier if hosts.intersection(sent.hosts)]
         self._reader = Reader(clients.read, _common({command.document for command in self._commands}), self._where)
         self._pace = Pace()
+        self._readable = Readable(self._where, tell)
+        self._problem: AwsError | None = None  # of the latest poll
         self._platforms: dict[str, str] = {}
         self._waiting: list[str] = []
         self._running: list[Sending] = []
         self._first: dict[str, Reply] = {}  # what the first sending brought, of nodes that are asked again
-        self._again: list[str] = []  # of those, the ones that are still to be asked
+        self._again: dict[str, float] = {}  # of those, the ones that are still to be asked, and until when
+        self._repeated: set[str] = set()  # nodes with a sending that was lost
+        self._unanswered: dict[str, float] = {}  # nodes whose output was asked for in vain, and since when
+        self._answer_at = 0.0
         self._resume_at = 0.0
         self._cancelled: dict[str, float] = {}  # when that was, by command
         # Before any region sends: what an earlier run has sent may be in flight still, and has its slot.
@@ -81,38 +99,92 @@ class RegionRun:
 
     def run(self) -> None:
         """Send, and wait until every node has ended."""
-        self._waiting, refused = self._reachable(self._hosts)
+        self._control.check()
+        commands = self._recall()
+        self._waiting, refused = self._reachable(commands)
         self._ready()
-        self._adopt(refused)
+        self._adopt(commands, refused)
         for node, reply in refused.items():
             self._end(node, reply)
-        failed = 0
         while self._refill():
             now = time.monotonic()
             ages = [now - sending.sent for sending in self._running]
-            self._rest(self._pace.pause(ages, last=not self._waiting))
-            try:
-                self._poll()
-                failed = 0
-            except AwsError as error:
-                throttled = error.code in THROTTLED
-                failed += not throttled
-                if throttled:
-                    self._rest(self._pace.rest())
-                if failed == _FAILED_POLLS:
-                    self._give_up(error)
+            unread = self._readable.error
+            self._rest(self._readable.pause() if unread else self._pace.pause(ages, last=not self._waiting))
+            self._poll()
             self._expire()
 
-    def _reachable(self, nodes: t.Iterable[str]) -> tuple[list[str], dict[str, Reply]]:
-        """Tell nodes from those whose agent is known to be away, for one unknown id makes AWS refuse a whole call.
-
-        Returns:
-            Those that can be sent to, one work and platform after the other, and a reply for each other.
-        """
+    def _recall(self) -> dict[str, dict[str, t.Any]] | None:
+        """Return the commands of a run that did not get to its end, by comment; None where they cannot be read."""
+        if not self._earlier:
+            return {}
+        now = time.time()
+        nodes = {host: node for node, host in self._hosts.items()}
+        ends = [
+            min(sent.time, now) + self._limit(nodes[host])
+            for sent in self._earlier
+            for host in sent.hosts
+            if host in nodes
+        ]
         try:
-            agents = self._patiently(lambda: registered_agents(self._clients.read))
+            return self._listed(time.monotonic() + max(_RECALL, max(ends) - now))
         except AwsError as error:
-            return [], {node: self._reply(outcomes.UNREACHABLE, "api_error", str(error)) for node in nodes}
+            self._problem = error
+            return None
+
+    def _listed(self, until: float) -> dict[str, dict[str, t.Any]]:
+        """Return commands by comment, since the earlier run; one that it sent just now may take a while to show."""
+        since = utc(min(time.time(), *(sent.time for sent in self._earlier))) - SKEW
+        began = time.monotonic()
+        recent = {sent.comment for sent in self._earlier if time.time() - sent.time < _LATEST_REQUEST}
+        while True:
+            late = time.monotonic() - began >= LISTED_AFTER
+            listed = self._patiently(lambda: ssm_api.list_commands(self._clients.read, since), until)
+            commands = {command.get("Comment", ""): command for command in listed}
+            if late or recent <= commands.keys():
+                return commands
+            self._sleep(_SLICE)
+
+    def _patiently(self, call: t.Callable[[], t.Any], until: float) -> t.Any:
+        """Read what must be known before anything can be sent; throttling is waited out, other errors until a time."""
+        while True:
+            try:
+                answer = read(call)
+            except AwsError as error:
+                throttled = error.code in THROTTLED
+                if not throttled:
+                    self._readable.failed(error)
+                in_time = time.monotonic() < until or (throttled and not self._control.stop_reason())
+                if self._readable.over or not in_time:
+                    raise
+                self._sleep(self._pace.rest() if throttled else self._readable.pause())
+            else:
+                self._readable.well()
+                return answer
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while True:
+            self._control.check()
+            left = min(_SLICE, until - time.monotonic())
+            if left <= 0:
+                return
+            time.sleep(left)
+
+    def _reachable(self, commands: dict[str, t.Any] | None) -> tuple[list[str], dict[str, Reply]]:
+        """Tell nodes that can be sent to, one work and platform after the other, from all others: a reply for each."""
+        try:
+            if commands is not None:
+                return self._sorted(self._hosts, self._patiently(lambda: registered_agents(self._clients.read), 0))
+        except AwsError as error:
+            self._problem = error
+        unread = self._reply(outcomes.UNREACHABLE, "api_error", f"nothing was sent: {self._problem}")
+        return [], dict.fromkeys(self._hosts, unread)
+
+    def _sorted(
+        self, nodes: t.Iterable[str], agents: dict[str, dict[str, t.Any]]
+    ) -> tuple[list[str], dict[str, Reply]]:
+        """Tell nodes from those whose agent is known to be away, for one unknown id makes AWS refuse a whole call."""
         missing = self._reply(outcomes.UNREACHABLE, "not_managed", "no agent is registered with Systems Manager")
         lost = self._reply(outcomes.UNREACHABLE, "agent_offline", "the agent is not connected; nothing was sent")
         refused = {node: missing for node in nodes if node not in agents}
@@ -121,18 +193,16 @@ class RegionRun:
         ready = [node for node in nodes if node not in refused]
         return sorted(ready, key=lambda node: (self._kind(node), node)), refused
 
-    def _adopt(self, refused: dict[str, Reply]) -> None:
-        """Take over the commands of a run that did not get to its end; their nodes are not refused any more."""
+    def _adopt(self, commands: dict[str, dict[str, t.Any]] | None, refused: dict[str, Reply]) -> None:
+        """Take over the commands of an earlier run; their nodes are not refused any more."""
         nodes = {host: node for node, host in self._hosts.items()}
-        try:
-            commands = self._listed() if self._earlier else {}
-        except AwsError as error:
-            not_sent = self._reply(outcomes.UNREACHABLE, "api_error", f"nothing was sent: {error}")
-            unread = self._reply(outcomes.UNKNOWN, "api_error", f"what an earlier run sent cannot be read: {error}")
-            refused.update(dict.fromkeys(self._waiting, not_sent))
+        if commands is None:
+            unread = self._reply(outcomes.UNKNOWN, "api_error", f"{UNREAD_EARLIER}: {self._problem}")
             refused.update({nodes[host]: unread for sent in self._earlier for host in sent.hosts if host in nodes})
-            self._waiting = []
-            self._free(self._claimed)
+            if self._readable.over:
+                self._control.lose(self._claimed)
+            else:
+                self._free(self._claimed)  # their own time is over
             return
         latest: dict[str, str] = {}
         for sent in self._earlier:
@@ -143,8 +213,8 @@ class RegionRun:
         groups: dict[tuple[str, int], list[str]] = {}
         for node, comment in latest.items():
             groups.setdefault((comment, self._work[node]), []).append(node)
-        for (comment, dummy), mine in groups.items():
-            sending = self._senders[self._work[mine[0]]].under_way(commands[comment], mine)
+        for (comment, work), mine in groups.items():
+            sending = self._senders[work].under_way(commands[comment], mine)
             sending.size = max(len(mine), commands[comment].get("TargetCount", 0))
             sending.sent -= max(0.0, time.time() - sending.requested.timestamp())
             self._follow(sending)
@@ -152,29 +222,6 @@ class RegionRun:
         self._free(self._claimed - len(latest))
         for node in latest:
             refused.pop(node, None)
-
-    def _listed(self) -> dict[str, dict[str, t.Any]]:
-        """Return commands by comment, since the earlier run; one that it sent just now may take a while to show."""
-        since = utc(min(time.time(), *(sent.time for sent in self._earlier))) - SKEW
-        began = time.monotonic()
-        recent = {sent.comment for sent in self._earlier if time.time() - sent.time < _LATEST_REQUEST}
-        while True:
-            late = time.monotonic() - began >= LISTED_AFTER
-            listed = self._patiently(lambda: ssm_api.list_commands(self._clients.read, since))
-            commands = {command.get("Comment", ""): command for command in listed}
-            if late or recent <= commands.keys():
-                return commands
-            time.sleep(_SLICE)
-
-    def _patiently(self, read: t.Callable[[], t.Any]) -> t.Any:
-        """Read what must be known before anything can be sent; throttling is waited out."""
-        while True:
-            try:
-                return read()
-            except AwsError as error:
-                if error.code not in THROTTLED or self._control.stop_reason():
-                    raise
-                time.sleep(self._pace.rest())
 
     def _refill(self) -> bool:
         """Send to as many waiting nodes as there are slots; on the word to stop, end what has not begun.
@@ -202,11 +249,11 @@ class RegionRun:
         return self._work[node], self._platforms.get(node, "")
 
     def _chunk(self) -> list[str]:
-        """Return the waiting nodes that the next command may go to."""
+        """Return the waiting nodes that the next command may go to; none while their answers could not be read."""
         chunk = self._waiting[:IDS_PER_COMMAND]
-        if not chunk or self._stop_reason(self._work[chunk[0]]):
+        if not chunk or self._readable.error or self._stop_reason(self._work[chunk[0]]):
             return []
-        return [node for node in chunk if self._kind(node) == self._kind(chunk[0])]
+        return list(itertools.takewhile(lambda node: self._kind(node) == self._kind(chunk[0]), chunk))
 
     def _send(self, nodes: list[str]) -> bool:
         """Send to these nodes, for which slots are taken; return whether to go on sending."""
@@ -234,7 +281,8 @@ class RegionRun:
 
     def _follow(self, sending: Sending) -> None:
         self._running.append(sending)
-        self._reader.follow(sending)
+        if sending.command_id:
+            self._reader.follow(sending)
 
     def _rest(self, seconds: float) -> None:
         """Wait, and send meanwhile as others leave slots; but one's own slots are filled right after a poll."""
@@ -249,25 +297,88 @@ class RegionRun:
                 self._control.wait(left)
 
     def _poll(self) -> None:
-        """Read who has ended."""
-        ended = self._reader.ended()
+        """Read who has ended; what cannot be read has not."""
+        if not self._running:
+            return
+        try:
+            self._find_lost()
+            self._read_ends()
+        except AwsError as error:
+            self._problem = error
+            if error.code in THROTTLED:
+                self._rest(self._pace.rest())
+                return
+            self._readable.failed(error)
+            if self._readable.over:
+                self._abandon(error)
+        else:
+            self._problem = None
+            self._readable.well()
+
+    def _find_lost(self) -> None:
+        """Look for the commands of sendings whose answer was lost while nothing could be read."""
+        lost = [sending for sending in self._running if not sending.command_id]
+        if not lost:
+            return
+        since = min(sending.requested for sending in lost) - SKEW
+        listed = read(lambda: ssm_api.list_commands(self._clients.read, since))
+        commands = {command.get("Comment", ""): command for command in listed}
+        for sending in lost:
+            if sending.comment in commands:
+                any_node = next(iter(sending.nodes))
+                self._senders[self._work[any_node]].take_up(sending, commands[sending.comment])
+                self._reader.follow(sending)
+            elif time.monotonic() - sending.sent > LISTED_AFTER:
+                self._never_arrived(sending)
+
+    def _never_arrived(self, sending: Sending) -> None:
+        """Let nodes wait again whose command is not listed; a second time that is nothing to rely on."""
+        nodes = sorted(sending.nodes)
+        again = [node for node in nodes if node not in self._repeated]
+        self._repeated.update(again)
+        self._put_back(again)
+        sending.nodes.difference_update(again)
+        for node in sorted(sending.nodes):
+            self._take(sending, node, self._reply(outcomes.UNKNOWN, "api_error", sending.problem))
+
+    def _read_ends(self) -> None:
+        ended = read(self._reader.ended)
         for sending, invocation in ended:
             try:
-                reply = self._reader.reply(sending.command_id, invocation)
+                reply = self._answer(sending, invocation)
             except AwsError:
                 for left, dummy in ended:
                     left.completed = 0  # the next poll reads what this one leaves
                 raise
+            if not reply:
+                continue
             seconds = run_seconds(invocation)
             if seconds is not None:
                 self._pace.ran(seconds)
             self._take(sending, invocation["InstanceId"], reply)
         self._pace.looked(bool(ended))
-        for sending in self._reader.dropped(time.monotonic()):
-            self._waiting += sorted(sending.nodes)
-            self._free(len(sending.nodes))
+        for sending in read(lambda: self._reader.dropped(time.monotonic())):
+            self._put_back(sorted(sending.nodes))
             sending.nodes.clear()
             self._resume_at = time.monotonic() + self._pace.rest()
+
+    def _answer(self, sending: Sending, invocation: Invocation) -> Reply | None:
+        """Return what a node that has ended says; None while what was cut cannot be read."""
+        node, now = invocation["InstanceId"], time.monotonic()
+        if not is_cut(invocation) or now >= self._answer_at:
+            try:
+                return read(lambda: self._reader.reply(sending.command_id, invocation))
+            except AwsError as error:
+                if error.code in THROTTLED:
+                    raise
+                if now - self._unanswered.get(node, now) >= _ANSWER:
+                    msg = f"{self._where}: the node answered, but its answer could not be read: {error}"
+                    details = invocation["StatusDetails"]
+                    return Reply(outcomes.UNKNOWN, "api_error", msg, sending.command_id, "", details)
+                self._answer_at = now + _ANSWER_AGAIN
+        self._unanswered.setdefault(node, now)
+        sending.completed = 0  # read it again
+        return None
 
     def _take(self, sending: Sending, node: str, reply: Reply) -> None:
         """Take a node's answer, or that it gave none; its slot is free."""
@@ -275,7 +386,7 @@ class RegionRun:
         self._free(1)
         if self._commands[self._work[node]].idempotent and reply.reason in _ASK_AGAIN and node not in self._first:
             self._first[node] = reply
-            self._again.append(node)
+            self._again[node] = sending.sent + self._limit(node)
         else:
             self._end(node, reply)
 
@@ -293,9 +404,20 @@ class RegionRun:
         return Reply(outcome, reason, f"{self._where}: {msg}")
 
     def _ask_again(self) -> None:
-        again, self._again = self._again, []
-        self._waiting, refused = self._reachable(again)
+        """Let nodes wait again that ended without an answer, as far as their agents are there now."""
+        if time.monotonic() < self._resume_at:
+            return
+        try:
+            agents = read(lambda: registered_agents(self._clients.read))
+        except AwsError as error:
+            now = time.monotonic()
+            self._resume_at = now + (self._pace.rest() if error.code in THROTTLED else _ASK_LATER)
+            refused = {node: self._first[node] for node, end in self._again.items() if final(error) or now > end}
+        else:
+            self._waiting, refused = self._sorted(self._again, agents)
+            self._again = {}
         for node, reply in refused.items():
+            self._again.pop(node, None)
             self._end(node, reply)
 
     def _limit(self, node: str) -> float:
@@ -304,17 +426,31 @@ class RegionRun:
         return command.delivery_timeout + command.execution_timeout + _MARGIN
 
     def _expire(self) -> None:
-        """End nodes that should have ended; each one's time runs from its own sending."""
+        """End nodes that have ended for certain, answered or not; each one's time runs from its own sending."""
         for sending in self._running:
             age = time.monotonic() - sending.sent
             for node in sorted(node for node in sending.nodes if age > self._limit(node)):
-                self._take(sending, node, self._reply(outcomes.UNKNOWN, "no_answer", "no answer in time"))
+                self._take(sending, node, self._no_answer(sending))
+        self._running = [sending for sending in self._running if sending.nodes]
+        if self._readable.error and not self._running and not self._again:
+            self._skip("api_error", f"nothing was sent: {self._readable.error}")
 
-    def _give_up(self, error: AwsError) -> None:
-        for sending in self._running:
-            for node in sorted(sending.nodes):
-                msg = f"the answer could not be read: {error}"
-                self._take(sending, node, self._reply(outcomes.UNKNOWN, "api_error", msg))
+    def _no_answer(self, sending: Sending) -> Reply:
+        if self._problem:
+            msg = f"the answer could not be read: {self._problem}"
+        elif not sending.command_id:
+            msg = sending.problem
+        else:
+            return self._reply(outcomes.UNKNOWN, "no_answer", "no answer in time")
+        return self._reply(outcomes.UNKNOWN, "api_error", msg)
+
+    def _abandon(self, error: AwsError) -> None:
+        """End all nodes, since nothing more can be read in this run; the slots of those that may work are lost."""
+        working = [node for sending in self._running for node in sorted(sending.nodes)]
+        self._running = []
+        self._control.lose(len(working))
+        for node in working:
+            self._end(node, self._reply(outcomes.UNKNOWN, "api_error", f"the answer could not be read: {error}"))
         self._skip("api_error", f"nothing was sent: {error}")
 
     def _skip(self, reason: str, msg: str, works: t.Container[int] | None = None) -> None:
@@ -322,7 +458,7 @@ class RegionRun:
         nodes = [node for node in [*self._waiting, *self._again] if works is None or self._work[node] in works]
         gone = set(nodes)
         self._waiting = [node for node in self._waiting if node not in gone]
-        self._again = [node for node in self._again if node not in gone]
+        self._again = {node: end for node, end in self._again.items() if node not in gone}
         for node in nodes:
             self._end(node, self._reply(outcomes.SKIPPED, reason, msg))
 
@@ -342,7 +478,7 @@ class RegionRun:
             self._skip(reason, _STOPPED[reason], {number for number, why in stopped.items() if why == reason})
         for sending in self._running:
             due = time.monotonic() >= self._cancelled.get(sending.command_id, float("-inf")) + _CANCEL_AGAIN
-            if not due or not any(stopped[self._work[node]] for node in sending.nodes):
+            if not due or not sending.command_id or not any(stopped[self._work[node]] for node in sending.nodes):
                 continue
             try:
                 self._cancel(sending)
@@ -353,8 +489,9 @@ class RegionRun:
             self._cancelled[sending.command_id] = time.monotonic()
 
     def _cancel(self, sending: Sending) -> None:
-        invocations = ssm_api.list_command_invocations(self._clients.read, sending.command_id)
+        invocations = read(lambda: ssm_api.list_command_invocations(self._clients.read, sending.command_id))
         waiting = {one["InstanceId"] for one in invocations if one["Status"] in _WAITING} & sending.nodes
+        self._control.check()
         if waiting:
             ssm_api.cancel_command(self._clients.send, sending.command_id, sorted(waiting))
 

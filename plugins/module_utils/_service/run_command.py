@@ -23,7 +23,7 @@ from .._aws.sessions import Account, Sessions
 from .._core import outcomes
 from .control import Control
 from .reading import ERROR_TITLE
-from .region_run import RegionRun
+from .region_run import UNREAD_EARLIER, RegionRun
 from .run_command_types import Command, Listener, Reply, Sent, Step, Target, Work
 from .sending import Clients
 
@@ -66,12 +66,24 @@ def fan_out(
             )
             runs.append(RegionRun(clients, members, control, tell, earlier, ready))
         except AwsError as error:
-            reply = Reply(outcomes.UNREACHABLE, "api_error", f"account {account}, region {region}: {error}")
-            for command, target in [(command, target) for command, targets in members for target in targets]:
-                command.ended(target.host, reply)
+            _not_reached(members, f"account {account}, region {region}", error, control, earlier)
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(runs))) as pool:
         for dummy in pool.map(lambda run: _run(run, control), runs):
             pass
+
+
+def _not_reached(works: list[Work], where: str, error: AwsError, control: Control, earlier: t.Sequence[Sent]) -> None:
+    """End the nodes of an account and region for which there is no client; those of an earlier run may still work."""
+    known = {host for sent in earlier for host in sent.hosts}
+    for command, targets in works:
+        for target in targets:
+            if target.host in known:
+                control.claim(1)
+                control.lose(1)
+                reply = Reply(outcomes.UNKNOWN, "api_error", f"{where}: {UNREAD_EARLIER}: {error}")
+            else:
+                reply = Reply(outcomes.UNREACHABLE, "api_error", f"{where}: {error}")
+            command.ended(target.host, reply)
 
 
 def _places(works: t.Sequence[Work]) -> dict[tuple[Account, str, str], list[Work]]:

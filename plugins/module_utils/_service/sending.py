@@ -19,6 +19,7 @@ import uuid
 from .._aws import ssm as ssm_api
 from .._aws.errors import AwsError
 from .._core import outcomes
+from .readable import read
 from .run_command_types import Command, Listener, Reply
 
 #: SendCommand takes at most 50 ids (botocore's model, ssm 2014-11-06).
@@ -52,6 +53,7 @@ class Sending:
 
     `nodes` are those that have not ended, `size` counts all; `requested` is the time by Systems Manager's clock, `sent`
     by time.monotonic(); `completed` is how many have been read, `shown` whether any invocation has been seen at all.
+    Without a `command_id` nobody can tell yet whether AWS took it: `problem` says why, and its `comment` would tell.
     """
 
     command_id: str
@@ -61,6 +63,8 @@ class Sending:
     size: int = 0
     completed: int = 0
     shown: bool = False
+    comment: str = ""
+    problem: str = ""
 
     def __post_init__(self) -> None:
         self.size = self.size or len(self.nodes)
@@ -79,20 +83,30 @@ class Sender:
     """Sends one command in one account and region."""
 
     def __init__(
-        self, clients: Clients, command: Command, where: str, hosts: t.Mapping[str, str], tell: Listener
+        self,
+        clients: Clients,
+        command: Command,
+        where: str,
+        hosts: t.Mapping[str, str],
+        tell: Listener,
+        check: t.Callable[[], None],
     ) -> None:
-        """Take what to send, the name of the account and region, each node's host, and who is told."""
+        """Take what to send, the name of the account and region, each node's host, who is told, and who may forbid."""
         self._clients, self._command, self._where, self._hosts, self._tell = clients, command, where, hosts, tell
+        self._check = check
 
     def send(self, nodes: list[str], max_errors: int) -> Attempt:
         """Send to at most 50 nodes; the intent is told before, the command or that AWS refused it after."""
+        self._check()
         comment = f"{self._command.token} {uuid.uuid4().hex[:12]}"
         self._tell("intent", {"comment": comment, "where": self._where, "nodes": self._named(nodes)})
         sent: dict[str, t.Any] | None
+        began = time.time()
         lost, problem = False, ""  # whether a request may have arrived
         for dummy in range(2):
+            self._check()
             try:
-                sent = self._request(nodes, comment, max_errors)
+                sent = read(lambda: self._request(nodes, comment, max_errors))
             except AwsError as error:
                 if _refused(error):
                     if not lost:
@@ -104,7 +118,8 @@ class Sender:
             if sent:
                 return Attempt(self.under_way(sent, nodes))
             if sent is None:
-                break
+                unclear = Sending("", set(nodes), utc(began), time.monotonic(), comment=comment, problem=problem)
+                return Attempt(unclear)
         if not lost:
             self._tell("refused", {"comment": comment})
         outcome = outcomes.UNKNOWN if lost else outcomes.UNREACHABLE
@@ -112,11 +127,16 @@ class Sender:
 
     def under_way(self, command: dict[str, t.Any], nodes: t.Iterable[str]) -> Sending:
         """Take up a command as SendCommand or ListCommands shows it, for these of its nodes."""
-        requested = command.get("RequestedDateTime") or utc(time.time())
-        sending = Sending(command["CommandId"], set(nodes), requested, time.monotonic())
+        sending = Sending("", set(nodes), utc(time.time()), time.monotonic())
+        self.take_up(sending, command)
+        return sending
+
+    def take_up(self, sending: Sending, command: dict[str, t.Any]) -> None:
+        """Take note of the command that a sending became."""
+        sending.command_id = command["CommandId"]
+        sending.requested = command.get("RequestedDateTime") or sending.requested
         hosts = self._named(sending.nodes)
         self._tell("sent", {"command_id": sending.command_id, "where": self._where, "nodes": hosts})
-        return sending
 
     def _lost(self, error: AwsError, comment: str) -> dict[str, t.Any] | None:
         """Say what became of a request that got no answer, as _find() does."""
@@ -134,9 +154,10 @@ class Sender:
         since, began = utc(time.time()) - SKEW, time.monotonic()
         for look in range(_LOST_LOOKS):
             time.sleep(_LOST_PAUSE if look else 0.5)
+            self._check()
             late = time.monotonic() - began >= LISTED_AFTER
             try:
-                commands = ssm_api.list_commands(self._clients.read, since)
+                commands = read(lambda: ssm_api.list_commands(self._clients.read, since))
             except AwsError:
                 continue
             found = dict(next((command for command in commands if command.get("Comment") == comment), {}))

@@ -262,6 +262,7 @@ class Run:
         idempotent: bool = True,
         charged: Callable[[Reply], bool] = lambda reply: False,
         ready: Callable[[], None] = lambda: None,
+        control: Control | None = None,
         works: list[tuple[list[str], dict[str, Any]]] | None = None,
     ) -> dict[str, Reply]:
         """Run; works are nodes and what their command has of its own, by default all nodes and nothing."""
@@ -292,7 +293,7 @@ class Run:
             )
             for nodes, own in works or [(hosts or service.nodes, {})]
         ]
-        control = Control(slots, errors, lambda: self.stop_at <= service.clock.now)
+        control = control or Control(slots, errors, lambda: self.stop_at <= service.clock.now)
         clients = sending.Clients(service, service)
         region_run.RegionRun(clients, sent, control, tell, earlier or [], ready).run()
         return replies
@@ -681,23 +682,213 @@ def test_output_that_was_cut_is_read_when_throttling_is_over(service: Service, r
     assert outcomes(replies) == ANSWERED
 
 
-def test_credentials_that_end_on_the_way_leave_no_node_without_a_word(service: Service, run: Run) -> None:
+FINAL = ["ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException", "AccessDeniedException"]
+
+
+@pytest.mark.parametrize("code", FINAL)
+def test_credentials_that_end_on_the_way_leave_no_node_without_a_word(service: Service, run: Run, code: str) -> None:
     service.nodes, service.run = many(60), lambda node, ordinal: 20.0
-    end = service.clock.now + 30
-    service.fails = lambda operation: "ExpiredTokenException" if service.clock.now > end else ""
-    replies = run(service, slots=20)
-    assert len(replies) == 60
+    start = service.clock.now
+    service.fails = lambda operation: code if service.clock.now > start + 30 else ""
+    control = Control(20, 0, lambda: False)
+    replies = run(service, control=control)
     assert Counter((reply.outcome, reply.reason) for reply in replies.values()) == {
         (None, ""): 20,
         ("unknown", "api_error"): 20,
         ("skipped", "api_error"): 20,
     }
-    messages = {reply.msg for reply in replies.values() if reply.outcome}
-    assert all("renew the credentials and run again" in msg for msg in messages)
+    assert service.clock.now - start < 120
+    # What may still work keeps its slots: nothing is sent elsewhere instead.
+    assert (control.exchange(0, 20), control.stop_reason()) == (0, "slots_lost")
+    if code.startswith("Expired"):
+        assert all("renew the credentials and run again" in one.msg for one in replies.values() if one.outcome)
     # Run again with new ones, it reads what ran meanwhile and sends to the others.
     service.fails = lambda operation: ""
     assert outcomes(run(service, run.journal(), slots=20)) == ANSWERED
     assert service.sent == dict.fromkeys(service.nodes, 1)
+
+
+def told(run: Run, *kinds: str) -> list[str]:
+    return [kind for kind, _ in run.events if kind in kinds]
+
+
+@pytest.mark.parametrize("code", ["InternalServerError", "RequestExpired", "AccessDeniedException"])
+@pytest.mark.parametrize("seconds", [3, 7, 60, 500])
+def test_a_hiccup_costs_nothing(service: Service, run: Run, code: str, seconds: float) -> None:
+    if code in FINAL and seconds > 7:
+        return
+    service.nodes, service.run = many(40), lambda node, ordinal: 20.0
+    begin = service.clock.now + 15
+    service.fails = lambda operation: code if begin < service.clock.now < begin + seconds else ""
+    assert outcomes(run(service, slots=10)) == ANSWERED
+    assert service.most_in_flight() <= 10
+    assert service.sent == dict.fromkeys(service.nodes, 1)
+    assert told(run, "unreadable", "readable") in (["unreadable", "readable"], [])
+    assert seconds < 60 or told(run, "unreadable")
+
+
+def test_nothing_is_sent_to_what_cannot_be_read(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(40), lambda node, ordinal: 2.0
+    begin = service.clock.now + 5
+    reads = ("list_commands", "list_command_invocations")
+    unread = [False]
+
+    def fails(operation: str) -> str:
+        unread[0] = begin < service.clock.now < begin + 100
+        return "InternalServerError" if unread[0] and operation in reads else ""
+
+    service.fails = fails
+    assert outcomes(run(service, slots=10)) == ANSWERED
+    events = [(kind, event["at"]) for kind, event in run.events if kind in ("unreadable", "readable", "intent")]
+    (down,), (up,) = ([at for kind, at in events if kind == name] for name in ("unreadable", "readable"))
+    assert not [at for kind, at in events if kind == "intent" and down < at < up]
+
+
+def test_what_cannot_be_read_keeps_its_slots_until_its_own_time_is_over(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(40), lambda node, ordinal: 20.0
+    start = service.clock.now
+    service.fails = lambda operation: "InternalServerError" if service.clock.now > start + 10 else ""
+    control = Control(20, 0, lambda: False)
+    free: list[tuple[float, int]] = []
+    rest = service.clock.sleep
+
+    def sleep(seconds: float) -> None:
+        rest(seconds)
+        free.append((service.clock.now, control.exchange(0, 20)))
+        control.exchange(free[-1][1], 0)
+
+    service.clock.sleep = sleep  # type: ignore[method-assign]
+    replies = run(service, control=control)
+    assert Counter((reply.outcome, reply.reason) for reply in replies.values()) == {
+        ("unknown", "api_error"): 20,
+        ("skipped", "api_error"): 20,
+    }
+    limit = 600 + 600 + 60
+    assert {slots for at, slots in free if at < start + limit} == {0}
+    assert all(limit <= end - start < limit + 60 for end in run.ends.values())
+    assert control.stop_reason() == ""
+
+
+def test_what_aws_says_in_another_shape_is_unreadable_and_no_end(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(20), lambda node, ordinal: 20.0
+    listed = service._list_command_invocations
+    begin = service.clock.now + 10
+    odd = [{"Message": "<html>"}, {"CommandInvocations": [{}]}, {"CommandInvocations": [None]}]
+
+    def answers(**request: Any) -> dict[str, Any]:
+        return odd[int(service.clock.now) % 3] if begin < service.clock.now < begin + 30 else listed(**request)
+
+    service._list_command_invocations = answers  # type: ignore[assignment, method-assign]
+    assert outcomes(run(service, slots=10)) == ANSWERED
+    assert told(run, "unreadable", "readable") == ["unreadable", "readable"]
+
+
+def test_a_sending_that_is_lost_while_nothing_can_be_read_keeps_its_slots(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(20), lambda node, ordinal: 20.0
+    service.losses = ["answer"]
+    start = service.clock.now
+    service.fails = lambda operation: (
+        "InternalServerError" if operation == "list_commands" and service.clock.now < start + 300 else ""
+    )
+    assert outcomes(run(service, slots=10)) == ANSWERED
+    assert service.sent == dict.fromkeys(service.nodes, 1)
+    assert service.most_in_flight() <= 10
+
+
+@pytest.mark.parametrize(
+    ("losses", "ends"), [(["request"], ANSWERED), (["request", "request"], {("unknown", "api_error")})]
+)
+def test_a_sending_that_never_arrived_is_repeated_once_when_it_can_be_read(
+    service: Service, run: Run, losses: list[str], ends: set[tuple[str | None, str]]
+) -> None:
+    service.losses = losses
+    start = service.clock.now
+    lost: list[float] = []
+
+    def fails(operation: str) -> str:
+        if operation == "send_command":
+            lost.append(service.clock.now)
+        return "InternalServerError" if operation == "list_commands" and service.clock.now < lost[-1] + 60 else ""
+
+    service.fails = fails
+    assert outcomes(run(service)) == ends
+    assert service.calls["send_command"] == 2
+    assert service.clock.now - start < 300
+
+
+@pytest.mark.parametrize(("seconds", "adopted"), [(50, True), (2000, False)])
+def test_what_an_earlier_run_sent_is_waited_for_until_it_can_be_read(
+    service: Service, run: Run, seconds: float, adopted: bool
+) -> None:
+    service.run = lambda node, ordinal: 20.0
+    service._taken([NODES[0]], "token 1", {})
+    start, now = service.clock.now, service.clock.time()
+    service.fails = lambda operation: "InternalServerError" if service.clock.now < start + seconds else ""
+    control = Control(1, 0, lambda: False)
+    replies = run(service, [Sent("token 1", (NODES[0],), now)], control=control)
+    if adopted:
+        assert outcomes(replies) == ANSWERED
+        assert service.sent == dict.fromkeys(NODES, 1)
+        assert service.most_in_flight() == 1
+    else:
+        found = {node: (reply.outcome, reply.reason) for node, reply in replies.items()}
+        assert found == {NODES[0]: ("unknown", "api_error"), NODES[1]: ("unreachable", "api_error")}
+        assert service.clock.now - start > 1260
+        assert control.stop_reason() == ""
+
+
+def test_what_an_earlier_run_sent_and_nobody_may_read_keeps_its_slots(service: Service, run: Run) -> None:
+    service._taken([NODES[0]], "token 1", {})
+    service.fails = lambda operation: "AccessDeniedException" if operation == "list_commands" else ""
+    control = Control(1, 0, lambda: False)
+    run(service, [Sent("token 1", (NODES[0],), service.clock.time())], control=control)
+    assert (control.exchange(0, 1), control.stop_reason()) == (0, "slots_lost")
+
+
+def test_a_stop_while_aws_throttles_gives_no_slot_of_an_earlier_run_away(service: Service, run: Run) -> None:
+    service._taken([NODES[0]], "token 1", {})
+    service.run = lambda node, ordinal: 20.0
+    start = service.clock.now
+    run.stop_at = start
+    service.fails = lambda operation: "ThrottlingException" if service.clock.now < start + 30 else ""
+    replies = run(service, [Sent("token 1", (NODES[0],), service.clock.time())])
+    found = {node: (reply.outcome, reply.reason) for node, reply in replies.items()}
+    assert found == {NODES[0]: (None, ""), NODES[1]: ("skipped", "asked_to_stop")}
+
+
+@pytest.mark.parametrize(("seconds", "answered"), [(30, True), (10_000, False)])
+def test_output_that_was_cut_is_asked_for_again(service: Service, run: Run, seconds: float, answered: bool) -> None:
+    service.nodes, service.output = many(20), "---Output truncated---"
+    start = service.clock.now
+    service.fails = lambda operation: (
+        "AccessDeniedException" if operation == "get_command_invocation" and service.clock.now < start + seconds else ""
+    )
+    assert outcomes(run(service)) == (ANSWERED if answered else {("unknown", "api_error")})
+    assert service.clock.now - start < 120
+    assert told(run, "unreadable") == []
+    assert service.calls["get_command_invocation"] < 60
+
+
+def test_a_second_chance_waits_until_it_is_known_who_is_there(service: Service, run: Run) -> None:
+    service.undeliverable = {(NODES[0], 1)}
+    start = service.clock.now
+    service.fails = lambda operation: (
+        "InternalServerError"
+        if operation.startswith("describe") and start + 0.5 < service.clock.now < start + 300
+        else ""
+    )
+    assert outcomes(run(service)) == ANSWERED
+    assert service.sent == {NODES[0]: 2, NODES[1]: 1}
+
+
+def test_nodes_that_wait_again_are_not_taken_for_others(service: Service, run: Run) -> None:
+    service.nodes, service.quota = many(90), 50
+    service.platforms = {node: "Windows" for node in service.nodes[::2]}
+    service.run = lambda node, ordinal: 10.0
+    assert outcomes(run(service)) == ANSWERED
+    assert service.sent == dict.fromkeys(service.nodes, 1)
+    groups = [{service.platforms.get(node, "Linux") for node in one["nodes"]} for one in service.commands.values()]
+    assert {len(group) for group in groups} <= {0, 1}
 
 
 def test_two_works_share_no_command_and_have_one_set_of_slots(service: Service, run: Run) -> None:

@@ -34,3 +34,20 @@ def test_nobody_waits_for_the_slots_of_a_region_that_broke_off(monkeypatch: pyte
     command: Any = None  # nobody sends
     with pytest.raises(InterruptedError):
         run_command.fan_out(sessions, [(command, targets)], Control(1, 0, lambda: False), lambda kind, event: None)
+
+
+def test_what_an_earlier_run_sent_to_where_nobody_gets_in_keeps_its_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, tuple[str | None, str]] = {}
+
+    def ended(host: str, reply: run_command.Reply) -> bool:
+        found[host] = (reply.outcome, reply.reason)
+        return False
+
+    gone = Account(profile="gone")
+    targets = [run_command.Target(host, f"i-{host}", "123456789012", gone, "eu-west-1") for host in "ab"]
+    command = run_command.Command("d", dict, "t", 600, 600, ended, True)
+    control = Control(1, 0, lambda: False)
+    earlier = [run_command.Sent("t 1", ("a",), time.time())]
+    run_command.fan_out(Sessions({}), [(command, targets)], control, lambda kind, event: None, earlier)
+    assert found == {"a": ("unknown", "api_error"), "b": ("unreachable", "api_error")}
+    assert control.exchange(0, 1) == 0
