@@ -133,7 +133,7 @@ results:
       Manager's StatusDetails, and C(command_id). Of several steps C(rc) is the first that is not 0, and C(steps) has
       each one's C(name), C(status), C(code) and C(output).
     - Where a node gave no answer, C(outcome), C(reason) and C(msg) say why.
-  returned: with C(run_once) and without O(journal), which has them
+  returned: with C(run_once), but not with O(owner_lock), whose holder reads the O(journal)
   type: dict
   sample:
     i-0123456789abcdef0:

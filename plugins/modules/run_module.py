@@ -181,7 +181,7 @@ results:
     - With O(reboot=if_required) and a reboot, C(rebooted), C(boot_id), C(boot_id_before) and C(uptime), the seconds
       since the node was up again. A node that needs a reboot and may not begin it ends C(reboot_pending) with the
       reason C(too_late), C(no_boot_id) or C(state_not_written).
-  returned: with C(run_once) and without O(journal), which has them
+  returned: with C(run_once), but not with O(owner_lock), whose holder reads the O(journal)
   type: dict
   sample:
     i-0123456789abcdef0:

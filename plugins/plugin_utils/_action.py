@@ -80,7 +80,7 @@ class BatchAction(ActionBase):
         }
         if answers.warnings:
             found["warnings"] = answers.warnings
-        if not self._task.args.get("journal"):  # which has them; ten thousand are too much for some callbacks
+        if not self._task.args.get("owner_lock"):  # or they are read from the journal; ten thousand choke callbacks
             found["results"] = answers.results
         return found
 

@@ -21,7 +21,8 @@ FIRST_WAVE = ("web-01", "app-01", "db-01", "batch-01")
 def verdicts(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
     """Ask the gate about a group of the example inventory at a time: verdicts(group, at)."""
     play = tmp_path_factory.mktemp("gate") / "play.yml"
-    tasks = [{"name": "Ask", "patchwave.aws.gate": {"at": "{{ at }}", "minutes_left": 30}}]
+    ask_all = {"patchwave.aws.gate": {"at": "{{ at }}", "minutes_left": 30}, "run_once": True}
+    tasks = [{"name": "Ask", **ask_all}]
     play.write_text(yaml.safe_dump([{"hosts": "{{ group }}", "gather_facts": False, "tasks": tasks}]))
 
     def ask(group: str, at: str, **more: Any) -> dict[str, Any]:
