@@ -11,6 +11,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.control import OwnerGone
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _run_command
 from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalError, JournalLost
 
@@ -39,7 +40,7 @@ class ActionModule(ActionBase):
         variables: dict[str, t.Any] = task_vars or {}
         auth = aws_argument_spec()
         dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
-        calls = 0
+        calls, warnings = 0, list[str]()
         try:
             limits, settings = _batch.Limits.of(options), _batch.Settings.of(options)
             document = _run_command.Document.of(options)
@@ -47,11 +48,11 @@ class ActionModule(ActionBase):
             if nodes or results:
                 sessions = Sessions({name: options.get(name) for name in auth})
                 works = [_run_command.Work(document, nodes, settings)] if nodes else []
-                results = _run_command.send(sessions, works, limits, self._task.check_mode, results).results
+                results, warnings = _run_command.send(sessions, works, limits, self._task.check_mode, results)
                 calls = sessions.api_calls
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None
-        except JournalLost as error:
+        except (JournalLost, OwnerGone) as error:
             raise AnsibleActionFail(str(error)) from None
         changed = any(result.get("changed") for result in results.values())
-        return {"changed": changed, "results": results, "api_calls": calls}
+        return {"changed": changed, "results": results, "api_calls": calls, "warnings": warnings}

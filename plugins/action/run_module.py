@@ -11,6 +11,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.control import OwnerGone
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _payload, _run_module
 from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalError, JournalLost
 
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             # What only looked must not be taken up for what was done.
             options["reboot"], options["token"] = "never", None
-        calls = 0
+        calls, warnings = 0, list[str]()
         try:
             limits, settings = _batch.Limits.of(options), _run_module.Settings.of(options)
             nodes, results = _run_module.targets(variables["ansible_play_batch"], variables["hostvars"].__getitem__)
@@ -55,14 +56,14 @@ class ActionModule(ActionBase):
                 works = [_run_module.Work(module, nodes, settings)]
             if nodes or results:
                 sessions = Sessions({name: options.get(name) for name in auth})
-                results = _run_module.ship(sessions, works, limits, results).results
+                results, warnings = _run_module.ship(sessions, works, limits, results)
                 calls = sessions.api_calls
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None
-        except JournalLost as error:
+        except (JournalLost, OwnerGone) as error:
             raise AnsibleActionFail(str(error)) from None
         changed = any(result.get("changed") for result in results.values())
-        return {"changed": changed, "results": results, "api_calls": calls}
+        return {"changed": changed, "results": results, "api_calls": calls, "warnings": warnings}
 
     def _module(
         self, name: str, args: dict[str, t.Any], presign: bool, variables: dict[str, t.Any]

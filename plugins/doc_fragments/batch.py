@@ -58,4 +58,11 @@ options:
     description:
       - When the window closes, ISO 8601 such as V(2026-12-13T04:00+01:00). From then on it is as with O(stop_file).
     type: str
+  owner_lock:
+    description:
+      - A file which whoever starts the batch holds locked (C(flock), exclusively) for as long as it lives. When nobody
+        holds it any more, nothing more is sent, at once, and the task fails. What runs on the nodes is left to itself,
+        and to the next run with the same O(journal) and O(token).
+      - The same happens when C(ansible-playbook) itself is gone.
+    type: path
 """
