@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.control import OwnerGone
 
 from . import _batch
 from ._facts import harmless
@@ -98,7 +99,7 @@ class BatchAction(ActionBase):
             return self.batch(sessions, asked, common, variables)
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None
-        except JournalLost as error:
+        except (JournalLost, OwnerGone) as error:
             raise AnsibleActionFail(str(error)) from None
 
     def batch(

@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import multiprocessing
 import os
 import re
 import typing as t
@@ -18,8 +20,8 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core import outcome
 from ansible_collections.patchwave.aws.plugins.module_utils._core.budget import allowed
 from ansible_collections.patchwave.aws.plugins.module_utils._core.calendar import moment
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import ENGINE, NodeResult
-from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command
-from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
+from ansible_collections.patchwave.aws.plugins.module_utils._service import payload, run_command
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, Sessions
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
 
 from ._journal import Journal
@@ -149,20 +151,71 @@ def begun(limits: Limits, nodes: int, work: str, refused: t.Mapping[str, t.Mappi
 
     Raises:
         JournalError: the journal cannot be had.
+        OwnerGone: nobody wants it any more.
+        ValueError: the owner lock cannot be opened.
     """
     token = f"patchwave {limits.token or uuid.uuid4().hex}"
-    journal = Journal(limits.journal, token, work)
     file = limits.stop_file
 
     def asked() -> bool:
         return bool(file and os.path.exists(file))
 
-    try:
-        control = Control(limits.max_in_flight, allowed(limits.max_errors, nodes), asked)
-        yield Batch(token, work, control, journal, refused)
-        journal.write("finished", {})
-    finally:
-        journal.close()
+    with contextlib.closing(Owner(limits.owner_lock)) as owner:
+        control = Control(limits.max_in_flight, allowed(limits.max_errors, nodes), asked, owner.gone)
+        control.check()
+        journal = Journal(limits.journal, token, work, control.check)
+        try:
+            yield Batch(token, work, control, journal, refused)
+            journal.write("finished", {})
+        finally:
+            journal.close()
+
+
+class Owner:
+    """Who wants the results: the process that made this one, and who holds the owner lock."""
+
+    def __init__(self, path: str | None) -> None:
+        """Take the file that the owner holds locked for as long as it lives, if it does that.
+
+        Raises:
+            ValueError: it cannot be opened; one line.
+        """
+        # Ansible's worker: its parent is ansible-playbook, also if that has died already.
+        parent = multiprocessing.parent_process()
+        self._parent = parent.pid if parent else None
+        self._path = path
+        self._lock: int | None = None
+        if path:
+            try:
+                self._lock = os.open(path, os.O_RDONLY)
+            except OSError as error:
+                raise ValueError(f"owner_lock: {path}: cannot be opened: {error.strerror}") from error
+
+    def gone(self) -> str:
+        """Return how it is known that nobody is there any more, or nothing."""
+        if self._parent is not None and os.getppid() != self._parent:
+            return "ansible-playbook is gone"
+        if self._lock is None:
+            return ""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return ""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        return f"who started this run is gone (nobody holds {self._path})"
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._lock is not None:
+            os.close(self._lock)
+
+
+def clean_up(sessions: Sessions, journal: Journal, own: t.Iterable[tuple[str, str]] = ()) -> list[str]:
+    """Delete payloads, and those that earlier runs left; return a warning for each that stays, which is remembered."""
+    left = payload.delete(sessions, [*own, *journal.leftovers])
+    for one in left:
+        journal.write("leftover", one._asdict())
+    return [str(one) for one in left]
 
 
 def targets(

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import typing as t
@@ -40,6 +41,9 @@ class Watch:
         stop_at = _batch.stop_time(options["stop_at"])
         if (options["stop_file"] and os.path.exists(options["stop_file"])) or (stop_at is not None and now >= stop_at):
             return "asked_to_stop"
+        with contextlib.closing(_batch.Owner(options["owner_lock"])) as owner:
+            if owner.gone():
+                return "asked_to_stop"
         late = options["latest_start"]
         return "too_late" if late and now > moments.seconds(late) else ""
 

@@ -27,7 +27,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command
 
 #: Events that are on the disk before anything goes on. The others are only read by who watches, and after a crash the
 #: next run asks AWS for what they say; that of the end takes all before it along.
-_DURABLE = ("started", "intent", "leftover", "finished")
+_DURABLE = ("started", "intent", "finished")
 #: Seconds to wait for another process to let the journal go, such as what is left of a controller that was killed.
 _PATIENCE = 60
 
@@ -47,8 +47,16 @@ class JournalLost(Exception):
 class Journal:
     """An append-only file, or nothing where there is no path. Held alone for as long as the batch runs."""
 
-    def __init__(self, path: str | None, token: str, work: str = "") -> None:
-        """Open the journal for the work called token; `work` says what that is, in a line.
+    def __init__(
+        self, path: str | None, token: str, work: str = "", check: t.Callable[[], None] = lambda: None
+    ) -> None:
+        """Open the journal for the work called token.
+
+        Args:
+            path: the file.
+            token: names the work.
+            work: says what that is, in a line.
+            check: called while another process holds it; what it raises ends the waiting.
 
         Raises:
             JournalError: it cannot be written, another process holds it, or the token stands for other work in it.
@@ -67,22 +75,22 @@ class Journal:
                 )
             except OSError as error:
                 raise JournalError(f"journal: {path}: cannot be written: {error.strerror}") from error
-            self._lock(path)
             try:
+                self._lock(path, check)
                 self._read(self._file, token, work)
-            except JournalError:
+            except BaseException:
                 self._file.close()
                 raise
 
-    def _lock(self, path: str) -> None:
+    def _lock(self, path: str, check: t.Callable[[], None]) -> None:
         deadline = time.monotonic() + _PATIENCE
         while self._file:
             try:
                 return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
-                    self._file.close()
                     raise JournalError(f"journal: {path}: another process runs this batch; wait for it") from error
+                check()
                 time.sleep(0.5)
 
     def _read(self, file: t.TextIO, token: str, work: str) -> None:

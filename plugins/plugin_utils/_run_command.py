@@ -96,6 +96,7 @@ def send(
     Raises:
         AwsError: there is no such document; nothing was sent.
         JournalError: the journal cannot be had; nothing was sent.
+        OwnerGone: who started it is gone; what was sent goes on.
         ValueError: the parameters do not fit the document; nothing was sent.
     """
     wanted = [
@@ -118,7 +119,8 @@ def send(
                 command.ended(host, reply)
             sendings.append((command, [node for node in work.nodes if node.host not in impossible]))
         run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier)
-    return _batch.Done(results.all, [])
+        warnings = _batch.clean_up(sessions, journal)
+    return _batch.Done(results.all, warnings)
 
 
 def _would(works: t.Sequence[Work], looks: list[documents.Found]) -> dict[str, dict[str, t.Any]]:

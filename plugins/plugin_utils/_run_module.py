@@ -143,6 +143,7 @@ def ship(
     Raises:
         AwsError: a payload could not be stored; nothing was sent.
         JournalError: the journal cannot be had; nothing was sent.
+        OwnerGone: who started it is gone; what was sent goes on.
         ValueError: no command can be so large, or an interpreter or environment cannot be; nothing was sent.
     """
     shipments = [_Shipment.of(work) for work in works]
@@ -160,8 +161,8 @@ def ship(
         sendings = [(command, work.nodes) for command, work in zip(commands, works, strict=True)]
         with payload_service.stored(sessions, list(payloads.values())) as ready:
             run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier, ready)
-        payload_service.delete(sessions, [*passing, *journal.leftovers])
-    return _batch.Done(results.all, [])
+        warnings = _batch.clean_up(sessions, journal, passing)
+    return _batch.Done(results.all, warnings)
 
 
 class _Shipment(t.NamedTuple):

@@ -1,4 +1,4 @@
-"""The Run Command engine on virtual nodes: places in flight, the error budget, nodes without an answer."""
+"""The Run Command engine on virtual nodes: slots, the error budget, nodes without an answer."""
 
 from __future__ import annotations
 
@@ -140,6 +140,28 @@ def test_a_run_killed_again_and_again_sends_to_every_node_once(fleet: Any, tmp_p
     assert {len(each) for each in spans.values()} == {1}, "a node was sent the work twice"
     assert len(spans) == 24
     assert most_in_flight([span for (span,) in spans.values()]) <= 6
+
+
+def test_nothing_goes_on_sending_when_ansible_playbook_is_killed(fleet: Any, tmp_path: Path) -> None:
+    lab = fleet("orphaned", 60, 1)
+    play, journal = playbook(tmp_path, max_in_flight=4, token="orphaned"), tmp_path / "journal"
+    command = [BIN / "ansible-playbook", play, "-i", ROOT / "inventory"]
+    with subprocess.Popen(command, cwd=ROOT, env=lab.environment, stdout=subprocess.DEVNULL) as process:
+        while not (journal.exists() and journal.read_text().count('"sent"') >= 6):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    worker = json.loads(journal.read_text().splitlines()[0])["pid"]
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{worker}/stat").exists() and " Z " not in Path(f"/proc/{worker}/stat").read_text():
+        assert time.monotonic() < deadline, "the action goes on"
+        time.sleep(0.05)
+    events = [json.loads(line)["event"] for line in journal.read_text().splitlines()]
+    assert "finished" not in events
+    assert len(plugins(lab, PLACES)) < 40
+    results = run(lab, tmp_path, token="orphaned")
+    assert Counter(result["outcome"] for result in results.values()) == {"patched": 60}
+    assert {len(spans) for spans in worked(lab).values()} == {1}
 
 
 def test_one_error_budget_counts_over_all_accounts_and_regions(fleet: Any, tmp_path: Path) -> None:

@@ -119,3 +119,40 @@ def test_threads_write_whole_lines(tmp_path: Path) -> None:
     journal.close()
     lines = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
     assert sorted(line["n"] for line in lines) == list(range(500))
+
+
+LEFT = {"event": "leftover", "bucket": "b", "key": "k", "error": "AccessDenied"}
+NEXT = {"event": "started", "token": "t", "payloads": [{"bucket": "b", "key": "k2"}]}
+FINISHED = {"event": "finished"}
+
+
+@pytest.mark.parametrize(
+    ("events", "left"),
+    [
+        ([STARTED, FINISHED], []),
+        ([STARTED], ["k"]),
+        ([STARTED, LEFT, FINISHED], ["k"]),
+        ([STARTED, LEFT], ["k"]),
+        ([STARTED, LEFT, FINISHED, NEXT], ["k", "k2"]),  # killed
+        ([STARTED, LEFT, FINISHED, NEXT, FINISHED], []),  # deleted by the next run
+        ([STARTED, LEFT, FINISHED, NEXT, LEFT, FINISHED], ["k"]),  # tried again in vain
+        ([STARTED, NEXT, LEFT, FINISHED], ["k"]),
+    ],
+)
+def test_payloads_that_may_lie_there_are_remembered(
+    tmp_path: Path, events: list[dict[str, object]], left: list[str]
+) -> None:
+    write(tmp_path / "journal", *events)
+    journal = _journal.Journal(str(tmp_path / "journal"), "t")
+    journal.close()
+    assert journal.leftovers == [("b", key) for key in left]
+
+
+def test_who_waits_for_a_journal_may_be_called_off(tmp_path: Path) -> None:
+    def off() -> None:
+        raise InterruptedError
+
+    first = _journal.Journal(str(tmp_path / "journal"), "t")
+    with pytest.raises(InterruptedError):
+        _journal.Journal(str(tmp_path / "journal"), "t", check=off)
+    first.close()

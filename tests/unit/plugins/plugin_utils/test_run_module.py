@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
+from ansible_collections.patchwave.aws.plugins.module_utils._service.payload import Leftover
 from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command import Reply, Target
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _payload, _run_module
 
@@ -55,6 +56,12 @@ class Shipping:
         self.keys: list[str] = []
         self.payloads: dict[str, Any] = {}
         self.replies: dict[str, Any] = {}
+        self.deleted: list[tuple[str, str]] = []
+        self.stuck = False
+
+    def delete(self, sessions: Any, objects: list[tuple[str, str]]) -> list[Leftover]:
+        self.deleted = objects
+        return [Leftover(bucket, key, "AccessDenied") for bucket, key in objects if self.stuck]
 
     def works(self, *works: _run_module.Work, **changes: Any) -> _batch.Done:
         return _run_module.ship(
@@ -93,7 +100,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Shipping:
 
     monkeypatch.setattr(_run_module.payload_service, "stored", stored)
     monkeypatch.setattr(_run_module.payload_service, "signer", signer)
-    monkeypatch.setattr(_run_module.payload_service, "delete", lambda sessions, objects: [])
+    monkeypatch.setattr(_run_module.payload_service, "delete", shipping.delete)
     monkeypatch.setattr(_run_module.run_command, "fan_out", fan_out)
     return shipping
 
@@ -143,6 +150,23 @@ def test_a_journal_names_the_payload_that_a_crash_would_leave(sent: Any, tmp_pat
         sent(keep_payload=keep, journal=str(path))
         started = json.loads(path.read_text().splitlines()[0])
         assert started["payloads"] == ([] if keep else [{"bucket": "b-1", "key": next(iter(sent.payloads))}])
+
+
+def test_a_payload_that_cannot_be_deleted_is_said_and_the_next_run_tries_again(sent: Shipping, tmp_path: Path) -> None:
+    work = _run_module.Work(_run_module.Module("m", b"x", {}), [NODE], _run_module.Settings.of(SETTINGS))
+    path, sent.stuck = str(tmp_path / "journal"), True
+    for runs in (1, 2):
+        (*dummy, warning) = sent.works(work, journal=path).warnings
+        assert warning == (
+            f"payload s3://b-1/{sent.keys[0]} could not be deleted: AccessDenied; delete it or let a lifecycle rule "
+            "clear the prefix; it holds the module's arguments"
+        )
+        assert {key for dummy, key in sent.deleted} == set(sent.keys[:runs])
+    sent.stuck = False
+    assert sent.works(work, journal=path).warnings == []
+    assert len(sent.deleted) == 3
+    sent.works(work, journal=path)
+    assert len(sent.deleted) == 1
 
 
 def test_too_many_objects_are_one_line(sent: Any) -> None:
