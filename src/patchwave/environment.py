@@ -18,7 +18,7 @@ _INVENTORY_PLUGINS = "host_list,script,auto,yaml,ini,toml"
 
 _PINNED = {
     # What is printed, and what callbacks see.
-    "ANSIBLE_CALLBACKS_ENABLED": "",
+    "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.default",  # an empty list is an error; this one is skipped
     "ANSIBLE_CALLBACK_FORMAT_PRETTY": "false",
     "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
     "ANSIBLE_CHECK_MODE_MARKERS": "false",

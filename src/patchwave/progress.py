@@ -138,7 +138,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self._console.print(_shown(text))
+        self._console.print(_shown(text), soft_wrap=True)
 
     def plan(self, plan: Plan, done: set[str], held: set[str], slots: int) -> None:
         """Show what is about to happen with so many slots (0: no limit), what is done already, what is left alone."""

@@ -304,7 +304,9 @@ def test_only_a_process_that_has_the_journal_open_is_ended(tmp_path: Path, monke
     monkeypatch.setattr(locks, "_TERMINATED", 0.1)
     monkeypatch.setattr(locks, "_KILLED", 0.1)
     path = tmp_path / "x.journal"
-    with subprocess.Popen(["sleep", "60"]) as innocent, locks.take(path) as held:  # type: ignore[union-attr]
+    held = locks.take(path)
+    assert held
+    with subprocess.Popen(["sleep", "60"]) as innocent:
         assert locks.has_open(os.getpid(), path)
         assert not locks.end_holder(path, innocent.pid, 0)
         assert innocent.poll() is None
