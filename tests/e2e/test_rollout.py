@@ -19,8 +19,8 @@ from conftest import BIN, ROOT
 FIRST_WAVE = ("web-01", "app-01", "db-01", "batch-01")
 
 
-def apply(lab: Any, path: Path) -> tuple[int, dict[str, Any], str]:
-    done = lab.run("patchwave", "apply", path, "--output", path.parent / "out", check=False)
+def apply(lab: Any, path: Path, **environment: str) -> tuple[int, dict[str, Any], str]:
+    done = lab.run("patchwave", "apply", path, "--output", path.parent / "out", check=False, **environment)
     report = json.loads((path.parent / "out" / "report.json").read_text())
     return done.returncode, report, done.stdout + done.stderr
 
