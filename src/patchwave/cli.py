@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from patchwave.errors import PatchwaveError, Stopped
+from patchwave.interrupts import handled
 
 app = typer.Typer(
     name="patchwave",
@@ -45,9 +46,10 @@ def apply(
     ] = None,
 ) -> None:
     """Run or resume a rollout, wave by wave; exit 0 when every node is right, 2 when some need a person."""
-    from patchwave.rollout import apply_rollout
+    with handled() as interrupts:
+        from patchwave.rollout import apply_rollout
 
-    raise typer.Exit(apply_rollout(rollout, output))
+        raise typer.Exit(apply_rollout(rollout, output, interrupts))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core.results import
 from patchwave import locks, names, report, runner
 from patchwave.errors import PatchwaveError, Stopped
 from patchwave.folders import private_folder
-from patchwave.interrupts import Interrupts, handled
+from patchwave.interrupts import Interrupts
 from patchwave.journal import Journal
 from patchwave.ledger import Ledger
 from patchwave.progress import Screen
@@ -29,38 +29,38 @@ INTERRUPTED = "interrupted"
 _PATIENCE = 60.0
 
 
-def apply_rollout(path: Path, output: Path | None) -> int:
+def apply_rollout(path: Path, output: Path | None, interrupts: Interrupts) -> int:
     """Run or resume the rollout in a file.
 
     Args:
         path: the rollout file.
         output: folder for ledger, logs and reports; by default `NAME` beside the file.
+        interrupts: tells of signals.
 
     Returns:
         0 when every node is patched or current, 2 when some are not, 3 when a budget, a closed gate or a wave of which
         too little is known stopped the rollout, 130 when a signal did.
 
     Raises:
-        PatchwaveError: a mistake, no inventory, or a wave that could not begin; nothing was changed.
+        PatchwaveError: a mistake, no inventory, or a wave that could not begin; its exit code says what was changed.
         Stopped: a signal came before the first wave.
     """
-    with handled() as interrupts:
-        wanted = read_rollout(path)
-        folder = output or path.resolve().parent / wanted.name
-        _check_folder(folder)
-        screen = Screen()
-        screen.say(f"Reading the inventory {wanted.inventory.name} ...")
-        try:
-            with private_folder() as private:
-                inventory = runner.read_inventory(wanted.inventory, private, interrupts.asked)
-                plan = _plan(wanted, inventory)
-                if interrupts.asked():
-                    raise Stopped
-                return _run(wanted, plan, inventory, folder, private, screen, interrupts)
-        except (PatchwaveError, Stopped):
-            raise
-        except Exception as error:
-            raise _unexpected(error, folder, EXIT_MISTAKE) from error
+    wanted = read_rollout(path)
+    folder = output or path.resolve().parent / wanted.name
+    _check_folder(folder)
+    screen = Screen()
+    screen.say(f"Reading the inventory {wanted.inventory.name} ...")
+    try:
+        with private_folder() as private:
+            inventory = runner.read_inventory(wanted.inventory, private, interrupts.asked)
+            plan = _plan(wanted, inventory)
+            if interrupts.asked():
+                raise Stopped
+            return _run(wanted, plan, inventory, folder, private, screen, interrupts)
+    except (PatchwaveError, Stopped):
+        raise
+    except Exception as error:
+        raise _unexpected(error, folder, EXIT_MISTAKE) from error
 
 
 def _check_folder(folder: Path) -> None:
