@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from collections.abc import Iterable, Iterator
@@ -141,11 +142,12 @@ def _run(
         )
         try:
             return _report(run, *_Rollout(run, inventory).run())
-        except PatchwaveError as error:
-            error.exit_code = EXIT_STOPPED if _may_have_changed(run) else EXIT_MISTAKE
-            raise
         except Exception as error:
-            raise _unexpected(error, folder, EXIT_STOPPED if _may_have_changed(run) else EXIT_MISTAKE) from error
+            code = EXIT_STOPPED if _may_have_changed(run) else EXIT_MISTAKE
+            told = error if isinstance(error, PatchwaveError) else _unexpected(error, folder, code)
+            told.exit_code = code
+            _report_anyway(run, str(told))
+            raise told from error
         finally:
             ledger.close()
 
@@ -201,6 +203,13 @@ def _report(run: Run, scope: Scope, verdict: Verdict | None) -> int:
     if verdict.not_begun and not _may_have_changed(run):
         raise PatchwaveError(f"{run.wanted.path}: {verdict.why}")
     return EXIT_STOPPED
+
+
+def _report_anyway(run: Run, why: str) -> None:
+    """Write the report of a rollout that could not be ended as it should; that may be what is impossible."""
+    if run.ledger.lines and run.ledger.lines[-1]["event"] != "finished":
+        with contextlib.suppress(Exception):
+            report.write(report.content(run.plan, plan_hash(run.plan), run.ledger, why), run.folder)
 
 
 class _Rollout:

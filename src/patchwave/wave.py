@@ -126,10 +126,10 @@ class WaveRun:
             grace = 0.0 if run.interrupts.left_alone() else _GRACE
             gone = locks.end_holder(self._path, self._journal.pid, grace)
             self._guarded(lambda: self._take(view))
+        why = self._why(said)
+        self._guarded(lambda: self._conclude(why))
         if self._error:
             raise self._error
-        why = self._why(said)
-        self._conclude(why)
         run.ledger.write("wave_ended", wave=self._wave.name)
         if not gone:
             raise PatchwaveError(
