@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -9,10 +11,18 @@ from typing import Annotated
 
 import typer
 
-from patchwave.errors import PatchwaveError
+from patchwave.errors import PatchwaveError, Stopped
+from patchwave.interrupts import handled
 
 app = typer.Typer(
-    name="patchwave", help="Patch fleets in waves.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    name="patchwave",
+    help="Patch fleets in waves.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    # Locals may be a catalog with its passwords.
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
 )
 for _command in sorted(entry_points(group="patchwave.commands"), key=lambda entry: entry.name):
     app.add_typer(_command.load(), name=_command.name)
@@ -36,18 +46,32 @@ def apply(
     ] = None,
 ) -> None:
     """Run or resume a rollout, wave by wave; exit 0 when every node is right, 2 when some need a person."""
-    from patchwave.rollout import apply_rollout
+    with handled() as interrupts:
+        from patchwave.rollout import apply_rollout
 
-    raise typer.Exit(apply_rollout(rollout, output))
+        raise typer.Exit(apply_rollout(rollout, output, interrupts))
 
 
 def main() -> None:
-    """Run the command line; an error a person can act on is one line and exit code 1."""
+    """Run the command line; an error a person can act on is one line and an exit code that says what was changed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except PatchwaveError as error:
-        print(f"patchwave: {error}", file=sys.stderr)
-        sys.exit(1)
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except Stopped:
+        _say("stopped before anything was sent")
+        sys.exit(130)
+
+
+def _say(line: str) -> None:
+    """Print one line, whatever is in it and whether or not somebody is there to read it."""
+    shown = "".join(char if char.isprintable() else " " for char in line)
+    with contextlib.suppress(OSError, ValueError):
+        print(f"patchwave: {' '.join(shown.split())}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,29 @@ import datetime
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
+
 from patchwave.errors import PatchwaveError
+
+#: Outcomes after which a node may be another than before.
+_MAY_HAVE_CHANGED = outcomes.CHARGED | {outcomes.PATCHED, outcomes.REBOOT_PENDING}
 
 
 class Ledger:
-    """A rollout's record on disk. Every line is on the disk before the call that wrote it returns."""
+    """A rollout's record on disk. Every line is on the disk before the call that wrote it returns.
+
+    Attributes:
+        lines: every event that is not a node's result.
+        results: each host's latest result.
+        may_have_changed: whether some node may have been changed, in any run.
+        time: of the last line.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open or make the file at path and hold it alone.
@@ -23,6 +37,11 @@ class Ledger:
             PatchwaveError: another process holds it, or it cannot be written or read.
         """
         self._path = path
+        self._lock = threading.Lock()
+        self.lines: list[dict[str, Any]] = []
+        self.results: dict[str, NodeResult] = {}
+        self.may_have_changed = False
+        self.time = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+", encoding="utf-8")
@@ -30,7 +49,7 @@ class Ledger:
             raise PatchwaveError(f"{path}: cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.lines = self._read()
+            self._read()
         except BlockingIOError as error:
             self.close()
             raise PatchwaveError(f"{path}: another patchwave apply is running on this rollout; wait for it") from error
@@ -38,7 +57,7 @@ class Ledger:
             self.close()
             raise
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self) -> None:
         self._file.seek(0)
         text = self._file.read()
         if text and not text.endswith("\n"):
@@ -46,36 +65,48 @@ class Ledger:
             text = text[: text.rfind("\n") + 1]
             self._file.truncate(len(text.encode("utf-8")))
         try:
-            return [json.loads(line) for line in text.splitlines()]
-        except ValueError as error:
+            for line in text.splitlines():
+                self._take(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
             raise PatchwaveError(
                 f"{self._path}: is damaged: {error}; move it away to start the rollout anew"
             ) from error
 
+    def _take(self, line: dict[str, Any], result: NodeResult | None = None) -> None:
+        self.time = line["time"]
+        if line["event"] != "node":
+            self.lines.append(line)
+            return
+        known = result or NodeResult.read(line)
+        self.results[line["host"]] = known
+        self.may_have_changed |= known.outcome in _MAY_HAVE_CHANGED
+
     def write(self, event: str, **details: Any) -> None:
         """Append one event with the time of now."""
-        self.write_all(event, [details])
+        self._append([({"event": event, **details}, None)])
 
-    def write_all(self, event: str, entries: Iterable[dict[str, Any]]) -> None:
-        """Append events of one kind with the time of now; they are on the disk when this returns.
+    def write_results(self, results: dict[str, NodeResult]) -> None:
+        """Append how nodes ended, by host."""
+        self._append(({"event": "node", "host": host, **result.line()}, result) for host, result in results.items())
+
+    def _append(self, entries: Iterable[tuple[dict[str, Any], NodeResult | None]]) -> None:
+        """Append lines with the time of now; they are on the disk when this returns.
 
         Raises:
             PatchwaveError: they are not.
         """
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        lines = [{"time": time, "event": event, **details} for details in entries]
-        try:
-            self._file.write("".join(json.dumps(line) + "\n" for line in lines))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            again = "run the same command again when it can, and it takes up what was sent"
-            raise PatchwaveError(f"{self._path}: cannot be written: {error.strerror}; {again}") from error
-        self.lines.extend(lines)
-
-    def results(self) -> dict[str, dict[str, Any]]:
-        """Return each host's latest result."""
-        return {line["host"]: line for line in self.lines if line["event"] == "node"}
+        lines = [({"time": time, **line}, result) for line, result in entries]
+        with self._lock:
+            try:
+                self._file.write("".join(json.dumps(line, allow_nan=False) + "\n" for line, dummy in lines))
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                again = "run the same command again when it can, and it takes up what was sent"
+                raise PatchwaveError(f"{self._path}: cannot be written: {error.strerror}; {again}") from error
+            for line, result in lines:
+                self._take(line, result)
 
     def close(self) -> None:
         """Let the file go."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import threading
+import contextlib
+import os
+import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Plan, plan_hash
@@ -20,9 +22,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-#: Seconds between two looks at the journal of the running wave.
-_LOOK_EVERY = 0.5
-#: So many held nodes are named.
+from patchwave.scope import Scope
+
+#: Without a terminal, seconds between two lines on a running wave.
+_LINE_EVERY = 30.0
+#: So many of a kind are named.
 _NAMED = 8
 #: More nodes than this are not all listed at the end.
 _ROWS = 40
@@ -41,49 +45,103 @@ STYLES = {
 }
 
 
-@dataclass
-class Journal:
-    """What the running action has told of its batch so far: hosts that a command was sent to, hosts that ended."""
+class _Output:
+    """Standard output, which may go away while a rollout runs: a closed terminal, a pipe that nobody reads."""
 
-    sent: set[str] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
+    encoding = "utf-8"
 
+    def write(self, text: str) -> int:
+        with self._gone():
+            sys.stdout.write(text)
+        return len(text)
 
-def read_journal(path: Path) -> Journal:
-    """Read the last run in a journal of `patchwave.aws.run_module`; a file that is not there says nothing."""
-    journal = Journal()
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    def flush(self) -> None:
+        with self._gone():
+            sys.stdout.flush()
+
+    def isatty(self) -> bool:
+        return bool(sys.stdout and sys.stdout.isatty())
+
+    def fileno(self) -> int:
+        return sys.stdout.fileno()
+
+    @contextmanager
+    def _gone(self) -> Iterator[None]:
         try:
-            event = json.loads(line)
-        except ValueError:
-            continue  # half a line, whole at the next look
-        if event["event"] == "started":
-            journal = Journal()
-        elif event["event"] == "sent":
-            journal.sent.update(event["nodes"])
-        elif event["event"] == "result":
-            journal.ended.add(event["host"])
-    return journal
+            yield
+        except (OSError, ValueError, AttributeError):
+            with contextlib.suppress(Exception):  # or Python tries again when it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@dataclass
+class State:
+    """A wave so far: how nodes ended, those of earlier runs too, what is under way, and what cannot be read."""
+
+    total: int
+    counts: Counter[str] = field(default_factory=Counter)
+    sent: int = 0
+    in_flight: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    stopping: bool = False
+
+    def line(self) -> str:
+        """Return it as a line."""
+        ended = sum(self.counts.values())
+        ends = ", ".join(f"{self.counts[word]} {word}" for word in outcomes.OUTCOMES if self.counts[word])
+        told = [f"{ended} of {self.total} ended{f' ({ends})' if ends else ''}", f"{self.in_flight} in flight"]
+        if self.unreadable:
+            told.append(f"NOT READABLE: {_named(sorted(self.unreadable))}")
+        return ", ".join([*told, *(["stopping"] if self.stopping else [])])
+
+
+class WaveView:
+    """A running wave on the screen."""
+
+    def __init__(self, console: Console, name: str, progress: Progress, task: TaskID) -> None:
+        self._console, self._name, self._progress, self._task = console, name, progress, task
+        self._told = time.monotonic()
+        self._said_stopping = False
+        self._unreadable: set[str] = set()
+
+    def update(self, state: State) -> None:
+        """Show how the wave stands."""
+        if state.stopping and not self._said_stopping:
+            self._said_stopping = True
+            self._say("Stopping: nothing more is sent, what runs is waited for. Once more to leave it alone.")
+        for where in sorted(state.unreadable.keys() - self._unreadable):
+            self._say(f"{self._name}: cannot read {where}: {state.unreadable[where]}; trying again")
+        for where in sorted(self._unreadable - state.unreadable.keys()):
+            self._say(f"{self._name}: {where} can be read again")
+        self._unreadable = set(state.unreadable)
+        told = [f"[{STYLES[name]}]{name} {count}[/]" for name, count in sorted(state.counts.items())]
+        if state.sent:
+            told.append(f"sent {state.sent}, in flight {state.in_flight}")
+        if state.unreadable:
+            told.append(f"[bold red]not readable: {escape(_named(sorted(state.unreadable)))}[/]")
+        self._progress.update(self._task, completed=sum(state.counts.values()), counts="  ".join(told))
+        if not self._console.is_terminal and time.monotonic() - self._told >= _LINE_EVERY:
+            self._told = time.monotonic()
+            self._say(f"{self._name}: {state.line()}")
+
+    def _say(self, text: str) -> None:
+        self._progress.console.print(_shown(text), soft_wrap=True)
 
 
 class Screen:
     """The terminal. What comes from machines is escaped before it is drawn."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, emoji=False)
+        self._console = Console(file=cast("IO[str]", _Output()), highlight=False, emoji=False)
         if not self._console.is_terminal:  # a log file or CI: no terminal's width to keep to
             self._console.width = 120
-        self._outcomes: Counter[str] = Counter()
-        self._ended: set[str] = set()
-        self.stopping = False
-        self._said_stopping = False
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self._console.print(_shown(text))
+        self._console.print(_shown(text), soft_wrap=True)
 
-    def plan(self, plan: Plan, done: set[str], held: set[str], places: int) -> None:
-        """Show what is about to happen with so many places (0: no limit), what is done already, what is left alone."""
+    def plan(self, plan: Plan, done: set[str], held: set[str], slots: int) -> None:
+        """Show what is about to happen with so many slots (0: no limit), what is done already, what is left alone."""
         nodes = sum(len(wave.nodes) for wave in plan.waves)
         software = ", ".join(f"{name} to {target_version(wanted)}" for name, wanted in plan.software.items())
         self.say(f"Rollout {plan.rollout}: {software} on {nodes} nodes")
@@ -93,7 +151,7 @@ class Screen:
             of_groups = ", ".join(f"{group} {count}" for group, count in sorted(groups.items()))
             self.say(f"  {wave.name}: {len(wave.nodes)} nodes ({of_groups})")
         largest = max(len(wave.nodes) for wave in plan.waves)
-        flying = min(largest, places or largest)
+        flying = min(largest, slots or largest)
         worst = min(nodes, plan.error_budget + flying)
         self.say(
             f"Error budget {plan.error_budget}, unreachable budget {plan.unreachable_budget}; "
@@ -103,23 +161,29 @@ class Screen:
             self.say(f"Resumed: {len(done)} of {nodes} nodes are done, {nodes - len(done)} still to do")
         if held:
             names = sorted(node.name for wave in plan.waves for node in wave.nodes if node.host in held)
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            self.say(f"Held by a tag and left alone: {', '.join(names[:_NAMED])}{more}")
+            self.say(f"Held by a tag and left alone: {_named(names)}")
 
-    def unread(self, missing: list[dict[str, str]]) -> None:
-        """Say which accounts and regions the inventory goes on without."""
-        for one in missing:
+    def scope(self, scope: Scope) -> None:
+        """Say what the inventory knows and the rollout does not patch."""
+        for one in scope.unread:
             self.say(f"NOT READ: account {one['account']}, region {one['region']}: {one['error']}")
-
-    def ended(self, host: str, outcome: str) -> None:
-        """Count a node that ended."""
-        self._ended.add(host)
-        self._outcomes[outcome] += 1
+        for line in _some([f"LEFT OUT: {_place(one)}: {one['why']}" for one in scope.left_out]):
+            self.say(line)
+        for line in _some([f"Warning: {warning}" for warning in scope.inventory_warnings]):
+            self.say(line)
+        if scope.not_in_a_wave:
+            names = _named([node["name"] for node in scope.not_in_a_wave])
+            self.say(f"In scope and in no wave of this rollout: {len(scope.not_in_a_wave)} nodes: {names}")
+        if scope.out_of_scope:
+            count = sum(one["nodes"] for one in scope.out_of_scope)
+            places = _named(
+                [f"{one['nodes']} in account {one['account']}, {one['region']}" for one in scope.out_of_scope]
+            )
+            self.say(f"Out of scope, without a patch-group tag: {count} nodes: {places}")
 
     @contextmanager
-    def wave(self, name: str, nodes: int, journal: Path) -> Iterator[None]:
-        """Show a wave's progress, which the running action tells in its journal, until the block ends."""
-        self._outcomes, self._ended = Counter(), set()
+    def wave(self, name: str, total: int) -> Iterator[WaveView]:
+        """Show a wave of so many nodes until the block ends."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -127,31 +191,9 @@ class Screen:
             TimeElapsedColumn(),
             TextColumn("{task.fields[counts]}"),
         )
-        over = threading.Event()
         with Progress(*columns, console=self._console) as progress:
-            task = progress.add_task(_shown(name), total=nodes, counts="")
-
-            def follow() -> None:
-                while not over.wait(_LOOK_EVERY):
-                    self._refresh(progress, task, journal)
-
-            thread = threading.Thread(target=follow, daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                over.set()
-                thread.join()
-                self._refresh(progress, task, journal)
-
-    def _refresh(self, progress: Progress, task: TaskID, journal: Path) -> None:
-        if self.stopping and not self._said_stopping:
-            self._said_stopping = True
-            progress.console.print(
-                "Stopping: nothing more is sent, what runs is waited for. Once more to leave it alone."
-            )
-        counts = "  ".join(f"[{STYLES[name]}]{name} {count}[/]" for name, count in sorted(self._outcomes.items()))
-        progress.update(task, completed=len(self._ended | read_journal(journal).ended), counts=counts)
+            task = progress.add_task(_shown(name), total=total, counts="")
+            yield WaveView(self._console, name, progress, task)
 
     def table(self, content: dict[str, Any], folder: Path) -> None:
         """Show how every node ended, and where the reports are."""
@@ -171,9 +213,29 @@ class Screen:
             self.say(left_out)
         totals = ", ".join(f"{count} {name}" for name, count in content["totals"].items() if count)
         self.say(f"{len(content['nodes'])} nodes: {totals}")
+        self.scope(Scope.of_report(content["rollout"]))
+        for one in content["rollout"]["leftovers"]:
+            what = "delete it, for it holds the module's arguments"
+            self.say(f"LEFT IN S3: s3://{one['bucket']}/{one['key']}: {one['error']}; {what}")
         if content["rollout"]["stopped"]:
             self.say(f"STOPPED: {content['rollout']['stopped']}")
         self.say(f"Report: {folder / 'report.html'} and {folder / 'report.json'}")
+
+
+def _named(names: list[str]) -> str:
+    """Return some of the names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
+
+
+def _some(lines: list[str]) -> Iterable[str]:
+    """Return as many lines as a screen has room for, and how many more there are."""
+    more = [f"and {len(lines) - _NAMED} more of these; all are in the report"] if len(lines) > _NAMED else []
+    return [*lines[:_NAMED], *more]
+
+
+def _place(one: dict[str, Any]) -> str:
+    return f"{one['node_id']} in account {one['account']}, {one['region']}"
 
 
 def _shown(text: str) -> str:

@@ -8,13 +8,16 @@ from typing import Any
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Plan
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 from ansible_collections.patchwave.aws.plugins.module_utils._core.software import target_version
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from patchwave.errors import PatchwaveError
 from patchwave.ledger import Ledger
+from patchwave.scope import Scope
 
 SCHEMA = 1
+#: What is told of a payload that could not be deleted.
+_LEFTOVER = ("wave", "bucket", "key", "error")
 
 
 def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dict[str, Any]:
@@ -22,14 +25,14 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
 
     Returns:
         `schema` (int), `rollout` (dict: name, plan, software, version, fixed_in, transport, started, finished, runs,
-        error_budget, unreachable_budget, stopped, overridden, unread), `totals` (dict of outcome to int, all of them),
-        and `nodes` (list of dict by wave and name: host, id, name, account, region, patch_group, wave, outcome,
-        version_before, version_after, reason, msg, seconds).
+        error_budget, unreachable_budget, stopped, overridden, leftovers, and what Scope has), `totals` (dict of outcome
+        to int, all of them), and `nodes` (list of dict by wave and name: host, id, name, account, region, patch_group,
+        wave, outcome, version_before, version_after, reason, msg, seconds).
     """
-    results = ledger.results()
     ordered = [node for wave in plan.waves for node in sorted(wave.nodes, key=lambda node: (node.name, node.host))]
-    nodes = [_node(node._asdict(), results.get(node.host)) for node in ordered]
-    starts = [line for line in ledger.lines if line["event"] == "started"]
+    nodes = [_node(node._asdict(), ledger.results.get(node.host)) for node in ordered]
+    starts = [index for index, line in enumerate(ledger.lines) if line["event"] == "started"]
+    last = ledger.lines[starts[-1] :]
     rollout = {
         "name": plan.rollout,
         "plan": digest,
@@ -37,13 +40,14 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
         "version": ", ".join(target_version(definition) for definition in plan.software.values()),
         "fixed_in": ", ".join(definition["fixed_in"] for definition in plan.software.values()),
         "transport": plan.transport,
-        "started": starts[0]["time"],
-        "finished": ledger.lines[-1]["time"],
+        "started": ledger.lines[starts[0]]["time"],
+        "finished": ledger.time,
         "runs": len(starts),
         "error_budget": plan.error_budget,
         "unreachable_budget": plan.unreachable_budget,
         "stopped": stopped,
-        "unread": starts[-1].get("unread", []),
+        **Scope.of_report(last[0]).as_dict(),
+        "leftovers": [{key: line[key] for key in _LEFTOVER} for line in last if line["event"] == "leftover"],
         "overridden": [_override(line) for line in ledger.lines if line["event"] == "gate" and line["override"]],
     }
     totals = outcomes.totals(node["outcome"] for node in nodes)
@@ -54,10 +58,15 @@ def _override(line: dict[str, Any]) -> dict[str, Any]:
     return {"time": line["time"], "wave": line["wave"], "closed": line["closed"], **line["override"]}
 
 
-def _node(node: dict[str, str], result: dict[str, Any] | None) -> dict[str, Any]:
-    found = result or {"outcome": outcomes.SKIPPED, "reason": "not_started", "msg": "the rollout did not get to it"}
-    keys = ("outcome", "version_before", "version_after", "reason", "msg", "seconds")
-    return {**node, **{key: found.get(key) for key in keys}}
+def _node(node: dict[str, str], result: NodeResult | None) -> dict[str, Any]:
+    not_started = {"outcome": outcomes.SKIPPED, "reason": "not_started", "msg": "the rollout did not get to it"}
+    known = result.line() if result else not_started
+    found = {key: known.get(key) for key in ("version_before", "version_after", "reason", "msg", "seconds")}
+    return {
+        **node,
+        "outcome": known["outcome"],
+        **{key: None if value == "" else value for key, value in found.items()},
+    }
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
@@ -66,9 +75,11 @@ def write(report: dict[str, Any], folder: Path) -> None:
     Raises:
         PatchwaveError: one of them cannot be written.
     """
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # not before the first command is sent
+
     environment = Environment(loader=PackageLoader("patchwave"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html.j2").render(report=report, waves=_by_wave(report["nodes"]))
-    for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.html", page)):
+    for name, text in (("report.json", json.dumps(report, indent=2, allow_nan=False) + "\n"), ("report.html", page)):
         draft = folder / f".{name}"
         try:
             draft.write_text(text, encoding="utf-8")

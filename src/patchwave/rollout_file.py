@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +32,36 @@ ROLLOUT: dict[str, dict[str, Any]] = {
         "type": "dict",
         "options": {"by": {"type": "str", "required": True}, "reason": {"type": "str", "required": True}},
     },
+    "not_in_waves": {"type": "str", "choices": ["attention", "allowed"]},
     "vars": {"type": "dict"},
 }
+
+#: Roles whose variables `vars` may hold.
+_ROLES = ("gate", "patch_software")
+#: Variables of the roles that the rollout file has keys for.
+_HAS_KEY = {
+    "gate_override": "override",
+    "patch_software_bucket": "bucket",
+    "patch_software_catalog": "catalog",
+    "patch_software_max_errors": "error_budget",
+    "patch_software_max_in_flight": "max_in_flight",
+    "patch_software_name": "software",
+    "patch_software_transport": "transport",
+}
+#: Those that the driver gives, or the gate.
+_GIVEN = frozenset(
+    f"patch_software_{name}"
+    for name in ("journal", "latest_start", "node_results", "owner_lock", "stop_file", "stop_at", "token")
+)
+#: How Ansible works on a node, for transport `connection`; where the node is, the inventory alone says.
+_CONNECTION = (
+    *("ansible_become", "ansible_become_method", "ansible_become_user"),
+    *("ansible_python_interpreter", "ansible_user"),
+)
+#: A rollout file or a catalog is not deeper and not larger than this, counted in values.
+_DEEPEST, _MOST = 40, 200_000
+#: Bytes of a rollout's name, of which a folder is made.
+_LONGEST_NAME = 150
 
 
 @dataclass(frozen=True)
@@ -49,6 +80,7 @@ class RolloutFile:
     unreachable_budget: int | str
     override: dict[str, str]
     vars: dict[str, Any]
+    all_in_waves: bool
 
 
 def read_rollout(path: Path) -> RolloutFile:
@@ -60,17 +92,8 @@ def read_rollout(path: Path) -> RolloutFile:
     data = _load(path)
     _raise_first(path, spec.problems(ROLLOUT, data))
     data = {key: value for key, value in data.items() if value is not None}  # a key without a value is not given
-    if data.get("transport", "run_command") == "run_command" and not data.get("bucket"):
-        raise PatchwaveError(f"{path}: bucket: is required with transport run_command, to carry payloads to the nodes")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", data["name"]):
-        raise PatchwaveError(f"{path}: name: must be letters, digits, ., _ and -, for it names a folder")
-    for key, text in data.get("override", {}).items():
-        if not text.strip():
-            raise PatchwaveError(f"{path}: override.{key}: must not be empty")
-    if data.get("max_in_flight", 0) < 0:
-        raise PatchwaveError(f"{path}: max_in_flight: must be 0 (all of a wave at once) or more")
-    if not data["waves"]:
-        raise PatchwaveError(f"{path}: waves: names no wave; list the inventory groups in order")
+    for key, problem in _problems(data):
+        raise PatchwaveError(f"{path}: {key}: {problem}")
     folder = path.resolve().parent
     inventory = folder / data["inventory"]
     if not inventory.exists():
@@ -88,7 +111,56 @@ def read_rollout(path: Path) -> RolloutFile:
         unreachable_budget=data.get("unreachable_budget", "100%"),
         override=data.get("override", {}),
         vars=data.get("vars", {}),
+        all_in_waves=data.get("not_in_waves") != "allowed",
     )
+
+
+def _problems(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Find what the spec cannot say, as key and message."""
+    if data.get("transport", "run_command") == "run_command" and not data.get("bucket"):
+        yield "bucket", "is required with transport run_command, to carry payloads to the nodes"
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", data["name"]):
+        yield "name", "must be letters, digits, ., _ and -, for it names a folder"
+    if len(data["name"].encode()) > _LONGEST_NAME:
+        yield "name", f"must have at most {_LONGEST_NAME} bytes, for it names a folder"
+    empty = [key for key, text in data.get("override", {}).items() if not text.strip()]
+    yield from ((f"override.{key}", "must not be empty") for key in empty)
+    if data.get("max_in_flight", 0) < 0:
+        yield "max_in_flight", "must be 0 (all of a wave at once) or more"
+    if not data["waves"]:
+        yield "waves", "names no wave; list the inventory groups in order"
+    for index in (index for index, wave in enumerate(data["waves"]) if wave in data["waves"][:index]):
+        yield f"waves[{index}]", f"'{data['waves'][index]}' is there twice"
+    yield from _variable_problems(data.get("vars", {}))
+
+
+def _variable_problems(variables: dict[Any, Any]) -> Iterator[tuple[str, str]]:
+    """Find variables that would override what the driver, the gate or the inventory says."""
+    for name in variables:
+        if name in _HAS_KEY:
+            yield f"vars.{name}", f"has a key of its own in this file: {_HAS_KEY[name]}"
+        elif name in _GIVEN:
+            yield f"vars.{name}", "is given by the driver and cannot be set"
+        elif isinstance(name, str) and re.match(r"ansible_|patchwave_|gate_verdict", name) and name not in _CONNECTION:
+            yield f"vars.{name}", f"cannot be set here; of this kind only {', '.join(_CONNECTION)} can"
+    if not variables:
+        return
+    known: spec.Spec = {name: {"type": "raw"} for name in [*_role_variables(), *_CONNECTION]}
+    for problem in spec.problems(known, variables, "vars"):
+        key, dummy, text = problem.partition(": ")
+        yield key, text
+
+
+def _role_variables() -> list[str]:
+    """Return the names of the variables of the roles that a rollout file may set."""
+    found = find_spec("ansible_collections.patchwave.aws")
+    folders = [Path(place) for place in (found.submodule_search_locations or ())] if found else []
+    names: set[str] = set()
+    for role in _ROLES:
+        files = [folder / "roles" / role / "meta" / "argument_specs.yml" for folder in folders]
+        text = next(file for file in files if file.exists()).read_text(encoding="utf-8")
+        names.update(yaml.safe_load(text)["argument_specs"]["main"]["options"])
+    return sorted(names - _GIVEN - _HAS_KEY.keys())
 
 
 def _software(path: Path, catalog: Path, wanted: Any) -> dict[str, dict[str, Any]]:
@@ -112,7 +184,9 @@ def _definition(path: Path, catalog: Path, programs: Any, name: str) -> dict[str
 
 def _load(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise PatchwaveError(f"{path}: is nested too deeply") from error
     except OSError as error:
         raise PatchwaveError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -121,6 +195,32 @@ def _load(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise PatchwaveError(f"{path}{where}: is not YAML: {getattr(error, 'problem', error)}") from error
+    for where, problem in _odd_values(found):
+        raise PatchwaveError(f"{path}: {where or 'the file'}: {problem}")
+    return found
+
+
+def _odd_values(data: Any) -> Iterator[tuple[str, str]]:
+    """Find values that JSON cannot carry to Ansible, or too many, as their places and messages."""
+    waiting: list[tuple[str, int, Any]] = [("", 0, data)]
+    for dummy in range(_MOST):
+        if not waiting:
+            return
+        where, depth, value = waiting.pop()
+        if depth > _DEEPEST:
+            yield where[:200], "is nested too deeply"
+        elif isinstance(value, list):
+            waiting.extend((f"{where}[{index}]", depth + 1, item) for index, item in enumerate(value))
+        elif isinstance(value, dict):
+            waiting.extend((f"{where}.{key}".lstrip("."), depth + 1, item) for key, item in value.items())
+            for key in value:
+                if not isinstance(key, str) or key.startswith("__ansible_"):
+                    yield f"{where}.{key}".lstrip("."), "is no name for a key; put it in quotes if it is one"
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield where, "must be a finite number"
+        elif value is not None and not isinstance(value, (bool, int, float, str)):
+            yield where, f"is a {type(value).__name__} to YAML; put it in quotes if it is meant as text"
+    yield "", f"has more than {_MOST} values"
 
 
 def _raise_first(path: Path, problems: list[str]) -> None:

@@ -193,6 +193,7 @@ def rollout(tmp_path: Path, software: dict[str, Any]) -> Callable[..., Path]:
             "waves": ["wave_1"],
             "bucket": BUCKET,
             "override": OVERRIDE,
+            "not_in_waves": "allowed",
             **changes,
         }
         path = tmp_path / "rollout.yml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,14 +87,14 @@ def test_a_misspelt_key_of_the_inventory_names_file_and_key(
 
 
 def test_a_bucket_that_is_not_there_is_told_with_the_wave(lab: Any, rollout: Callable[..., Path]) -> None:
-    before = sends(lab)
-    path = rollout(bucket="no-such-bucket")
-    done = lab.run("patchwave", "apply", path, check=False)
-    assert (done.returncode, done.stderr) == (2, "")
-    said = " ".join(done.stdout.split())
-    assert "wave_1: 4 nodes without a result: bucket 'no-such-bucket': Failed to upload the payload" in said
-    assert said.count("NoSuchBucket") == 1
-    assert sends(lab) == before
+    path = rollout(bucket="no-such-bucket", waves=["wave_1", "wave_2"])
+    line = refused(lab, path)
+    start = f"patchwave: {path}: wave_1: nothing was sent to its 4 nodes: bucket 'no-such-bucket': Failed to upload"
+    assert line.startswith(start)
+    assert line.count("NoSuchBucket") == 1
+    assert line.endswith("; see wave_1.log")
+    report = json.loads((path.parent / "urgent" / "report.json").read_text())
+    assert {node["outcome"] for node in report["nodes"]} == {"skipped"}
 
 
 @pytest.mark.parametrize("value", ["many", "101%"])

@@ -19,8 +19,8 @@ from conftest import BIN, ROOT
 FIRST_WAVE = ("web-01", "app-01", "db-01", "batch-01")
 
 
-def apply(lab: Any, path: Path) -> tuple[int, dict[str, Any], str]:
-    done = lab.run("patchwave", "apply", path, "--output", path.parent / "out", check=False)
+def apply(lab: Any, path: Path, **environment: str) -> tuple[int, dict[str, Any], str]:
+    done = lab.run("patchwave", "apply", path, "--output", path.parent / "out", check=False, **environment)
     report = json.loads((path.parent / "out" / "report.json").read_text())
     return done.returncode, report, done.stdout + done.stderr
 
@@ -146,6 +146,49 @@ def test_another_kind_of_software_goes_the_same_way(
     assert code == 0, output
     assert outcomes(report) == dict.fromkeys(FIRST_WAVE, "patched")
     assert "tool to 2.0.0 on 4 nodes" in output
+
+
+@pytest.mark.parametrize("transport", ["run_command", pytest.param("connection", marks=pytest.mark.needs_root)])
+def test_rollout_and_catalog_are_data_in_which_no_template_is_found(
+    lab: Any,
+    install: Callable[..., None],
+    rollout: Callable[..., Path],
+    software: dict[str, Any],
+    ssh_inventory: Path,
+    tmp_path: Path,
+    transport: str,
+) -> None:
+    """The node gets the very text, and nothing runs on the controller."""
+    trap = f"{{{{ lookup('pipe', 'touch {tmp_path}/run; echo x') }}}}"
+    catalog = {"tool": {**software, "health": {"command": ["test", trap, "!=", "x"], "retries": 0}}}
+    override = {"by": trap, "reason": trap}
+    if transport == "run_command":
+        names, path = FIRST_WAVE, rollout(catalog=catalog, override=override)
+    else:
+        names = ("web-02", "db-02")
+        more = {"inventory": str(ssh_inventory), "waves": ["managed_nodes"], "transport": transport}
+        path = rollout(catalog=catalog, override=override, vars={"ansible_become_user": trap}, **more)
+    install(*names)
+    code, report, output = apply(lab, path)
+    assert code == 0, output
+    assert outcomes(report) == dict.fromkeys(names, "patched")
+    assert not (tmp_path / "run").exists()
+
+
+def test_nodes_in_scope_and_in_no_wave_need_a_person_unless_the_file_says_that_they_are_left_out(
+    lab: Any, install: Callable[..., None], rollout: Callable[..., Path]
+) -> None:
+    install(*FIRST_WAVE)
+    assert apply(lab, rollout())[0] == 0
+    code, report, output = apply(lab, rollout(not_in_waves=None))
+    assert code == 2, output
+    assert outcomes(report) == dict.fromkeys(FIRST_WAVE, "patched")
+    others = report["rollout"]["not_in_a_wave"]
+    assert len(others) == 20
+    assert {"host", "id", "name", "account", "region", "patch_group"} == set(others[0])
+    assert output.count("In scope and in no wave of this rollout: 20 nodes: ") == 2
+    page = (rollout().parent / "out" / "report.html").read_text()
+    assert "20 nodes are in scope and in no wave of this rollout" in page
 
 
 @pytest.mark.needs_root

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 
 from patchwave.errors import PatchwaveError
 from patchwave.ledger import Ledger
@@ -17,7 +18,7 @@ def test_what_was_written_is_there_the_next_time(tmp_path: Path) -> None:
     first.write("node", host="b", outcome="current")
     first.close()
     second = Ledger(tmp_path / "new" / "ledger.jsonl")
-    assert {host: line["outcome"] for host, line in second.results().items()} == {"a": "patched", "b": "current"}
+    assert {host: line.outcome for host, line in second.results.items()} == {"a": "patched", "b": "current"}
     second.write("finished", stopped=None)
     second.close()
     lines = (tmp_path / "new" / "ledger.jsonl").read_text().splitlines()
@@ -27,7 +28,8 @@ def test_what_was_written_is_there_the_next_time(tmp_path: Path) -> None:
 def test_a_line_that_a_crash_cut_counts_for_nothing(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     path.write_text(
-        '{"event": "node", "host": "a", "outcome": "patched"}\n{"event": "node", "host": "ü', encoding="utf-8"
+        '{"time": "t", "event": "node", "host": "a", "outcome": "patched"}\n{"event": "node", "host": "ü',
+        encoding="utf-8",
     )
     ledger = Ledger(path)
     ledger.write("node", host="c", outcome="current")
@@ -64,3 +66,27 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PatchwaveError, match="cannot be written"):
         Ledger(tmp_path / "file" / "ledger.jsonl")
+
+
+def test_odd_values_of_an_old_ledger_are_bounded_when_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    odd = {"outcome": "patched", "version_before": 1, "reason": ["x"], "msg": "x" * 5000, "seconds": float("inf")}
+    path.write_text(json.dumps({"time": "t", "event": "node", "host": "a", **odd}) + "\n")
+    ledger = Ledger(path)
+    known = ledger.results["a"]
+    ledger.close()
+    assert (known.outcome, known.version_before, known.reason, len(known.msg)) == ("patched", "1", "other", 2000)
+    assert known.seconds is None
+
+
+@pytest.mark.parametrize("outcome", ["patched", "failed", "unknown", "rolled_back"])
+def test_a_ledger_knows_for_good_whether_something_may_have_been_changed(tmp_path: Path, outcome: str) -> None:
+    for ends in ([outcome, "current"], ["current"], ["unreachable", "skipped", "unsupported"]):
+        path = tmp_path / f"ledger-{len(ends)}.jsonl"
+        first = Ledger(path)
+        for end in ends:
+            first.write_results({"a": NodeResult.read({"outcome": end})})
+        first.close()
+        again = Ledger(path)
+        again.close()
+        assert again.may_have_changed == (outcome in ends)

@@ -9,6 +9,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import No
 from patchwave import report
 from patchwave.errors import PatchwaveError
 from patchwave.ledger import Ledger
+from patchwave.scope import Scope
 
 HOSTILE = '<script>alert(1)</script>{{ 7*7 }}"'
 
@@ -19,7 +20,11 @@ def make(tmp_path: Path) -> dict[str, object]:
     plan = Plan("urgent", {"just": definition}, "run_command", 1, 1, (Wave("wave_1", nodes),))
     ledger = Ledger(tmp_path / "ledger.jsonl")
     unread = {"account": "210987654321", "region": "eu-central-1", "error": HOSTILE}
-    ledger.write("started", plan="0" * 64, unread=[unread])
+    left_out = {"account": "1", "region": "r", "node_id": "i-1", "why": HOSTILE}
+    other = {"host": "c", "id": "c", "name": HOSTILE, "account": "1", "region": "r", "patch_group": "web"}
+    scope = Scope([unread], [left_out], [HOSTILE], [other], [{"account": "1", "region": "r", "nodes": 7}])
+    ledger.write("started", plan="0" * 64, **scope.as_dict())
+    ledger.write("leftover", wave="wave_1", bucket="b", key="k", error=HOSTILE)
     ledger.write(
         "node", host="a", outcome="failed", reason="no_space", msg=HOSTILE, version_before="1", version_after="1"
     )
@@ -50,6 +55,11 @@ def test_both_files_are_written_and_what_nodes_say_is_escaped(tmp_path: Path) ->
     assert "&lt;script&gt;alert(1)&lt;/script&gt;{{ 7*7 }}" in page
     assert "The rollout was stopped" in page
     assert "account 210987654321, region eu-central-1: &lt;script&gt;" in page
+    assert "Left out:</b> i-1 in account 1, r: &lt;script&gt;" in page
+    assert "s3://b/k: &lt;script&gt;" in page
+    assert "Warning of the inventory:</b> &lt;script&gt;" in page
+    assert "1 nodes are in scope and in no wave" in page
+    assert "7 nodes have no patch-group tag" in page
     assert not list(tmp_path.glob(".report*"))
 
 

@@ -77,6 +77,23 @@ def test_several_programs_keep_their_order(write: Any) -> None:
         ({"override": {"by": " ", "reason": "x"}}, "rollout.yml: override.by: must not be empty"),
         ({"max_in_flight": -1}, "rollout.yml: max_in_flight: must be 0 (all of a wave at once) or more"),
         ({"waves": []}, "rollout.yml: waves: names no wave"),
+        ({"waves": ["a", "b", "a"]}, "rollout.yml: waves[2]: 'a' is there twice"),
+        ({"name": "n" * 151}, "rollout.yml: name: must have at most 150 bytes"),
+        ({"not_in_waves": "yes"}, "rollout.yml: not_in_waves: must be one of attention, allowed, not 'yes'"),
+        ("vars: {gate_minutes_left: .inf}", "rollout.yml: vars.gate_minutes_left: must be a finite number"),
+        ("vars: {gate_minutes_left: 2026-01-01}", "rollout.yml: vars.gate_minutes_left: is a date to YAML"),
+        ("vars: {a: {1: x}}", "rollout.yml: vars.a.1: is no name for a key"),
+        ("vars: {a: {__ansible_unsafe: x}}", "rollout.yml: vars.a.__ansible_unsafe: is no name for a key"),
+        ("vars: &a [*a]", "rollout.yml: vars[0][0]"),
+        ("a: " + "[" * 45 + "]" * 45, "is nested too deeply"),
+        ("a: " + "[" * 4000 + "]" * 4000, "is nested too deeply"),
+        (
+            "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+            + "".join(
+                f"{new}: &{new} [{','.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcde", "bcdef", strict=True)
+            ),
+            "rollout.yml: the file: has more than 200000 values",
+        ),
         ({"name": "../up"}, "rollout.yml: name: must be letters, digits, ., _ and -"),
         ({"schema": 2}, "rollout.yml: schema: must be one of 1, not 2"),
         ({"name": None, "software": None}, "rollout.yml: name: is required and missing (and 1 more)"),
@@ -113,3 +130,37 @@ def test_a_mistake_in_the_catalog_names_file_and_key(write: Any, change: dict[st
 def test_a_rollout_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PatchwaveError, match=r"gone\.yml: cannot be read: No such file or directory"):
         read_rollout(tmp_path / "gone.yml")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        *((name, "unknown key; ") for name in ("node_id", "region", "account", "assume_role_arn", "environment")),
+        *(
+            (f"patch_software_{name}", "is given by the driver and cannot be set")
+            for name in ("journal", "stop_file", "token", "node_results", "owner_lock", "latest_start")
+        ),
+        *(
+            (name, "cannot be set here; of this kind only ansible_become")
+            for name in (
+                "ansible_host",
+                "ansible_connection",
+                "ansible_ssh_common_args",
+                "patchwave_hosts",
+                "gate_verdict",
+            )
+        ),
+        ("gate_override", "has a key of its own in this file: override"),
+        ("patch_software_bucket", "has a key of its own in this file: bucket"),
+        ("gate_minutes_lft", "unknown key; did you mean 'gate_minutes_left'?"),
+    ],
+)
+def test_variables_cannot_override_where_nodes_are_or_what_the_driver_says(write: Any, name: str, said: str) -> None:
+    with pytest.raises(PatchwaveError) as caught:
+        read_rollout(write({"vars": {name: "x"}}))
+    assert f"rollout.yml: vars.{name}: {said}" in str(caught.value)
+
+
+def test_variables_of_the_roles_can_be_set(write: Any) -> None:
+    variables = {"gate_minutes_left": 60, "patch_software_execution_timeout": 100, "ansible_user": "admin"}
+    assert read_rollout(write({"vars": variables})).vars == variables

@@ -1,0 +1,60 @@
+"""Private folders for what Ansible needs for a moment, gone when the driver has ended, however it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PREFIX = "patchwave-apply-"
+#: In each folder: held for as long as the driver that made the folder lives.
+_LOCK = ".lock"
+#: Seconds that a folder without a lock may be on its way to one.
+_YOUNG = 60.0
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Make a folder for this user only, and remove it when the block ends; those of dead drivers go as well."""
+    remove_stale()
+    # An orphan of Ansible may still write there for a moment.
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with (folder / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (folder / "cache").mkdir(mode=0o700)
+            (folder / "tmp").mkdir(mode=0o700)
+            yield folder
+
+
+def remove_stale() -> None:
+    """Remove the folders of this user's drivers that were killed: they may hold secrets."""
+    with contextlib.suppress(OSError):
+        for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):
+                if _is_stale(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_stale(folder: Path) -> bool:
+    known = folder.lstat()
+    if not stat.S_ISDIR(known.st_mode) or known.st_uid != os.geteuid():
+        return False
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return time.time() - known.st_mtime > _YOUNG
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True

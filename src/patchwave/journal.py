@@ -1,0 +1,122 @@
+"""The journal of a wave's batch, which the action writes on the controller and the driver reads while it does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
+
+#: What the action puts before a token that it was given.
+_TOKEN_PREFIX = "patchwave "
+
+
+class Journal:
+    """What the actions of one work have told so far; each line of the file is read once.
+
+    Attributes:
+        sent: hosts that a command was sent to, in any run of this work.
+        ended: hosts with a result of the running action.
+        unreadable: accounts and regions that cannot be read just now, with the error.
+        leftovers: what could not be deleted in S3, as bucket and key, with the error.
+        pid: the process of the action that began last.
+    """
+
+    def __init__(self, path: Path, token: str) -> None:
+        """Take in what earlier runs of the work called token have left in the file; it may be missing."""
+        self._path, self._token = path, _TOKEN_PREFIX + token
+        self._offset, self._mine = 0, False
+        self._intents: dict[str, set[str]] = {}
+        self._refused: set[str] = set()
+        self.sent: set[str] = set()
+        self.ended: set[str] = set()
+        self.unreadable: dict[str, str] = {}
+        self.leftovers: dict[tuple[str, str], str] = {}
+        self.pid: int | None = None
+        #: Results of earlier runs, which no ledger may have.
+        self.earlier = dict(self.read())
+        self.ended.clear()
+        self._earlier_intents = set(self._intents)
+
+    def read(self) -> Iterator[tuple[str, NodeResult]]:
+        """Read what was written since; return each host's new result."""
+        for event in self._events():
+            kind = event.get("event")
+            if kind == "started":
+                self._started(event)
+            elif kind == "leftover":
+                self.leftovers[str(event.get("bucket")), str(event.get("key"))] = str(event.get("error", ""))
+            elif self._mine and kind == "result" and isinstance(event.get("host"), str):
+                self.ended.add(event["host"])
+                yield event["host"], NodeResult.read(event)
+            elif self._mine:
+                self._take(str(kind), event)
+
+    def maybe_sent(self) -> set[str]:
+        """Return the hosts that may have been sent something, in any run: of all intents that AWS did not refuse."""
+        return self._of_intents(set(self._intents))
+
+    def maybe_sent_now(self) -> set[str]:
+        """Return those of the running action alone."""
+        return self._of_intents(self._intents.keys() - self._earlier_intents)
+
+    def _of_intents(self, comments: set[str]) -> set[str]:
+        return set().union(*(self._intents[comment] for comment in comments - self._refused))
+
+    def forget(self) -> None:
+        """Remove the file; of what could not be deleted in S3 a line stays, so that the next run tries again."""
+        lines = [
+            json.dumps({"event": "leftover", "time": time.time(), "bucket": bucket, "key": key, "error": error}) + "\n"
+            for (bucket, key), error in self.leftovers.items()
+        ]
+        if not lines:
+            return self._path.unlink(missing_ok=True)
+        draft = self._path.with_name(f".{self._path.name}")
+        draft.write_text("".join(lines), encoding="utf-8")
+        draft.replace(self._path)
+
+    def _started(self, event: dict[str, Any]) -> None:
+        self._mine = event.get("token") == self._token
+        pid = event.get("pid")
+        self.pid = pid if isinstance(pid, int) and pid > 1 else None
+        self.ended.clear()
+        self.unreadable.clear()
+        self.leftovers.clear()  # the new run tries them again, and tells anew of those that stay
+
+    def _take(self, kind: str, event: dict[str, Any]) -> None:
+        comment, where = str(event.get("comment", "")), str(event.get("where", ""))
+        if kind == "intent":
+            self._intents[comment] = _hosts(event)
+        elif kind == "sent":
+            self.sent |= _hosts(event)
+        elif kind == "refused":
+            self._refused.add(comment)
+        elif kind == "unreadable":
+            self.unreadable[where] = str(event.get("error", ""))
+        elif kind == "readable":
+            self.unreadable.pop(where, None)
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            return
+        whole = data[: data.rfind(b"\n") + 1]  # the rest is half a line, whole at the next poll
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # a crash cut it
+            if isinstance(event, dict):
+                yield event
+
+
+def _hosts(event: dict[str, Any]) -> set[str]:
+    nodes = event.get("nodes")
+    return {str(host) for host in nodes} if isinstance(nodes, list) else set()

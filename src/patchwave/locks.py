@@ -1,0 +1,91 @@
+"""Locks on files, by which the driver and what it started know whether the other still lives."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from pathlib import Path
+from typing import IO
+
+_POLL = 0.1
+#: Seconds that an action has to end after SIGTERM, and after SIGKILL.
+_TERMINATED, _KILLED = 3.0, 20.0
+
+
+def take(path: Path) -> IO[str] | None:
+    """Lock a file that is made where it is missing; None where another process has it. Closing it lets it go.
+
+    Raises:
+        OSError: it cannot be made or opened.
+    """
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def is_held(path: Path) -> bool:
+    """Say whether a process holds the lock of a file, which may be missing."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def wait_until_free(path: Path, seconds: float) -> bool:
+    """Wait until nobody holds a file; False when somebody still does."""
+    deadline = time.monotonic() + seconds
+    while is_held(path):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL)
+    return True
+
+
+def end_holder(path: Path, pid: int | None, grace: float) -> bool:
+    """Wait for the process that holds a file, and end it when it takes too long.
+
+    Args:
+        path: the file.
+        pid: the process that is said to hold it, if that is known; it is ended only if it has the file open.
+        grace: seconds to wait before.
+
+    Returns:
+        Whether nobody holds it any more.
+    """
+    if wait_until_free(path, grace):
+        return True
+    for number, seconds in ((signal.SIGTERM, _TERMINATED), (signal.SIGKILL, _KILLED)):
+        if pid and has_open(pid, path):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        if wait_until_free(path, seconds):
+            return True
+    return False
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Say whether a process has a file open; where the system has no /proc, whether it lives at all."""
+    if not Path("/proc/self/fd").exists():
+        with contextlib.suppress(OSError):
+            os.kill(pid, 0)
+            return True
+        return False
+    wanted = path.stat()
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found = entry.stat()
+                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    return True
+    return False

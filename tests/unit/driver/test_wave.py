@@ -1,0 +1,350 @@
+"""What a wave comes to, by its journal and by what Ansible tells, and whether the next wave begins."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from patchwave import locks
+from patchwave.errors import PatchwaveError
+
+ENGINE = {"source": "engine"}
+
+
+def ends(report: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(node["outcome"], node["reason"]) for node in report["nodes"]]
+
+
+def test_results_come_from_the_journal(rollouts: Any) -> None:
+    code, report = rollouts.run(wave_a=lambda batch: batch.patch(version_after=2, seconds=1.5))
+    assert (code, report["rollout"]["stopped"]) == (0, None)
+    assert [node["version_after"] for node in report["nodes"]] == ["2", "2", None, None]
+    assert not list(rollouts.folder.glob("*.journal"))
+
+
+@pytest.mark.parametrize("said", ["too_late", "asked_to_stop", "api_error", "unknown", "not_started"])
+def test_a_node_cannot_say_what_only_the_engine_concludes(rollouts: Any, said: str) -> None:
+    rollouts.budgets = (1, 100)
+    for outcome in ("skipped", "unknown"):
+
+        def play(batch: Any, outcome: str = outcome) -> None:
+            batch.start()
+            batch.send("a1", "a2")
+            batch.end("a1", outcome=outcome, reason=said)
+            batch.end("a2")
+
+        code, report = rollouts.run(wave_a=play)
+        assert code == 2
+        assert rollouts.played == ["wave_a", "wave_b"][: len(rollouts.played)]
+        assert report["rollout"]["stopped"] is None
+        assert not list(rollouts.folder.glob("*.journal"))
+
+
+@pytest.mark.parametrize("reason", ["asked_to_stop", "too_late"])
+def test_a_window_that_closes_meanwhile_stops_the_rollout(rollouts: Any, reason: str) -> None:
+    def play(batch: Any) -> None:
+        batch.patch("a1")
+        batch.end("a2", outcome="skipped", reason=reason, **ENGINE)
+
+    code, report = rollouts.run(wave_a=play)
+    assert code == 3
+    assert report["rollout"]["stopped"] == "wave_a: its window closed before 1 of 2 nodes had begun"
+    assert ends(report)[1:] == [("skipped", reason), *[("skipped", "not_started")] * 2]
+
+
+@pytest.mark.parametrize(("end", "code"), [("2020-01-01T00:00:00+00:00", 3), ("2999-01-01T00:00:00+00:00", 2)])
+def test_a_node_that_is_late_by_its_own_clock_counts_when_ours_agrees(rollouts: Any, end: str, code: int) -> None:
+    def play(batch: Any) -> None:
+        batch.event("ok", "a1", "patchwave.aws.gate", {"latest_start": end, "closed": [], "override": {}})
+        batch.patch("a1")
+        batch.end("a2", outcome="skipped", reason="too_late")
+
+    assert rollouts.run(wave_a=play)[0] == code
+
+
+def test_a_closed_gate_stops_it(rollouts: Any) -> None:
+    closed = {"closed": ["a1: frozen"], "msg": "the gate is closed:\n a1: frozen"}
+
+    def play(batch: Any) -> str:
+        batch.event("failed", "a1", "patchwave.aws.gate", closed)
+        return "the gate is closed"
+
+    code, report = rollouts.run(wave_a=play)
+    assert (code, report["rollout"]["stopped"]) == (3, "wave_a: the gate is closed: a1: frozen")
+
+
+# Nothing was sent, or too little is known: the next wave does not begin.
+
+
+def refused(batch: Any) -> str:
+    batch.event("failed", "a1", "patchwave.aws.run_module", {"msg": "bucket 'x': NoSuchBucket\n"})
+    return "FAILED"
+
+
+def killed_before(batch: Any) -> None:
+    batch.start()
+
+
+def no_rights(batch: Any) -> None:
+    batch.start()
+    batch.end(*batch.hosts, outcome="unreachable", reason="access_denied", msg="may not send", **ENGINE)
+
+
+def no_region(batch: Any) -> None:
+    batch.start()
+    batch.end(*batch.hosts, outcome="unreachable", reason="api_error", msg="AccessDenied", **ENGINE)
+
+
+def left_out(batch: Any) -> None:
+    batch.start()
+    batch.end(*batch.hosts, outcome="skipped", reason="api_error", msg="cannot be read", **ENGINE)
+
+
+def certainly_refused(batch: Any) -> None:
+    batch.start()
+    batch.write("intent", comment="c", where="w", nodes=batch.hosts)
+    batch.write("refused", comment="c")
+
+
+@pytest.mark.parametrize(
+    "play", [refused, killed_before, no_rights, no_region, left_out, certainly_refused, lambda batch: "ERROR! vault"]
+)
+def test_a_wave_of_which_nothing_was_sent_ends_the_rollout(rollouts: Any, play: Any) -> None:
+    rollouts.budgets = (4, 4)
+    with pytest.raises(PatchwaveError, match=r"r\.yml: wave_a: nothing was sent to its 2 nodes: ") as caught:
+        rollouts.run(wave_a=play)
+    assert caught.value.exit_code == 1
+    assert rollouts.played == ["wave_a"]
+    report = json.loads((rollouts.folder / "report.json").read_text())
+    assert report["rollout"]["stopped"].startswith("wave_a: nothing was sent to its 2 nodes")
+    # In the second wave something was changed in the first.
+    code, report = rollouts.run(wave_b=lambda batch: play(batch))
+    assert (code, rollouts.played) == (3, ["wave_a", "wave_b"])
+    assert report["rollout"]["stopped"].startswith("wave_b: nothing was sent to its 2 nodes")
+    # And neither is it forgotten by the next run, which has nothing to do in the first.
+    assert (rollouts.run(wave_b=lambda batch: play(batch))[0], rollouts.played) == (3, ["wave_b"])
+
+
+def test_ansible_that_dies_in_the_middle_ends_it_too(rollouts: Any) -> None:
+    rollouts.budgets = (4, 4)
+
+    def play(batch: Any) -> str:
+        batch.start()
+        batch.send("a1", "a2")
+        batch.end("a1")
+        return "Killed"
+
+    code, report = rollouts.run(wave_a=play)
+    assert (code, rollouts.played) == (3, ["wave_a"])
+    assert report["rollout"]["stopped"] == "wave_a: 1 of 2 nodes have no result: Killed; see wave_a.log"
+    assert ends(report)[:2] == [("patched", None), ("unknown", "no_result")]
+    assert (rollouts.folder / "wave_a.journal").exists()
+
+
+def test_an_intent_without_an_end_may_have_been_sent(rollouts: Any) -> None:
+    def play(batch: Any) -> None:
+        batch.start()
+        batch.write("intent", comment="c1", where="w", nodes=["a1"])
+        batch.write("intent", comment="c2", where="w", nodes=["a2"])
+        batch.write("refused", comment="c2")
+
+    code, report = rollouts.run(wave_a=play)
+    assert code == 3
+    assert ends(report)[:2] == [("unknown", "no_result"), ("skipped", "not_started")]
+    assert "may have been sent" in report["nodes"][0]["msg"]
+
+
+def test_what_cannot_be_read_keeps_the_next_wave_and_the_journal(rollouts: Any) -> None:
+    rollouts.budgets = (4, 4)
+
+    def play(batch: Any) -> None:
+        batch.patch("a1")
+        batch.end("a2", outcome="unknown", reason="api_error", msg="expired", **ENGINE)
+
+    code, report = rollouts.run(wave_a=play)
+    assert (code, rollouts.played) == (3, ["wave_a"])
+    assert report["rollout"]["stopped"] == "wave_a: nothing is known of 1 of 2 nodes: expired"
+    assert (rollouts.folder / "wave_a.journal").exists()
+    assert (rollouts.run()[0], rollouts.played) == (0, ["wave_a", "wave_b"])
+
+
+@pytest.mark.parametrize(("waves", "code"), [({"wave_a": 2, "wave_b": 2}, 3), ({"wave_a": 2}, 2)])
+def test_a_wave_none_of_which_was_reached_lets_no_other_begin(rollouts: Any, waves: dict[str, int], code: int) -> None:
+    rollouts.waves = waves
+    away = {"outcome": "unreachable", "reason": "agent_offline", "msg": "the agent is away", **ENGINE}
+    found, dummy = rollouts.run(wave_a=lambda batch: batch.patch(**away))
+    assert (found, rollouts.played) == (code, ["wave_a"])
+    # One node that is right makes it a wave of which something is known, now or in a later run.
+
+    def one_is_right(batch: Any) -> None:
+        batch.patch("a1")
+        batch.end("a2", **away)
+
+    rollouts.run(wave_a=one_is_right)
+    assert rollouts.played == list(waves)
+    rollouts.run(wave_a=lambda batch: batch.patch(**away), wave_b=lambda batch: batch.patch(**away))
+    assert rollouts.played == list(waves)[:1]
+
+
+def test_what_an_earlier_run_sent_and_this_one_did_not_ask_for_is_not_called_unsent(rollouts: Any) -> None:
+    (rollouts.folder / "wave_a.journal").write_text("")
+    code, report = rollouts.run(wave_a=lambda batch: (batch.start(), batch.send("a1"))[0])
+    assert ends(report)[:2] == [("unknown", "no_result"), ("skipped", "not_started")]
+    with pytest.MonkeyPatch.context():
+        for ledger in rollouts.folder.glob("ledger-*"):
+            ledger.unlink()
+        code, report = rollouts.run(wave_a=lambda batch: "ERROR! vault")
+    assert code == 3
+    assert ends(report)[:2] == [("unknown", "no_result"), ("skipped", "not_started")]
+
+
+# What the event stream tells.
+
+LONG = {"msg": "x" * 10}
+
+
+@pytest.mark.parametrize(
+    ("result", "end"),
+    [
+        ({"outcome": "patched"}, ("patched", "ok")),
+        ({"censored": "hidden"}, ("unknown", "hidden")),
+        ({}, ("unknown", "too_large")),
+        ({"outcome": "patched", "version_before": 1, "reason": {"a": [1e999]}}, ("patched", "other")),
+        ({"outcome": 7}, ("failed", "ok")),
+    ],
+)
+def test_over_a_connection_each_node_tells_its_own(rollouts: Any, result: dict[str, Any], end: tuple[str, str]) -> None:
+    rollouts.transport, rollouts.waves, rollouts.budgets = "connection", {"wave_a": 2}, (2, 2)
+
+    def play(batch: Any) -> None:
+        for host in batch.hosts:
+            batch.event("start", host, "patchwave.aws.software_patch", {})
+        batch.event("ok", "a1", "patchwave.aws.software_patch", result)
+        batch.event("unreachable", "a2", "patchwave.aws.software_patch", {"msg": "no route"})
+
+    dummy, report = rollouts.run(wave_a=play)
+    assert ends(report) == [end, ("unreachable", "unreachable")]
+
+
+def test_over_a_connection_a_node_that_had_begun_is_not_called_unsent(rollouts: Any) -> None:
+    rollouts.transport = "connection"
+    code, report = rollouts.run(
+        wave_a=lambda batch: batch.event("start", "a1", "patchwave.aws.software_patch", {}) or "Killed"
+    )
+    assert (code, rollouts.played) == (3, ["wave_a"])
+    assert ends(report)[:2] == [("unknown", "no_result"), ("skipped", "not_started")]
+
+
+def test_events_say_nothing_of_a_batch(rollouts: Any) -> None:
+    def play(batch: Any) -> None:
+        batch.event("ok", "a1", "patchwave.aws.run_module", {})  # too large for ansible-runner
+        batch.event("ok", "a1", "patchwave.aws.software_patch", {"outcome": "failed"})
+        batch.patch()
+
+    assert rollouts.run(wave_a=play)[0] == 0
+
+
+# Stopping.
+
+
+HOLDER = """
+import fcntl, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *dummy: None)
+file = open(sys.argv[1], "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+while True:
+    time.sleep(0.1)
+"""
+
+
+def test_a_stop_is_withdrawn_when_whoever_must_obey_it_is_gone(
+    rollouts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The action's worker survives Ansible, which ansible-runner kills; a SIGTERM does not end it either."""
+    monkeypatch.setattr(locks, "_TERMINATED", 0.3)
+    command = [sys.executable, "-c", HOLDER, tmp_path / "wave_a.journal"]
+    withdrawn: list[bool] = []
+    unlink = Path.unlink
+
+    def observed(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "stop" and processes:
+            withdrawn.append(processes[0].poll() is None)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", observed)
+    processes: list[subprocess.Popen[str]] = []
+
+    def play(batch: Any) -> str:
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert processes[0].stdout
+        assert processes[0].stdout.readline() == "held\n"
+        batch.write("started", token=f"patchwave {batch.play.variables['patch_software_token']}", pid=processes[0].pid)
+        batch.write("intent", comment="c", where="w", nodes=["a1"])
+        batch.interrupts._handle()
+        batch.interrupts._handle()
+        return "Killed"
+
+    code, report = rollouts.run(wave_a=play)
+    assert processes[0].wait(5) == -signal.SIGKILL
+    processes[0].stdout.close()  # type: ignore[union-attr]
+    assert withdrawn == [False]
+    assert code == 130
+    assert ends(report)[:2] == [("unknown", "no_result"), ("skipped", "not_started")]
+
+
+def test_only_a_process_that_has_the_journal_open_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_TERMINATED", 0.1)
+    monkeypatch.setattr(locks, "_KILLED", 0.1)
+    path = tmp_path / "x.journal"
+    held = locks.take(path)
+    assert held
+    with subprocess.Popen(["sleep", "60"]) as innocent:
+        assert locks.has_open(os.getpid(), path)
+        assert not locks.end_holder(path, innocent.pid, 0)
+        assert innocent.poll() is None
+        innocent.kill()
+        held.close()
+    assert locks.end_holder(path, None, 0)
+
+
+def test_an_interrupt_ends_with_130_and_nothing_else_begins(rollouts: Any) -> None:
+    def play(batch: Any) -> None:
+        batch.patch("a1")
+        batch.interrupts._handle()
+        assert (rollouts.folder / "stop").exists()
+        batch.end("a2", outcome="skipped", reason="asked_to_stop", **ENGINE)
+
+    code, report = rollouts.run(wave_a=play)
+    assert (code, rollouts.played) == (130, ["wave_a"])
+    assert report["rollout"]["stopped"] == "interrupted"
+    assert not (rollouts.folder / "stop").exists()
+
+
+def test_a_stop_file_of_a_killed_run_stops_nothing(rollouts: Any) -> None:
+    (rollouts.folder / "stop").touch()
+    assert rollouts.run(wave_a=lambda batch: batch.patch() if not Path("stop").exists() else None)[0] == 0
+
+
+def test_a_payload_that_stays_is_told_and_remembered(rollouts: Any) -> None:
+    def play(batch: Any) -> None:
+        batch.patch()
+        batch.write("leftover", bucket="b", key="k", error="AccessDenied")
+
+    code, report = rollouts.run(wave_a=play)
+    assert code == 0
+    assert report["rollout"]["leftovers"] == [{"wave": "wave_a", "bucket": "b", "key": "k", "error": "AccessDenied"}]
+    (line,) = (rollouts.folder / "wave_a.journal").read_text().splitlines()
+    assert {key: json.loads(line)[key] for key in ("event", "bucket", "key")} == {
+        "event": "leftover",
+        "bucket": "b",
+        "key": "k",
+    }
+    assert os.listdir(rollouts.folder).count(".wave_a.journal") == 0
