@@ -9,12 +9,15 @@ import typing as t
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
+from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 from ansible_collections.patchwave.aws.plugins.module_utils._service.payload import signer
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _connection, _payload, _run_module
 from ansible_collections.patchwave.aws.plugins.plugin_utils._action import Answers, Asked, BatchAction, refuse_become
 from ansible_collections.patchwave.aws.plugins.plugin_utils._facts import harmless
 from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import Request, routing
+from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalLost
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     **_batch.ARGUMENT_SPEC,
@@ -101,14 +104,15 @@ class ActionModule(BatchAction):
                 sign = signer(Sessions({name: options[name] for name in auth}))
                 urls = {url: sign(*s3, options["url_expiry"]) for url, s3 in _payload.s3_objects(args).items()}
                 args = _payload.replaced(args, urls)
+            watch.begins()
             result = dict(self._execute_module(module_name=options["module"], module_args=args, task_vars=variables))
-        except AwsError as error:
+        except (AwsError, JournalLost, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was started on the node") from None
         except AnsibleConnectionFailure as error:
-            watch.unreachable(str(error))
+            watch.ends(NodeResult.concluded(outcomes.UNREACHABLE, "connection", str(error)))
             raise
         if result.get("unreachable"):
-            watch.unreachable(str(result.get("msg")))
+            watch.ends(NodeResult.concluded(outcomes.UNREACHABLE, "connection", str(result.get("msg"))))
         else:
-            watch.ended(result, strict=options["module"] == _run_module.SPEAKS)
+            watch.ends(NodeResult.said(result, strict=options["module"] == _run_module.SPEAKS))
         return harmless(result, routing(variables)(str(variables["inventory_hostname"])))

@@ -24,7 +24,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service import payl
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, Sessions
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
 
-from ._journal import Journal
+from ._journal import TOKEN, Journal
 
 #: Ids of managed nodes, EC2 and hybrid (botocore's model, ssm 2014-11-06).
 NODE_ID = re.compile(r"(i-(\w{8}|\w{17})|mi-\w{17})")
@@ -154,7 +154,7 @@ def begun(limits: Limits, nodes: int, work: str, refused: t.Mapping[str, t.Mappi
         OwnerGone: nobody wants it any more.
         ValueError: the owner lock cannot be opened.
     """
-    token = f"patchwave {limits.token or uuid.uuid4().hex}"
+    token = f"{TOKEN}{limits.token or uuid.uuid4().hex}"
     file = limits.stop_file
 
     def asked() -> bool:

@@ -33,7 +33,7 @@ class Watch:
         if not reason:
             return None
         msg = _WHY[reason]
-        self._note(NodeResult.concluded(outcomes.SKIPPED, reason, msg))
+        self.ends(NodeResult.concluded(outcomes.SKIPPED, reason, msg))
         return _batch.ended(outcomes.SKIPPED, reason, msg)
 
     def _reason(self) -> str:
@@ -47,17 +47,17 @@ class Watch:
         late = options["latest_start"]
         return "too_late" if late and now > moments.seconds(late) else ""
 
-    def unreachable(self, msg: str) -> None:
-        """Write down that the host cannot be reached."""
-        self._note(NodeResult.concluded(outcomes.UNREACHABLE, "connection", msg))
+    def begins(self) -> None:
+        """Write down that something may happen to the host from now on."""
+        self._note("begun", {})
 
-    def ended(self, result: dict[str, t.Any], strict: bool) -> None:
-        """Write down what the host answered; `strict` as in NodeResult.said()."""
-        self._note(NodeResult.said(result, strict=strict))
+    def ends(self, said: NodeResult) -> None:
+        """Write down how the host ended."""
+        self._note("result", said.line())
 
-    def _note(self, said: NodeResult) -> None:
+    def _note(self, kind: str, event: dict[str, t.Any]) -> None:
         if self._options["journal"]:
-            note(self._options["journal"], self._host, said)
+            note(self._options["journal"], self._options["token"], kind, {"host": self._host, **event})
 
 
 _WHY = {

@@ -22,12 +22,13 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command import Sent
 
 #: Events that are on the disk before anything goes on. The others are only read by who watches, and after a crash the
 #: next run asks AWS for what they say; that of the end takes all before it along.
 _DURABLE = ("started", "intent", "finished")
+#: What a token that was given begins with in a journal and in comments.
+TOKEN = "patchwave "
 #: Seconds to wait for another process to let the journal go, such as what is left of a controller that was killed.
 _PATIENCE = 60
 
@@ -162,20 +163,18 @@ class Journal:
                 self._file.close()
 
 
-def note(path: str, host: str, said: NodeResult) -> None:
-    """Append one host's result from a process of its own, as many of which write at once.
+def note(path: str, token: str | None, kind: str, event: dict[str, t.Any]) -> None:
+    """Append one event from a process that works for one host, as many of which write at once.
 
     Raises:
         JournalLost: it cannot be written.
     """
-    line = json.dumps({"event": "result", "time": time.time(), "host": host, **said.line()}, allow_nan=False) + "\n"
+    line = json.dumps({"event": kind, "time": time.time(), "token": f"{TOKEN}{token}", **event}, allow_nan=False)
     try:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(file, line.encode())
+            os.write(file, line.encode() + b"\n")
         finally:
             os.close(file)
     except OSError as error:
-        raise JournalLost(
-            f"journal: {path}: cannot be written: {error.strerror}; host {host} ended {said.outcome}"
-        ) from error
+        raise JournalLost(f"journal: {path}: cannot be written: {error.strerror}") from error

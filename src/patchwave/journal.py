@@ -19,6 +19,7 @@ class Journal:
 
     Attributes:
         sent: hosts that a command was sent to, in any run of this work.
+        begun: hosts on which work over their own connection has begun, in any run.
         ended: hosts with a result of the running action.
         unreadable: accounts and regions that cannot be read just now, with the error.
         leftovers: what could not be deleted in S3, as bucket and key, with the error.
@@ -32,6 +33,7 @@ class Journal:
         self._intents: dict[str, set[str]] = {}
         self._refused: set[str] = set()
         self.sent: set[str] = set()
+        self.begun: set[str] = set()
         self.ended: set[str] = set()
         self.unreadable: dict[str, str] = {}
         self.leftovers: dict[tuple[str, str], str] = {}
@@ -39,7 +41,7 @@ class Journal:
         #: Results of earlier runs, which no ledger may have.
         self.earlier = dict(self.read())
         self.ended.clear()
-        self._earlier_intents = set(self._intents)
+        self._earlier_intents, self._earlier_begun = set(self._intents), set(self.begun)
 
     def read(self) -> Iterator[tuple[str, NodeResult]]:
         """Read what was written since; return each host's new result."""
@@ -49,19 +51,25 @@ class Journal:
                 self._started(event)
             elif kind == "leftover":
                 self.leftovers[str(event.get("bucket")), str(event.get("key"))] = str(event.get("error", ""))
-            elif self._mine and kind == "result" and isinstance(event.get("host"), str):
+            elif kind == "begun" and self._is_mine(event):
+                self.begun.add(str(event.get("host")))
+            elif self._is_mine(event) and kind == "result" and isinstance(event.get("host"), str):
                 self.ended.add(event["host"])
                 yield event["host"], NodeResult.read(event)
             elif self._mine:
                 self._take(str(kind), event)
 
+    def _is_mine(self, event: dict[str, Any]) -> bool:
+        """Say whether a line is of this work: by its own token, or by that of the action that writes all lines."""
+        return bool(event["token"] == self._token) if "token" in event else self._mine
+
     def maybe_sent(self) -> set[str]:
         """Return the hosts that may have been sent something, in any run: of all intents that AWS did not refuse."""
-        return self._of_intents(set(self._intents))
+        return self._of_intents(set(self._intents)) | self.begun
 
     def maybe_sent_now(self) -> set[str]:
         """Return those of the running action alone."""
-        return self._of_intents(self._intents.keys() - self._earlier_intents)
+        return self._of_intents(self._intents.keys() - self._earlier_intents) | self.begun - self._earlier_begun
 
     def _of_intents(self, comments: set[str]) -> set[str]:
         return set().union(*(self._intents[comment] for comment in comments - self._refused))

@@ -22,7 +22,7 @@ from patchwave.errors import PatchwaveError, Stopped
 #: What one host's task came to: event name without `runner_on_`, host, the task's action, and its result.
 OnResult = Callable[[str, str, str, dict[str, Any]], None]
 
-_EVENTS = ("runner_on_start", "runner_on_ok", "runner_on_failed", "runner_on_unreachable")
+_EVENTS = ("runner_on_ok", "runner_on_failed", "runner_on_unreachable")
 #: Seconds between two questions whether a play or the inventory is to be left.
 _ASKED_EVERY = 0.25
 #: Seconds that ansible-inventory has to end when it is told to.

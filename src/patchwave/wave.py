@@ -22,8 +22,8 @@ from patchwave.progress import Screen, State, WaveView
 from patchwave.rollout_file import RolloutFile
 
 PLAYBOOK = "patchwave.aws.patch_software"
-#: The action that decides whether a wave may start, and the module whose result is a node's own.
-_GATE, _NODE_MODULE = "patchwave.aws.gate", "patchwave.aws.software_patch"
+#: The action that decides whether a wave may start.
+_GATE = "patchwave.aws.gate"
 #: Reasons of nodes that had not begun when their time was up.
 _LATE = ("asked_to_stop", "too_late")
 #: Reasons with which a node is skipped without the wave being incomplete.
@@ -104,9 +104,6 @@ class WaveRun:
         self._journal = Journal(self._path, run.token(wave.name))
         self._sent_before = self._journal.maybe_sent()
         self._lock = threading.Lock()
-        #: Results that events told of, to be written down; hosts on which the module has begun.
-        self._told: dict[str, NodeResult] = {}
-        self._begun: set[str] = set()
         self._failures: list[str] = []
         self._closed = ""
         self._latest_start = ""
@@ -180,12 +177,10 @@ class WaveRun:
         """Write down the results that are new, and show how the wave stands."""
         with self._lock:
             new = {host: result for host, result in self._journal.read() if host in self._waiting}
-            new.update((host, result) for host, result in self._told.items() if host in self._waiting)
-            self._told.clear()
             self._waiting -= new.keys()
         self._run.record(new)
         self._state.counts.update(result.outcome for result in new.values())
-        sent = self._journal.sent & self._hosts | self._begun
+        sent = (self._journal.sent | self._journal.begun) & self._hosts
         self._state.sent, self._state.in_flight = len(sent), len(sent & self._waiting)
         self._state.unreadable = dict(self._journal.unreadable)
         self._state.stopping = self._run.interrupts.asked()
@@ -193,34 +188,10 @@ class WaveRun:
 
     def _event(self, how: str, host: str, action: str, result: dict[str, Any]) -> None:
         """Take what Ansible tells of one task on one host."""
-        if how == "start":
-            if action == _NODE_MODULE:
-                self._begun.add(host)
-            return
-        own = self._own_result(how, action, result)
-        if own:
-            with self._lock:
-                self._told[host] = own
-        elif action == _GATE:
+        if action == _GATE:
             self._gate(how, result)
-        if not own and how != "ok":
+        if how != "ok":
             self._failures.append(_failure(result))
-
-    def _own_result(self, how: str, action: str, result: dict[str, Any]) -> NodeResult | None:
-        """Return the node's own result that an event of transport `connection` holds."""
-        if self._run.plan.transport != "connection":
-            return None
-        if how == "unreachable":
-            said = " ".join(str(result.get("msg", "")).split())
-            return NodeResult.concluded(outcomes.UNREACHABLE, "unreachable", said)
-        if action != _NODE_MODULE:
-            return None
-        if result.get("censored"):
-            msg = "Ansible hides what the node said (no_log); the environment variable ANSIBLE_NO_LOG does that"
-            return NodeResult.concluded(outcomes.UNKNOWN, "hidden", msg)
-        if not result:
-            return NodeResult.concluded(outcomes.UNKNOWN, "too_large", "what the node said was too large to be read")
-        return NodeResult.said({"reason": how, **result})
 
     def _gate(self, how: str, result: dict[str, Any]) -> None:
         """Note until when work may start, and a gate that stops the rollout, or would have but for the override."""
@@ -265,7 +236,7 @@ class WaveRun:
 
     def _sent_now(self) -> set[str]:
         """Return the hosts to which this run may have sent something."""
-        return self._journal.maybe_sent_now() | self._begun
+        return self._journal.maybe_sent_now()
 
     def _conclude(self, why: str) -> None:
         """Write down what became of the nodes that gave no result."""

@@ -20,7 +20,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "plugins/module_utils/_node": (UTILS + "_core", "ansible.module_utils"),
     "plugins/modules": (UTILS + "_service", UTILS + "_node", UTILS + "_core", "ansible.module_utils", AMAZON),
     "plugins/plugin_utils": ("ansible", AMAZON, "jmespath", UTILS + "_service", UTILS + "_core"),
-    "plugins/action": ("ansible", AMAZON, COLLECTION + "plugins.plugin_utils", UTILS + "_service"),
+    "plugins/action": ("ansible", AMAZON, COLLECTION + "plugins.plugin_utils", UTILS + "_service", UTILS + "_core"),
     "plugins/inventory": ("ansible", AMAZON, COLLECTION + "plugins.plugin_utils", UTILS + "_service"),
     "src/patchwave": (UTILS + "_core", "ansible_runner", "jinja2", "rich", "typer", "yaml"),
     "src/patchwave_lab": ("boto3", "botocore", "dateutil", "flask", "moto", "typer", "werkzeug", "yaml"),

@@ -46,6 +46,11 @@ class Batch:
         for host in hosts:
             self.write("result", host=host, **given)
 
+    def alone(self, event: str, host: str, token: str | None = None, **details: Any) -> None:
+        """Append an event of a process that works for one host over its own connection."""
+        own = self.play.variables["patch_software_token"] if token is None else token
+        self.write(event, token=f"patchwave {own}", host=host, **details)
+
     def patch(self, *hosts: str, **result: Any) -> None:
         """Begin, send, end, for all hosts unless some are given."""
         self.start()

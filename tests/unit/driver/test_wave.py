@@ -207,37 +207,24 @@ def test_what_an_earlier_run_sent_and_this_one_did_not_ask_for_is_not_called_uns
 
 # What the event stream tells.
 
-LONG = {"msg": "x" * 10}
 
-
-@pytest.mark.parametrize(
-    ("result", "end"),
-    [
-        ({"outcome": "patched"}, ("patched", "ok")),
-        ({"censored": "hidden"}, ("unknown", "hidden")),
-        ({}, ("unknown", "too_large")),
-        ({"outcome": "patched", "version_before": 1, "reason": {"a": [1e999]}}, ("patched", "other")),
-        ({"outcome": 7}, ("failed", "ok")),
-    ],
-)
-def test_over_a_connection_each_node_tells_its_own(rollouts: Any, result: dict[str, Any], end: tuple[str, str]) -> None:
-    rollouts.transport, rollouts.waves, rollouts.budgets = "connection", {"wave_a": 2}, (2, 2)
+def test_over_a_connection_each_node_tells_its_own(rollouts: Any) -> None:
+    rollouts.transport, rollouts.waves, rollouts.budgets = "connection", {"wave_a": 3}, (3, 3)
 
     def play(batch: Any) -> None:
         for host in batch.hosts:
-            batch.event("start", host, "patchwave.aws.software_patch", {})
-        batch.event("ok", "a1", "patchwave.aws.software_patch", result)
-        batch.event("unreachable", "a2", "patchwave.aws.software_patch", {"msg": "no route"})
+            batch.alone("begun", host)
+        batch.alone("result", "a1", outcome="patched", source="node")
+        batch.alone("result", "a2", outcome="unreachable", reason="connection", source="engine")
+        batch.alone("result", "a3", token="other work", outcome="patched", source="node")
 
     dummy, report = rollouts.run(wave_a=play)
-    assert ends(report) == [end, ("unreachable", "unreachable")]
+    assert ends(report) == [("patched", ""), ("unreachable", "connection"), ("unknown", "no_result")]
 
 
 def test_over_a_connection_a_node_that_had_begun_is_not_called_unsent(rollouts: Any) -> None:
     rollouts.transport = "connection"
-    code, report = rollouts.run(
-        wave_a=lambda batch: batch.event("start", "a1", "patchwave.aws.software_patch", {}) or "Killed"
-    )
+    code, report = rollouts.run(wave_a=lambda batch: batch.alone("begun", "a1") or "Killed")
     assert (code, rollouts.played) == (3, ["wave_a"])
     assert ends(report)[:2] == [("unknown", "no_result"), ("skipped", "not_started")]
 
