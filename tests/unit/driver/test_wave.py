@@ -219,7 +219,7 @@ def test_over_a_connection_each_node_tells_its_own(rollouts: Any) -> None:
         batch.alone("result", "a3", token="other work", outcome="patched", source="node")
 
     dummy, report = rollouts.run(wave_a=play)
-    assert ends(report) == [("patched", ""), ("unreachable", "connection"), ("unknown", "no_result")]
+    assert ends(report) == [("patched", None), ("unreachable", "connection"), ("unknown", "no_result")]
 
 
 def test_over_a_connection_a_node_that_had_begun_is_not_called_unsent(rollouts: Any) -> None:
