@@ -78,6 +78,10 @@ versions: setup system ## the playbook on the newest ansible-core, where a Pytho
 systemd: setup ## services under a real systemd, as root on Linux; no part of test
 	$(PYTEST) tests/systemd
 
+.PHONY: kills
+kills: setup system ## kill processes of 200 rollouts at any moment; no part of test
+	PATCHWAVE_TEST_KILLS=200 $(PYTEST) tests/e2e/test_stopping.py -k killed_at_any_call
+
 .PHONY: bench
 bench: setup ## benchmarks; QUICK=1 for the short ones; writes build/bench.json
 	$(BIN)/python tests/bench/bench.py

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
+import random
 import signal
 import subprocess
 import time
@@ -16,6 +18,8 @@ import pytest
 import yaml
 from conftest import BIN, BUCKET, OVERRIDE, ROOT
 
+#: Kills in the test of many; `make kills` asks for 200.
+KILLS = int(os.environ.get("PATCHWAVE_TEST_KILLS", "6"))
 #: Seconds that a SendCommand may take that was under way when somebody died.
 UNDER_WAY = 1.0
 PROGRAM = {
@@ -91,6 +95,11 @@ class Rollout:
         ]
         return sorted(times)
 
+    def calls(self) -> int:
+        """Return how many API calls there were since this rollout began."""
+        lines = (self.lab.folder / "api.jsonl").read_text().splitlines()
+        return sum(json.loads(line)["time"] > self.since for line in lines)
+
     def processes(self) -> list[int]:
         """Return all that was started for this rollout and lives: it has its temporary folder in the environment."""
         marker = f"TMPDIR={self.folder / 'tmp'}".encode()
@@ -152,6 +161,28 @@ def test_a_killed_driver_leaves_nothing_that_sends(started: tuple[Rollout, subpr
     assert rollout.leftovers() == []
     assert asked
     assert len(rollout.sends()) > len(sends)
+
+
+@pytest.mark.parametrize("seed", range(KILLS))
+def test_whoever_is_killed_at_any_call_nothing_goes_on_sending(virtual: Any, tmp_path: Path, seed: int) -> None:
+    """The driver every other time, else any process below it; after so many calls as a whole rollout makes."""
+    dice = random.Random(seed)
+    rollout = Rollout(virtual, tmp_path, max_in_flight=30, error_budget="100%")
+    with rollout.start() as process:
+        calls = dice.randrange(60)
+        while process.poll() is None and rollout.calls() < calls:
+            time.sleep(0.01)
+        others = [pid for pid in rollout.processes() if pid != process.pid]
+        victim = process.pid if seed % 2 == 0 or not others else dice.choice(others)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+        killed = time.time()
+        process.communicate(timeout=60)
+    if victim == process.pid:
+        until(lambda: not rollout.processes(), seconds=5)
+    assert not rollout.processes()
+    late = [when - killed for when in rollout.sends() if when > killed + UNDER_WAY]
+    assert not late, (calls, victim, process.returncode)
 
 
 @pytest.mark.parametrize("whom", ["ansible", "action"])
