@@ -63,6 +63,7 @@ class AtTask:
         frame = _strategy_frame(self._task)
         self._strategy = frame["self"] if frame else None
         self._iterator = frame["iterator"] if frame else None
+        self._play_context = frame["play_context"] if frame else None
         self._hosts = (
             [host for host, task in frame["host_tasks"] if task and task._uuid == self._task._uuid] if frame else []
         )
@@ -138,6 +139,11 @@ class AtTask:
         """Evaluate the task for another host; return None where it does not run."""
         templar = _templar(self._action._loader, variables)
         try:
+            # Conditions see connection variables that are set nowhere, such as ansible_connection.
+            context = t.cast(t.Any, self._play_context)
+            context = context.set_task_and_variable_override(task=self._raw, variables=variables, templar=templar)
+            context.post_validate(templar=templar)
+            context.update_vars(variables)
             if not _condition_holds(self._raw, templar, variables):
                 return None
             return _request(_finished(self._raw, templar, variables), templar, variables)
@@ -185,7 +191,7 @@ def _strategy_frame(task: t.Any) -> dict[str, t.Any] | None:
     frame: types.FrameType | None = sys._getframe()
     while frame:
         found = frame.f_locals
-        if all(name in found for name in ("self", "iterator", "host_tasks", "task")):
+        if all(name in found for name in ("self", "iterator", "play_context", "host_tasks", "task")):
             return found if found["task"] is not None and found["task"]._uuid == task._uuid else None
         frame = frame.f_back
     return None

@@ -107,6 +107,7 @@ def leaders(worked: list[dict[str, Any]]) -> set[str]:
         ("held is not defined", {"web-1", "db-1", "db-2", "app-1"}),
         ("inventory_hostname in groups['all'][1:3]", {"web-2", "db-1"}),
         ("group == 'none'", set()),
+        ("ansible_connection == 'ssh' and group == 'web'", {"web-1", "web-2"}),
     ],
 )
 @pytest.mark.parametrize("how", ["task", "block", "import", "include"])
