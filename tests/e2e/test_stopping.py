@@ -182,7 +182,8 @@ def test_whoever_is_killed_at_any_call_nothing_goes_on_sending(virtual: Any, tmp
         until(lambda: not rollout.processes(), seconds=5)
     assert not rollout.processes()
     late = [when - killed for when in rollout.sends() if when > killed + UNDER_WAY]
-    assert not late, (calls, victim, process.returncode)
+    whole = process.returncode == 0  # it hit nothing: a process that had done its part, such as ansible-inventory
+    assert whole or not late, (calls, victim, process.returncode)
 
 
 @pytest.mark.parametrize("whom", ["ansible", "action"])
