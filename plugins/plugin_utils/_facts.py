@@ -11,27 +11,63 @@ from __future__ import annotations
 import re
 import typing as t
 
-#: Variables by which Patchwave decides who is patched, when, with what and how a host is reached. Connection variables,
-#: such as ansible_host, are kept out of facts by Ansible itself.
-_DECIDING = re.compile(
-    r"(patch|gate|not_patchable|assume_role|node_|inventory_)\w*|platform|region|account|unread|left_out|out_of_scope|ssm"
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import shown, text
+
+#: Variables by which Patchwave decides who is patched, when, with what and how a host is reached.
+_DECIDING = r"(patch|gate|not_patchable|assume_role|node_|inventory_)\w*|platform|region|account|unread|left_out|ssm"
+#: Variables by which connection, become and shell plugins decide what they run and where. Ansible keeps only those of
+#: its own plugins out of facts, and not all of them.
+_PLUGINS = (
+    r"ssh(?!_host_key_)|sftp|scp|paramiko|aws_ssm|winrm|psrp|docker|podman|buildah|kubectl|oc|lxc|lxd|incus|jail|iocage"
+    r"|chroot|zone|libvirt|qemu|nsenter|saltstack|funcd|vmware_tools|network|netconf|httpapi|grpc|persistent|command"
+    r"|become|sudo|su|doas|pbrun|pfexec|pmrun|runas|run0|dzdo|ksu|machinectl|sesu|enable|shell|remote|async|pipelining"
+    r"|terminal|connection|connect|control|private_key|local_tmp|transfer|delegate|ignore|check|diff"
 )
-#: What Ansible takes from a result for the play as a whole, such as the statistics that set_stats leaves.
-_FOR_THE_PLAY = ("ansible_stats", "add_host", "add_group")
+_CONNECTING = (
+    rf"ansible_(({_PLUGINS})(_\w+)?|host|port|user|pass|password|timeout|executable|\w+_(interpreter|exe|flags))"
+)
+_NO_FACT = re.compile(f"{_DECIDING}|out_of_scope|{_CONNECTING}", re.IGNORECASE)
+#: What Ansible takes from a result for the play as a whole, or as its own word about the task: statistics, results of a
+#: loop, that C(failed_when) has decided.
+_OF_ANSIBLE = (
+    *("ansible_stats", "add_host", "add_group", "ansible_job_id", "attempts", "retries", "deprecations"),
+    *("results", "failed_when_result", "failed_when_suppressed_exception", "include", "include_args", "censored"),
+)
+_FLAGS = ("changed", "failed", "skipped", "unreachable")
+#: Warnings of a node, and characters of each, that are shown.
+_WARNINGS, _WARNING = 20, 500
 
 
 def harmless(result: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return a node's result without what would change how this or another host is treated.
 
+    Texts hold nothing that a terminal would obey, and no signature of a presigned URL.
+
     Args:
         result: the result of a module on the node.
         known: the host's variables of the inventory, none of which a fact replaces.
     """
-    found = {key: value for key, value in result.items() if key not in _FOR_THE_PLAY and not key.startswith("_ansible")}
-    facts = found.get("ansible_facts")
+    names = [
+        key for key in result if isinstance(key, str) and key not in _OF_ANSIBLE and not key.startswith("_ansible")
+    ]
+    found = {key: _shown(result[key]) for key in names}
+    found.update({flag: bool(found[flag]) for flag in _FLAGS if flag in found})
+    if "warnings" in found:
+        warnings = found["warnings"] if isinstance(found["warnings"], list) else [found["warnings"]]
+        found["warnings"] = [text(str(warning), _WARNING) for warning in warnings[:_WARNINGS]]
+    if "exception" in found:
+        found["exception"] = text(str(found["exception"]), _WARNING)
     if "ansible_facts" in found:
-        names = facts if isinstance(facts, dict) else {}
+        facts = found["ansible_facts"] if isinstance(found["ansible_facts"], dict) else {}
         found["ansible_facts"] = {
-            name: value for name, value in names.items() if name not in known and not _DECIDING.fullmatch(str(name))
+            name: value for name, value in facts.items() if name not in known and not _NO_FACT.fullmatch(str(name))
         }
     return found
+
+
+def _shown(value: t.Any) -> t.Any:
+    if isinstance(value, dict):
+        return {key: _shown(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_shown(child) for child in value]
+    return shown(value) if isinstance(value, str) else value

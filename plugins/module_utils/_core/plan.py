@@ -87,8 +87,13 @@ def _node(host: str, variables: t.Mapping[str, t.Any], wave: str) -> Node:
 
 
 def plan_hash(plan: Plan) -> str:
-    """Return the SHA-256 of the plan as 64 hex digits: same nodes, waves, budgets and definitions, same hash."""
+    """Return the SHA-256 of the plan as 64 hex digits: same nodes, waves, budgets and definitions, same hash.
+
+    A node's name and patch group are labels that whoever may tag it changes at any time; they are no part of it.
+    """
     content = dict(plan._asdict())
     content["software"] = list(plan.software.items())
-    content["waves"] = [[wave.name, [list(node) for node in wave.nodes]] for wave in plan.waves]
+    content["waves"] = [
+        [wave.name, [[node.host, node.id, node.account, node.region] for node in wave.nodes]] for wave in plan.waves
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()

@@ -23,6 +23,9 @@ NODE, ENGINE = "node", "engine"
 #: What stands for a reason that is no identifier.
 OTHER = "other"
 
+#: What a terminal may obey, but for tabs and ends of lines.
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n\r"}
+_SIGNED = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)(?:=|%3D))[^&\s\"'\\<>]+", re.IGNORECASE)
 _REASON = re.compile(r"[a-z0-9_]{1,40}")
 #: Characters of texts.
 _MSG, _VERSION, _COMMAND_ID = 2000, 200, 100
@@ -122,9 +125,14 @@ def _words(value: t.Any) -> str:
         return ""
 
 
+def shown(value: str) -> str:
+    """Return text without what a terminal would obey and without signatures of presigned URLs, which are secrets."""
+    return _SIGNED.sub(r"\1...", whole(value).translate(_CONTROLS))
+
+
 def text(value: str, most: int) -> str:
     """Return one line of at most so many characters in which nothing is left that a terminal would obey."""
-    kept = whole(value[: 4 * most])
+    kept = shown(value[: 4 * most])
     words = "".join(char if char.isprintable() else " " if char.isspace() else "\ufffd" for char in kept)
     return " ".join(words.split())[:most].rstrip()
 

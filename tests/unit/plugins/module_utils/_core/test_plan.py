@@ -1,5 +1,12 @@
 import pytest
-from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import EmptyWave, Plan, make_waves, plan_hash
+from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import (
+    EmptyWave,
+    Node,
+    Plan,
+    Wave,
+    make_waves,
+    plan_hash,
+)
 
 GROUPS = {"wave_1": ["b", "a"], "wave_2": ["a", "c"], "patch_group_web": ["a", "b", "c"]}
 HOSTVARS = {"a": {"node_id": "i-0a", "account": "1", "region": "r", "patch_group": "web", "node_name": "web-01"}}
@@ -49,3 +56,14 @@ def test_the_hash_is_that_of_the_content() -> None:
 )
 def test_another_plan_has_another_hash(changes: dict[str, object]) -> None:
     assert plan_hash(make(**changes)) != plan_hash(make())
+
+
+def test_labels_that_anybody_may_tag_are_no_part_of_the_hash() -> None:
+    node = Node("i-1", "i-1", "web-1", "1", "eu", "web", "wave_1")
+    plans = [
+        Plan("r", {}, "run_command", 0, 0, (Wave("wave_1", (node._replace(**changed),)),))
+        for changed in ({}, {"name": "other"}, {"patch_group": "db"}, {"id": "i-2"}, {"account": "2"}, {"region": "us"})
+    ]
+    hashes = [plan_hash(plan) for plan in plans]
+    assert hashes[0] == hashes[1] == hashes[2]
+    assert len({*hashes}) == 4
