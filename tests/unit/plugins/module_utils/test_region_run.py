@@ -298,6 +298,12 @@ class Run:
         region_run.RegionRun(clients, sent, control, tell, earlier or [], ready).run()
         return replies
 
+    def may_have_been_sent(self) -> set[str]:
+        """Return the nodes that something was sent to by what is in the journal."""
+        refused = {event["comment"] for kind, event in self.events if kind == "refused"}
+        intents = [event for kind, event in self.events if kind == "intent"]
+        return {node for one in intents if one["comment"] not in refused for node in one["nodes"]}
+
     def journal(self) -> list[Sent]:
         """Return the sendings that a next run finds in the journal, also those that AWS refused."""
         intents = [event for kind, event in self.events if kind == "intent"]
@@ -585,6 +591,7 @@ def test_a_run_killed_at_any_moment_and_run_again_sends_to_every_node_once(
             killed = False
         except Killed:
             service.life = float("inf")
+            assert set(+service.sent) <= run.may_have_been_sent(), f"killed after {life} steps"
             replies = run(service, run.journal(), slots=slots)
         assert (len(replies), outcomes(replies)) == (12, ANSWERED)
         assert service.sent == dict.fromkeys(service.nodes, 1), f"killed after {life} steps"
