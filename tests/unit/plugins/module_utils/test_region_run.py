@@ -502,13 +502,30 @@ def test_ten_thousand_and_one_nodes(service: Service, run: Run) -> None:
     assert sum(service.calls.values()) < 0.2 * 10_001
 
 
-@pytest.mark.parametrize(("count", "slots"), [(250, 25), (1000, 100)])
-def test_sliding_is_near_the_ideal_and_costs_few_calls(service: Service, run: Run, count: int, slots: int) -> None:
+@pytest.mark.parametrize(("count", "slots", "calls"), [(250, 25, 0.4), (500, 50, 0.2), (1000, 100, 0.2)])
+def test_sliding_is_near_the_ideal_and_costs_few_calls(
+    service: Service, run: Run, count: int, slots: int, calls: float
+) -> None:
     service.nodes, service.run = many(count), lambda node, ordinal: 20.0
     start = service.clock.now
     assert outcomes(run(service, slots=slots)) == ANSWERED
-    assert service.clock.now - start < 1.12 * 20 * count / slots
-    assert sum(service.calls.values()) < 0.4 * count
+    # From the sending until it is seen to have ended a node of 20 s takes up to 21.3 s here.
+    assert service.clock.now - start < 1.1 * 20 * count / slots
+    assert sum(service.calls.values()) < calls * count
+
+
+def test_long_work_is_not_asked_for_all_the_time(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(250), lambda node, ordinal: 600.0
+    start = service.clock.now
+    assert outcomes(run(service, slots=50)) == ANSWERED
+    assert service.clock.now - start < 1.02 * 600 * 5
+    assert sum(service.calls.values()) < 200
+
+
+def test_slots_that_come_free_together_are_filled_by_one_command(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(300), lambda node, ordinal: 60.0
+    assert outcomes(run(service, slots=50)) == ANSWERED
+    assert service.calls["send_command"] < 12
 
 
 def test_commands_of_others_are_not_ours(service: Service, run: Run) -> None:
