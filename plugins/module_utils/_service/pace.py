@@ -47,12 +47,14 @@ class Pace:
 
     def __init__(self) -> None:
         self._runs: t.Deque[float] = collections.deque(maxlen=_REMEMBERED)
+        self._sorted: list[float] | None = None
         self._pause = _FIRST
         self._rest = _THROTTLED
 
     def ran(self, seconds: float) -> None:
         """Remember how long a node took."""
         self._runs.append(seconds)
+        self._sorted = None
 
     def polled(self, moved: bool) -> None:
         """Remember whether the last poll saw anything end."""
@@ -108,5 +110,5 @@ class Pace:
 
     def _quantiles(self) -> tuple[float, float, float]:
         """Return a short run, a usual one and a long one."""
-        runs = sorted(self._runs)
+        runs = self._sorted = self._sorted or sorted(self._runs)
         return runs[len(runs) // 10], runs[len(runs) // 2], runs[len(runs) * 19 // 20]

@@ -489,6 +489,8 @@ class RegionRun:
         """On the word to stop, send nothing more and cancel what waits; what an agent has begun is waited for."""
         all_ = self._control.stop_reason()
         stopped = {number: all_ or self._late(number) for number in range(len(self._commands))}
+        if not any(stopped.values()):
+            return
         for reason in set(filter(None, stopped.values())):
             self._skip(reason, _STOPPED[reason], {number for number, why in stopped.items() if why == reason})
         for sending in self._running:
