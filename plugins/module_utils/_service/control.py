@@ -86,6 +86,10 @@ class Control:
         """Stop everybody, since somebody broke off who will not give its slots back."""
         self._broken = True
 
+    def leave(self, why: str) -> None:
+        """Let nobody send or cancel anything any more."""
+        self._gone = self._gone or why
+
     def check(self) -> None:
         """Go on only while who started it is there; called before each sending and once a second.
 

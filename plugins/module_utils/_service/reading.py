@@ -60,26 +60,30 @@ class Reader:
         """Take note of a command that was sent."""
         self._sent.append(sending)
 
-    def ended(self) -> list[tuple[Sending, Invocation]]:
-        """Return invocations of nodes that have ended since the last call."""
+    def ended(self, due: t.Callable[[Sending], bool] = lambda sending: True) -> list[tuple[Sending, Invocation]]:
+        """Return invocations of nodes that have ended since the last call, of commands that are due or of all."""
         open_ = [sending for sending in self._sent if sending.nodes]
         if not open_:
             return []
-        oldest = min(sending.requested for sending in open_)
+        # What ended just before is in a listing of the others too.
+        oldest = min(sending.requested for sending in open_) - 2 * _SECOND
         self._sent = [sending for sending in self._sent if sending.requested >= oldest]
+        wanted = [sending for sending in open_ if due(sending)] or open_
+        oldest = min(sending.requested for sending in wanted)
         pages = self._pages(oldest)
-        if pages > _CHEAP_PAGES or self._others:
-            open_ = self._moved(open_, oldest)
-            if not open_:
+        if min(pages, len(wanted)) > _CHEAP_PAGES or self._others:
+            wanted = self._moved(wanted, oldest)
+            if not wanted:
                 return []
-            oldest = min(sending.requested for sending in open_)
+            oldest = min(sending.requested for sending in wanted)
             pages = self._pages(oldest)
-        if pages < len(open_) and not self._others:
+        if pages < len(wanted) and not self._others:
             listed = ssm_api.list_command_invocations_after(self._ssm, oldest - _SECOND, self._document)
             self._others = len(listed) > pages * _PAGE
+            wanted = [sending for sending in open_ if sending.requested >= oldest]
         else:
-            listed = [each for one in open_ for each in ssm_api.list_command_invocations(self._ssm, one.command_id)]
-        return self._new(open_, listed)
+            listed = [each for one in wanted for each in ssm_api.list_command_invocations(self._ssm, one.command_id)]
+        return self._new(wanted, listed)
 
     def dropped(self, now: float) -> list[Sending]:
         """Return commands that AWS took and then ran on no node, because too many were pending (RateExceeded)."""

@@ -96,6 +96,7 @@ class RegionRun:
         self._claimed = len(hosts.intersection(host for sent in self._earlier for host in sent.hosts))
         control.claim(self._claimed)
         self._freed = 0  # slots of ours that are free now
+        self._free_since = 0.0
 
     def run(self) -> None:
         """Send, and wait until every node has ended."""
@@ -232,17 +233,30 @@ class RegionRun:
         self._stop()
         if self._again and not self._waiting:
             self._ask_again()
+        if not self._gathers():
+            self._fill()
+        self._running = [sending for sending in self._running if sending.nodes]
+        return bool(self._running or self._waiting or self._again)
+
+    def _fill(self) -> None:
         rested = time.monotonic() >= self._resume_at
         while True:
             chunk = self._chunk() if rested else []
             freed, self._freed = self._freed, 0
             taken = self._control.exchange(freed, len(chunk))
             if not taken:
-                break
+                return
             self._waiting = self._waiting[taken:]
             rested = self._send(chunk[:taken])
-        self._running = [sending for sending in self._running if sending.nodes]
-        return bool(self._running or self._waiting or self._again)
+
+    def _gathers(self) -> bool:
+        """Say whether free slots wait for others that will be free in a moment, to be filled by one command."""
+        now = time.monotonic()
+        if not self._freed or not self._waiting:
+            self._free_since = now
+            return False
+        holds = [self._pace.gather(now - sending.sent) for sending in self._running if sending.nodes]
+        return now - self._free_since < max(holds, default=0.0)
 
     def _kind(self, node: str) -> tuple[int, str]:
         """Return what nodes of one SendCommand have in common: the work and the platform."""
@@ -342,7 +356,8 @@ class RegionRun:
             self._take(sending, node, self._reply(outcomes.UNKNOWN, "api_error", sending.problem))
 
     def _read_ends(self) -> None:
-        ended = read(self._reader.ended)
+        now = time.monotonic()
+        ended = read(lambda: self._reader.ended(lambda sending: self._pace.due(now - sending.sent)))
         for sending, invocation in ended:
             try:
                 reply = self._answer(sending, invocation)
@@ -356,7 +371,7 @@ class RegionRun:
             if seconds is not None:
                 self._pace.ran(seconds)
             self._take(sending, invocation["InstanceId"], reply)
-        self._pace.looked(bool(ended))
+        self._pace.polled(bool(ended))
         for sending in read(lambda: self._reader.dropped(time.monotonic())):
             self._put_back(sorted(sending.nodes))
             sending.nodes.clear()
@@ -474,6 +489,8 @@ class RegionRun:
         """On the word to stop, send nothing more and cancel what waits; what an agent has begun is waited for."""
         all_ = self._control.stop_reason()
         stopped = {number: all_ or self._late(number) for number in range(len(self._commands))}
+        if not any(stopped.values()):
+            return
         for reason in set(filter(None, stopped.values())):
             self._skip(reason, _STOPPED[reason], {number for number, why in stopped.items() if why == reason})
         for sending in self._running:

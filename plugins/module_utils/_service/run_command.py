@@ -14,8 +14,8 @@ cut. Slots and the error budget are shared by all of them (see control).
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
+import time
 import typing as t
 
 from .._aws.errors import AwsError
@@ -26,6 +26,11 @@ from .reading import ERROR_TITLE
 from .region_run import UNREAD_EARLIER, RegionRun
 from .run_command_types import Command, Listener, Reply, Sent, Step, Target, Work
 from .sending import Clients
+
+#: Seconds between two questions whether who started it is there.
+_CHECK = 0.5
+#: Seconds in which all must have noticed that they may not go on, but for calls under way.
+_GRACE = 5.0
 
 __all__ = ["ERROR_TITLE", "Command", "Listener", "Reply", "Sent", "Step", "Target", "Work", "fan_out"]
 
@@ -67,9 +72,7 @@ def fan_out(
             runs.append(RegionRun(clients, members, control, tell, earlier, ready))
         except AwsError as error:
             _not_reached(members, f"account {account}, region {region}", error, control, earlier)
-    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(runs))) as pool:
-        for dummy in pool.map(lambda run: _run(run, control), runs):
-            pass
+    _side_by_side(runs, control)
 
 
 def _not_reached(works: list[Work], where: str, error: AwsError, control: Control, earlier: t.Sequence[Sent]) -> None:
@@ -98,9 +101,37 @@ def _places(works: t.Sequence[Work]) -> dict[tuple[Account, str, str], list[Work
     return found
 
 
-def _run(run: RegionRun, control: Control) -> None:
+def _side_by_side(runs: list[RegionRun], control: Control) -> None:
+    """Run accounts and regions side by side until all have ended; what one of them raises is raised then.
+
+    When who started it is gone, calls that only read are not waited for, which may take minutes.
+    """
+    failures: list[BaseException] = []
+
+    def work(run: RegionRun) -> None:
+        try:
+            run.run()
+        except BaseException as error:
+            failures.append(error)
+            control.break_off()
+
+    threads = [threading.Thread(target=work, args=(run,), daemon=True) for run in runs]
+    for thread in threads:
+        thread.start()
     try:
-        run.run()
+        while any(thread.is_alive() for thread in threads):
+            control.check()
+            _join(threads, _CHECK)
     except BaseException:
-        control.break_off()
+        control.leave("the batch was broken off")
+        _join(threads, _GRACE)
         raise
+    if failures:
+        raise failures[0]
+
+
+def _join(threads: list[threading.Thread], seconds: float) -> None:
+    """Wait until all have ended, but no longer than so many seconds."""
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))

@@ -298,6 +298,12 @@ class Run:
         region_run.RegionRun(clients, sent, control, tell, earlier or [], ready).run()
         return replies
 
+    def may_have_been_sent(self) -> set[str]:
+        """Return the nodes that something was sent to by what is in the journal."""
+        refused = {event["comment"] for kind, event in self.events if kind == "refused"}
+        intents = [event for kind, event in self.events if kind == "intent"]
+        return {node for one in intents if one["comment"] not in refused for node in one["nodes"]}
+
     def journal(self) -> list[Sent]:
         """Return the sendings that a next run finds in the journal, also those that AWS refused."""
         intents = [event for kind, event in self.events if kind == "intent"]
@@ -496,13 +502,30 @@ def test_ten_thousand_and_one_nodes(service: Service, run: Run) -> None:
     assert sum(service.calls.values()) < 0.2 * 10_001
 
 
-@pytest.mark.parametrize(("count", "slots"), [(250, 25), (1000, 100)])
-def test_sliding_is_near_the_ideal_and_costs_few_calls(service: Service, run: Run, count: int, slots: int) -> None:
+@pytest.mark.parametrize(("count", "slots", "calls"), [(250, 25, 0.4), (500, 50, 0.2), (1000, 100, 0.2)])
+def test_sliding_is_near_the_ideal_and_costs_few_calls(
+    service: Service, run: Run, count: int, slots: int, calls: float
+) -> None:
     service.nodes, service.run = many(count), lambda node, ordinal: 20.0
     start = service.clock.now
     assert outcomes(run(service, slots=slots)) == ANSWERED
-    assert service.clock.now - start < 1.12 * 20 * count / slots
-    assert sum(service.calls.values()) < 0.4 * count
+    # From the sending until it is seen to have ended a node of 20 s takes up to 21.3 s here.
+    assert service.clock.now - start < 1.1 * 20 * count / slots
+    assert sum(service.calls.values()) < calls * count
+
+
+def test_long_work_is_not_asked_for_all_the_time(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(250), lambda node, ordinal: 600.0
+    start = service.clock.now
+    assert outcomes(run(service, slots=50)) == ANSWERED
+    assert service.clock.now - start < 1.02 * 600 * 5
+    assert sum(service.calls.values()) < 200
+
+
+def test_slots_that_come_free_together_are_filled_by_one_command(service: Service, run: Run) -> None:
+    service.nodes, service.run = many(300), lambda node, ordinal: 60.0
+    assert outcomes(run(service, slots=50)) == ANSWERED
+    assert service.calls["send_command"] < 12
 
 
 def test_commands_of_others_are_not_ours(service: Service, run: Run) -> None:
@@ -585,6 +608,7 @@ def test_a_run_killed_at_any_moment_and_run_again_sends_to_every_node_once(
             killed = False
         except Killed:
             service.life = float("inf")
+            assert set(+service.sent) <= run.may_have_been_sent(), f"killed after {life} steps"
             replies = run(service, run.journal(), slots=slots)
         assert (len(replies), outcomes(replies)) == (12, ANSWERED)
         assert service.sent == dict.fromkeys(service.nodes, 1), f"killed after {life} steps"
