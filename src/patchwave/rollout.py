@@ -17,6 +17,7 @@ from patchwave import locks, names, report, runner
 from patchwave.errors import PatchwaveError, Stopped
 from patchwave.folders import private_folder
 from patchwave.interrupts import Interrupts
+from patchwave.inventory import Inventory, read_inventory
 from patchwave.journal import Journal
 from patchwave.ledger import Ledger
 from patchwave.progress import Screen
@@ -53,11 +54,15 @@ def apply_rollout(path: Path, output: Path | None, interrupts: Interrupts) -> in
     screen.say(f"Reading the inventory {wanted.inventory.name} ...")
     try:
         with private_folder() as private:
-            inventory = runner.read_inventory(wanted.inventory, private, interrupts.asked)
-            plan = _plan(wanted, inventory)
-            if interrupts.asked():
-                raise Stopped
-            return _run(wanted, plan, inventory, folder, private, screen, interrupts)
+            ansible = runner.Ansible(private, wanted.max_in_flight)
+            try:
+                inventory = read_inventory(wanted.inventory, private, interrupts.asked, ansible.prepare)
+                plan = _plan(wanted, inventory)
+                if interrupts.asked():
+                    raise Stopped
+                return _run(wanted, plan, inventory, folder, ansible, screen, interrupts)
+            finally:
+                ansible.close()
     except (PatchwaveError, Stopped):
         raise
     except Exception as error:
@@ -91,7 +96,7 @@ def _unexpected(error: Exception, folder: Path, exit_code: int) -> PatchwaveErro
     return PatchwaveError(f"internal error: {said}; the ledger has what is known{where}", exit_code)
 
 
-def _plan(wanted: RolloutFile, inventory: runner.Inventory) -> Plan:
+def _plan(wanted: RolloutFile, inventory: Inventory) -> Plan:
     try:
         waves = make_waves(wanted.waves, inventory.groups, inventory.hostvars)
     except EmptyWave as error:
@@ -119,9 +124,9 @@ def _plan(wanted: RolloutFile, inventory: runner.Inventory) -> Plan:
 def _run(
     wanted: RolloutFile,
     plan: Plan,
-    inventory: runner.Inventory,
+    inventory: Inventory,
     folder: Path,
-    private: Path,
+    ansible: runner.Ansible,
     screen: Screen,
     interrupts: Interrupts,
 ) -> int:
@@ -133,7 +138,7 @@ def _run(
             plan=plan,
             ledger=ledger,
             folder=folder,
-            private=private,
+            ansible=ansible,
             owner=owner,
             stop_file=folder / "stop",
             screen=screen,
@@ -215,7 +220,7 @@ def _report_anyway(run: Run, why: str) -> None:
 class _Rollout:
     """One run of a plan, new or resumed."""
 
-    def __init__(self, run: Run, inventory: runner.Inventory) -> None:
+    def __init__(self, run: Run, inventory: Inventory) -> None:
         self._run, self._inventory = run, inventory
         self._verdict: Verdict | None = None
 

@@ -1,4 +1,4 @@
-"""The only place that starts Ansible's programs, and that knows ansible-runner."""
+"""Run plays; the only place that knows ansible-runner."""
 
 from __future__ import annotations
 
@@ -8,48 +8,23 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from patchwave import environment
-from patchwave.errors import PatchwaveError, Stopped
+from patchwave import child, environment, output
 
 #: What one host's task came to: event name without `runner_on_`, host, the task's action, and its result.
 OnResult = Callable[[str, str, str, dict[str, Any]], None]
 
 _EVENTS = ("runner_on_ok", "runner_on_failed", "runner_on_unreachable")
-#: Seconds between two questions whether a play or the inventory is to be left.
+#: Seconds between two questions whether a play is to be left.
 _ASKED_EVERY = 0.25
-#: Seconds that ansible-inventory has to end when it is told to.
-_GRACE = 2.0
 #: So often what is left of a play is killed, for it may have forked meanwhile, with so many seconds between.
 _ROUNDS, _ROUND = 40, 0.05
-#: Characters of what Ansible said that go into a line of ours.
-_LONGEST = 500
-_COLORS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_SECRETS = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"'\\]+")
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """An inventory as Ansible sees it: hosts by group, those of its child groups too, and variables by host."""
-
-    groups: dict[str, list[str]]
-    hostvars: dict[str, dict[str, Any]]
-
-    def held(self) -> set[str]:
-        """Return the hosts that a tag holds from patching."""
-        return {host for host, known in self.hostvars.items() if known.get("not_patchable") == "held"}
-
-    def of_all(self, name: str) -> list[Any]:
-        """Return a list that the inventory set for all hosts, such as `unread`; empty where it set none."""
-        found: Any = next((known[name] for known in self.hostvars.values() if known.get(name)), [])
-        return found if isinstance(found, list) else []
 
 
 @dataclass(frozen=True)
@@ -62,7 +37,6 @@ class Play:
         hosts: the hosts that it is limited to.
         variables: extra variables; data, in which Ansible finds no template.
         log: gets what Ansible printed.
-        most: hosts that a task runs for at once; 0 leaves it to Ansible's own setting.
     """
 
     playbook: str
@@ -70,111 +44,105 @@ class Play:
     hosts: list[str]
     variables: dict[str, Any]
     log: Path
-    most: int
 
 
-def read_inventory(source: Path, folder: Path, stopped: Callable[[], bool]) -> Inventory:
-    """Ask ansible-inventory for everything in the source.
+class Ansible:
+    """Runs the plays of one rollout, one after the other."""
 
-    Args:
-        source: an inventory file or folder.
-        folder: a private folder; plugins keep what they have asked there, so that plays need not ask again.
-        stopped: asked now and then; once it says True, this gives up.
+    def __init__(self, folder: Path, most: int) -> None:
+        """Take the private folder that the inventory was read in, and how many hosts a task runs for at once.
 
-    Raises:
-        PatchwaveError: some part of it could not be read.
-        Stopped: it was to be left.
-    """
-    file, said = folder / "inventory.json", folder / "inventory.log"
-    program = str(environment.programs() / "ansible-inventory")
-    command = [program, "--list", "-i", str(source), "--output", str(file)]
-    with said.open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            env=environment.ansible(folder),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        _wait(process, stopped)
-    try:
-        output = json.loads(file.read_text(encoding="utf-8"), object_hook=_plain)
-    except (OSError, ValueError):
-        raise PatchwaveError(_reason(source, said.read_text(encoding="utf-8", errors="replace"))) from None
-    groups = {name: _members(output, name) for name in output if name != "_meta"}
-    return Inventory(groups, output.get("_meta", {}).get("hostvars", {}))
+        0 of these leaves it to Ansible's own setting.
+        """
+        self._folder, self._most = folder, most
+        self._prepared: _Process | None = None
 
+    def prepare(self) -> None:
+        """Load Ansible for the next play, before it is known what that is."""
+        self._prepared = self._prepared or _Process(self._folder, self._most)
 
-def _wait(process: subprocess.Popen[bytes], stopped: Callable[[], bool]) -> None:
-    """Wait for a process in a session of its own, and end all of the session when it is to be left."""
-    while True:
-        try:
-            process.wait(_ASKED_EVERY)
-            return
-        except subprocess.TimeoutExpired:
-            if not stopped():
-                continue
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE)
-        raise Stopped
+    def play(self, wanted: Play, on_result: OnResult, cancelled: Callable[[], bool]) -> str:
+        """Run a playbook.
+
+        Args:
+            wanted: what to run.
+            on_result: called for each task that began or ended on a host.
+            cancelled: asked now and then; once it says True, Ansible is killed with all that it has started.
+
+        Returns:
+            What Ansible said last of what went wrong, in a line; empty where it ended well.
+        """
+        process, self._prepared = self._prepared or _Process(self._folder, self._most), None
+        return process.play(wanted, on_result, cancelled)
+
+    def close(self) -> None:
+        """End what was loaded and not played."""
+        if self._prepared:
+            self._prepared.close()
 
 
-def _members(output: dict[str, Any], name: str) -> list[str]:
-    """Return the hosts of a group and of all groups below it; Ansible allows no circle."""
-    group = output.get(name, {})
-    below = [host for child in group.get("children", ()) for host in _members(output, child)]
-    return [*group.get("hosts", ()), *below]
+class _Process:
+    """One process of `ansible-playbook`, under ansible-runner in a thread of its own."""
 
+    def __init__(self, folder: Path, most: int) -> None:
+        """Start it; it waits for what it is to play."""
+        from ansible_runner.config.runner import RunnerConfig
+        from ansible_runner.utils import get_callback_dir
 
-def play(wanted: Play, folder: Path, on_result: OnResult, cancelled: Callable[[], bool]) -> str:
-    """Run a playbook.
+        self._own = folder / f"play-{time.monotonic_ns()}"
+        self._own.mkdir(mode=0o700)
+        settings = {"pexpect_timeout": _ASKED_EVERY}
+        config = RunnerConfig(private_data_dir=str(self._own), playbook="-", quiet=True, settings=settings)
+        config.prepare()
+        # Ansible itself says what ./ansible.cfg and relative paths mean, here as for the inventory: the user's folder.
+        config.cwd = os.getcwd()
+        config.env = {
+            **environment.ansible(folder, most),
+            "ANSIBLE_CALLBACK_PLUGINS": get_callback_dir(),
+            "ANSIBLE_STDOUT_CALLBACK": "awx_display",
+            "AWX_ISOLATED_DATA_DIR": config.artifact_dir,
+        }
+        config.command = [*child.command("playbook"), str(self._own / "arguments.json")]
+        self._config = config
+        self._ended: tuple[str, int | None] = ("", None)
+        self._on_result: OnResult = lambda *dummy: None
+        self._cancelled: Callable[[], bool] = lambda: False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
-    Args:
-        wanted: what to run.
-        folder: the private folder that read_inventory() was given.
-        on_result: called for each task that began or ended on a host.
-        cancelled: asked now and then; once it says True, Ansible is killed. What its workers do is not waited for.
-
-    Returns:
-        What Ansible said last of what went wrong, in a line; empty where it ended well.
-    """
-    from ansible_runner.config.runner import RunnerConfig
-    from ansible_runner.utils import get_callback_dir
-
-    own = folder / f"play-{len(list(folder.glob('play-*')))}"
-    own.mkdir(mode=0o700)
-    (own / "limit").write_text("\n".join(wanted.hosts), encoding="utf-8")
-    (own / "variables.json").write_text(json.dumps(_unsafe(wanted.variables), allow_nan=False), encoding="utf-8")
-    config = RunnerConfig(
-        private_data_dir=str(own), playbook=wanted.playbook, quiet=True, settings={"pexpect_timeout": _ASKED_EVERY}
-    )
-    config.prepare()
-    # Ansible itself says what ./ansible.cfg and relative paths mean, here as for the inventory: the user's folder.
-    config.cwd = os.getcwd()
-    config.env = {
-        **environment.ansible(folder, wanted.most),
-        "ANSIBLE_CALLBACK_PLUGINS": get_callback_dir(),
-        "ANSIBLE_STDOUT_CALLBACK": "awx_display",
-        "AWX_ISOLATED_DATA_DIR": config.artifact_dir,
-    }
-    arguments = ["-i", str(wanted.inventory), "--limit", f"@{own}/limit", "-e", f"@{own}/variables.json"]
-    child = [sys.executable, str(Path(__file__).with_name("child.py")), str(os.getpid())]
-    config.command = [*child, *arguments, wanted.playbook]
-    status, code = "", None
-    try:
-        status, code = _run(config, on_result, cancelled)
-    finally:
-        if not status or status == "canceled" or code is None:  # killed: its workers have sessions of their own
-            _end_all(f"AWX_ISOLATED_DATA_DIR={config.artifact_dir}")
-        printed = Path(config.artifact_dir) / "stdout"
+    def play(self, wanted: Play, on_result: OnResult, cancelled: Callable[[], bool]) -> str:
+        """See Ansible.play()."""
+        own = self._own
+        self._on_result, self._cancelled = on_result, cancelled
+        (own / "limit").write_text("\n".join(wanted.hosts), encoding="utf-8")
+        (own / "variables.json").write_text(json.dumps(_unsafe(wanted.variables), allow_nan=False), encoding="utf-8")
+        arguments = ["-i", str(wanted.inventory), "--limit", f"@{own}/limit", "-e", f"@{own}/variables.json"]
+        draft = own / "arguments.draft"
+        draft.write_text(json.dumps([*arguments, wanted.playbook]), encoding="utf-8")
+        draft.replace(own / "arguments.json")
+        self._thread.join()
+        status, code = self._ended
+        if status in ("", "canceled") or code is None:  # killed, and its workers have sessions of their own
+            _end_all(f"AWX_ISOLATED_DATA_DIR={self._config.artifact_dir}")
+        printed = Path(self._config.artifact_dir) / "stdout"
         text = printed.read_text(encoding="utf-8", errors="replace") if printed.exists() else ""
-        _keep(_SECRETS.sub(r"\1...", text), wanted.log)
+        _keep(output.without_secrets(text), wanted.log)
         shutil.rmtree(own, ignore_errors=True)
-    return "" if status == "successful" else _said(text)
+        if self._error:
+            raise self._error
+        return "" if status == "successful" else output.what_went_wrong(text)
+
+    def close(self) -> None:
+        """End it."""
+        self._cancelled = lambda: True
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._ended = _run(self._config, lambda *event: self._on_result(*event), lambda: self._cancelled())
+        except Exception as error:  # told by play()
+            self._error = error
 
 
 def _run(config: Any, on_result: OnResult, cancelled: Callable[[], bool]) -> tuple[str, int | None]:
@@ -241,63 +209,9 @@ def _unsafe(value: Any) -> Any:
     return {"__ansible_unsafe": value} if isinstance(value, str) else value
 
 
-def _plain(found: dict[str, Any]) -> Any:
-    """Undo the mark that ansible-inventory puts on data; the driver templates nothing."""
-    return found["__ansible_unsafe"] if len(found) == 1 and "__ansible_unsafe" in found else found
-
-
 def _keep(text: str, log: Path) -> None:
     """Write what Ansible printed where its user alone can read it."""
     with contextlib.suppress(OSError):  # a full disk costs the log, not the results
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-
-
-def _said(output: str) -> str:
-    """Pick what went wrong out of all that Ansible printed, the last of it: an error, a task's failure, any line."""
-    lines = [line.rstrip() for line in _COLORS.sub("", output).replace("\r", "").splitlines()]
-    found = ""
-    for index, line in enumerate(lines):
-        error = re.match(r"(?:\[ERROR\]: |ERROR! )(.*)", line)
-        fatal = re.match(r"fatal: \[.*?\]: \w+! => (.*)", line)
-        if error:
-            found = _paragraph([error.group(1), *lines[index + 1 :]])
-        elif fatal and not found:
-            found = _message(fatal.group(1))
-    if not found:
-        other = [line for line in lines if line and not re.match(r"(PLAY|TASK|ok:|changed:|skipping:|\[WARN)", line)]
-        found = other[-1] if other else ""
-    return _line(found)
-
-
-def _paragraph(lines: list[str]) -> str:
-    """Return the lines up to the first one that is empty or says where in a file it was."""
-    ends = (index for index, line in enumerate(lines) if index and (not line or line.startswith(("Origin: ", "PLAY"))))
-    return " ".join(lines[: next(ends, len(lines))])
-
-
-def _message(result: str) -> str:
-    """Return the message in a task's result as Ansible prints it."""
-    try:
-        found = json.loads(result)
-    except ValueError:
-        return result
-    return str(found.get("msg", "")) if isinstance(found, dict) else ""
-
-
-def _line(text: str) -> str:
-    """Return text as one line that is not too long and holds no signature."""
-    text = _SECRETS.sub(r"\1...", " ".join(text.split()))
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
-
-
-def _reason(source: Path, output: str) -> str:
-    """Pick the file and the line that says why out of what Ansible printed around them."""
-    text = " ".join(_COLORS.sub("", output).split())
-    file = re.search(r"Completely failed to parse inventory source (.+?)(?= \[[A-Z ]+\]:|$)", text)
-    # Ansible tries one plugin after the other on a file; the first is the one that it is for.
-    said = (r"patchwave\.aws\.patch_groups: (.*?)", r"Failed to parse inventory with '\w+' plugin: (.*?)")
-    found = (re.search(one + r"(?= Failed to parse inventory with| Origin:| \[[A-Z ]+\]:|$)", text) for one in said)
-    why = next((match.group(1) for match in found if match), "") or _said(output)
-    return f"{file.group(1) if file else source}: {why or 'ansible-inventory could not read it'}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Plan, make_waves
 
-from patchwave.runner import Inventory
+from patchwave.inventory import Inventory
 
 #: The group of all nodes in scope.
 _IN_SCOPE = "managed_nodes"
@@ -41,11 +41,11 @@ class Scope:
         others = sorted(set(inventory.groups.get(_IN_SCOPE, ())) - planned)
         waves = make_waves([_IN_SCOPE], {_IN_SCOPE: others}, inventory.hostvars) if others else ()
         return cls(
-            unread=_texts(inventory.of_all("unread"), ("account", "region", "error")),
-            left_out=_texts(inventory.of_all("left_out"), ("account", "region", "node_id", "why")),
-            inventory_warnings=[_text(line) for line in inventory.of_all("inventory_warnings")],
+            unread=_texts(inventory.of_all.get("unread", []), ("account", "region", "error")),
+            left_out=_texts(inventory.of_all.get("left_out", []), ("account", "region", "node_id", "why")),
+            inventory_warnings=[_text(line) for line in inventory.of_all.get("inventory_warnings", [])],
             not_in_a_wave=[_without_wave(node._asdict()) for wave in waves for node in wave.nodes],
-            out_of_scope=_counts(inventory.of_all("out_of_scope")),
+            out_of_scope=_counts(inventory.of_all.get("out_of_scope", [])),
         )
 
     @classmethod

@@ -42,7 +42,6 @@ class Run:
 
     Attributes:
         folder: gets ledger, journals, logs and reports.
-        private: a private folder, for what Ansible needs meanwhile.
         owner: the file that this driver holds for as long as it lives.
         stop_file: while it is there, nothing is sent.
     """
@@ -51,7 +50,7 @@ class Run:
     plan: Plan
     ledger: Ledger
     folder: Path
-    private: Path
+    ansible: runner.Ansible
     owner: Path
     stop_file: Path
     screen: Screen
@@ -151,16 +150,14 @@ class WaveRun:
             hosts=sorted(self._hosts),
             variables=self._variables(),
             log=self._log,
-            most=run.wanted.max_in_flight,
         )
+
+        def on_result(*event: Any) -> None:
+            self._guarded(lambda: self._event(*event))
+
         thread.start()
         try:
-            return runner.play(
-                wanted,
-                run.private,
-                lambda *event: self._guarded(lambda: self._event(*event)),
-                run.interrupts.left_alone,
-            )
+            return run.ansible.play(wanted, on_result, run.interrupts.left_alone)
         finally:
             over.set()
             thread.join()

@@ -22,11 +22,11 @@ RULES: dict[str, tuple[str, ...]] = {
     "plugins/plugin_utils": ("ansible", AMAZON, "jmespath", UTILS + "_service", UTILS + "_core"),
     "plugins/action": ("ansible", AMAZON, COLLECTION + "plugins.plugin_utils", UTILS + "_service", UTILS + "_core"),
     "plugins/inventory": ("ansible", AMAZON, COLLECTION + "plugins.plugin_utils", UTILS + "_service"),
-    "src/patchwave": (UTILS + "_core", "ansible_runner", "jinja2", "rich", "typer", "yaml"),
+    "src/patchwave": (UTILS + "_core", "ansible", "ansible_runner", "jinja2", "rich", "typer", "yaml"),
     "src/patchwave_lab": ("boto3", "botocore", "dateutil", "flask", "moto", "typer", "werkzeug", "yaml"),
 }
-#: Inside the driver only one file may know ansible-runner.
-RUNNER_FACADE = "src/patchwave/runner.py"
+#: Inside the driver only one file may know ansible-runner, and one is Ansible in a process of its own.
+FACADES = {"ansible_runner": "src/patchwave/runner.py", "ansible": "src/patchwave/child.py"}
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -73,9 +73,11 @@ def test_a_room_imports_only_what_it_may(room: str, path: Path) -> None:
     assert forbidden(room, path) == []
 
 
-def test_only_the_facade_knows_ansible_runner() -> None:
-    users = [path for room, path in modules() if any(within(name, "ansible_runner") for name in imported(path))]
-    assert [str(path.relative_to(ROOT)) for path in users] == [RUNNER_FACADE]
+@pytest.mark.parametrize("library", FACADES)
+def test_only_its_facade_in_the_driver_knows_a_library_of_ansible(library: str) -> None:
+    files = [path for room, path in modules() if room == "src/patchwave"]
+    users = [path for path in files if any(within(name, library) for name in imported(path))]
+    assert [str(path.relative_to(ROOT)) for path in users] == [FACADES[library]]
 
 
 def test_the_rule_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import No
 
 from patchwave import rollout, runner
 from patchwave.interrupts import Interrupts
+from patchwave.inventory import Inventory
 from patchwave.progress import Screen
 from patchwave.rollout_file import RolloutFile
 
@@ -68,7 +69,7 @@ class Rollouts:
     waves: dict[str, int] = field(default_factory=lambda: {"wave_a": 2, "wave_b": 2})
     transport: str = "run_command"
     budgets: tuple[int, int] = (0, 100)
-    inventory: runner.Inventory = field(default_factory=lambda: runner.Inventory({}, {}))
+    inventory: Inventory = field(default_factory=lambda: Inventory({}, {}))
     changes: dict[str, Any] = field(default_factory=dict)
     played: list[str] = field(default_factory=list)
 
@@ -76,13 +77,15 @@ class Rollouts:
         """Run it with what is played for each wave; a wave without one is patched. Return exit code and report."""
         interrupts = Interrupts()
 
-        def play(wanted: runner.Play, folder: Path, on_result: runner.OnResult, cancelled: Callable[[], bool]) -> str:
+        def play(
+            ansible: runner.Ansible, wanted: runner.Play, on_result: runner.OnResult, cancelled: Callable[[], bool]
+        ) -> str:
             name = Path(wanted.variables["patch_software_journal"]).stem
             self.played.append(name)
             batch = Batch(wanted, on_result, interrupts)
             return plays.get(name, lambda batch: batch.patch())(batch) or ""
 
-        self.monkeypatch.setattr(runner, "play", play)
+        self.monkeypatch.setattr(runner.Ansible, "play", play)
         made = [
             Wave(name, tuple(self.node(f"{name[5:]}{index + 1}", name) for index in range(count)))
             for name, count in self.waves.items()
@@ -105,7 +108,9 @@ class Rollouts:
         )
         wanted = RolloutFile(**{**vars(wanted), **self.changes})
         self.played.clear()
-        code = rollout._run(wanted, plan, self.inventory, self.folder, self.folder, Screen(), interrupts)
+        code = rollout._run(
+            wanted, plan, self.inventory, self.folder, runner.Ansible(self.folder, 0), Screen(), interrupts
+        )
         return code, json.loads((self.folder / "report.json").read_text())
 
     @staticmethod

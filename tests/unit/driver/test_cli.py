@@ -25,8 +25,10 @@ def test_an_error_nobody_thought_of_is_a_line_before_the_start(
         secret = "hunter2"
         raise Odd(f"a\nb {len(secret)}")
 
-    monkeypatch.setattr(rollout.runner, "read_inventory", odd)
-    monkeypatch.setattr(rollout, "read_rollout", lambda path: type("Wanted", (), {"name": "n", "inventory": path})())
+    monkeypatch.setattr(rollout, "read_inventory", odd)
+    monkeypatch.setattr(
+        rollout, "read_rollout", lambda path: type("Wanted", (), {"name": "n", "inventory": path, "max_in_flight": 0})()
+    )
     monkeypatch.setattr("sys.argv", ["patchwave", "apply", str(tmp_path / "r.yml")])
     with pytest.raises(SystemExit) as caught:
         cli.main()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from patchwave import cli, environment, runner
+from patchwave import cli, environment, output
 
 INI = "[WARNING]: Failed to parse inventory with 'ini' plugin: Invalid host pattern 'plugin:'\n"
 END = "[ERROR]: Completely failed to parse inventory source /etc/my estate/a.yml\n"
@@ -28,7 +28,7 @@ END = "[ERROR]: Completely failed to parse inventory source /etc/my estate/a.yml
     ],
 )
 def test_of_all_that_ansible_prints_the_file_and_the_reason_are_told(printed: str, line: str) -> None:
-    assert runner._reason(Path("src"), printed) == line
+    assert output.why_no_inventory(Path("src"), printed) == line
 
 
 @pytest.mark.parametrize("arguments", [[], ["aply"], ["apply"], ["apply", "--outptu", "x", "r.yml"], ["apply", "x"]])

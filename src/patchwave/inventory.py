@@ -1,0 +1,104 @@
+"""Read an inventory: which hosts, in which groups, with which of the variables that the driver needs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from patchwave import child, environment, output
+from patchwave.errors import PatchwaveError, Stopped
+
+#: Seconds between two questions whether it is to be left.
+_ASKED_EVERY = 0.25
+#: Seconds that ansible-inventory has to end when it is told to.
+_GRACE = 2.0
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """An inventory as Ansible sees it.
+
+    Attributes:
+        groups: hosts by group, those of its child groups too.
+        hostvars: variables by host, of those in child.HOST_VARIABLES.
+        of_all: lists that the inventory sets for all hosts, by name, of those in child.VARIABLES_OF_ALL.
+    """
+
+    groups: dict[str, list[str]]
+    hostvars: dict[str, dict[str, Any]]
+    of_all: dict[str, list[Any]] = field(default_factory=dict)
+
+    def held(self) -> set[str]:
+        """Return the hosts that a tag holds from patching."""
+        return {host for host, known in self.hostvars.items() if known.get("not_patchable") == "held"}
+
+
+def read_inventory(
+    source: Path, folder: Path, stopped: Callable[[], bool], meanwhile: Callable[[], None] = lambda: None
+) -> Inventory:
+    """Ask ansible-inventory for everything in the source.
+
+    Args:
+        source: an inventory file or folder.
+        folder: a private folder; plugins keep what they have asked there, so that plays need not ask again.
+        stopped: asked now and then; once it says True, this gives up.
+        meanwhile: done while it is at work.
+
+    Raises:
+        PatchwaveError: some part of it could not be read.
+        Stopped: it was to be left.
+    """
+    file, said = folder / "inventory.json", folder / "inventory.log"
+    with said.open("wb") as log:
+        process = subprocess.Popen(
+            [*child.command("inventory"), "--list", "-i", str(source), "--output", str(file)],
+            env=environment.ansible(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            meanwhile()
+        finally:
+            _wait(process, stopped)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        printed = said.read_text(encoding="utf-8", errors="replace")
+        raise PatchwaveError(output.why_no_inventory(source, printed)) from None
+    known = found.pop("_meta", {})
+    groups = {name: _members(found, name) for name in found}
+    of_all = {name: value for name, value in known.get("of_all", {}).items() if isinstance(value, list)}
+    return Inventory(groups, known.get("hostvars", {}), of_all)
+
+
+def _wait(process: subprocess.Popen[bytes], stopped: Callable[[], bool]) -> None:
+    """Wait for a process in a session of its own, and end all of the session when it is to be left."""
+    while True:
+        try:
+            process.wait(_ASKED_EVERY)
+            return
+        except subprocess.TimeoutExpired:
+            if not stopped():
+                continue
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)
+        raise Stopped
+
+
+def _members(found: dict[str, Any], name: str) -> list[str]:
+    """Return the hosts of a group and of all groups below it; Ansible allows no circle."""
+    group = found.get(name, {})
+    below = [host for one in group.get("children", ()) for host in _members(found, one)]
+    return [*group.get("hosts", ()), *below]

@@ -1,0 +1,66 @@
+"""What Ansible printed, in a line of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+#: Characters of what Ansible said that go into a line.
+_LONGEST = 500
+_COLORS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_SECRETS = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"'\\]+")
+
+
+def without_secrets(text: str) -> str:
+    """Return text without the signatures of URLs."""
+    return _SECRETS.sub(r"\1...", text)
+
+
+def what_went_wrong(output: str) -> str:
+    """Pick what went wrong out of all that Ansible printed, the last of it: an error, a task's failure, any line."""
+    lines = [line.rstrip() for line in _COLORS.sub("", output).replace("\r", "").splitlines()]
+    found = ""
+    for index, line in enumerate(lines):
+        error = re.match(r"(?:\[ERROR\]: |ERROR! )(.*)", line)
+        fatal = re.match(r"fatal: \[.*?\]: \w+! => (.*)", line)
+        if error:
+            found = _paragraph([error.group(1), *lines[index + 1 :]])
+        elif fatal and not found:
+            found = _message(fatal.group(1))
+    if not found:
+        other = [line for line in lines if line and not re.match(r"(PLAY|TASK|ok:|changed:|skipping:|\[WARN)", line)]
+        found = other[-1] if other else ""
+    return _line(found)
+
+
+def _paragraph(lines: list[str]) -> str:
+    """Return the lines up to the first one that is empty or says where in a file it was."""
+    ends = (index for index, line in enumerate(lines) if index and (not line or line.startswith(("Origin: ", "PLAY"))))
+    return " ".join(lines[: next(ends, len(lines))])
+
+
+def _message(result: str) -> str:
+    """Return the message in a task's result as Ansible prints it."""
+    try:
+        found = json.loads(result)
+    except ValueError:
+        return result
+    return str(found.get("msg", "")) if isinstance(found, dict) else ""
+
+
+def _line(text: str) -> str:
+    """Return text as one line that is not too long and holds no signature."""
+    text = without_secrets(" ".join(text.split()))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def why_no_inventory(source: Path, output: str) -> str:
+    """Pick the file and the line that says why out of what Ansible printed around them."""
+    text = " ".join(_COLORS.sub("", output).split())
+    file = re.search(r"Completely failed to parse inventory source (.+?)(?= \[[A-Z ]+\]:|$)", text)
+    # Ansible tries one plugin after the other on a file; the first is the one that it is for.
+    said = (r"patchwave\.aws\.patch_groups: (.*?)", r"Failed to parse inventory with '\w+' plugin: (.*?)")
+    found = (re.search(one + r"(?= Failed to parse inventory with| Origin:| \[[A-Z ]+\]:|$)", text) for one in said)
+    why = next((match.group(1) for match in found if match), "") or what_went_wrong(output)
+    return f"{file.group(1) if file else source}: {why or 'ansible-inventory could not read it'}"
