@@ -24,7 +24,7 @@ from lab import BUCKET, Lab, running
 from inventory import BIN, measured
 
 ROOT = Path(__file__).resolve().parents[2]
-WORK: dict[str, Any] = {"": 20, "_long_tail": {"lognormal": [18, 0.6]}}
+WORK: dict[str, Any] = {"": 20, "_long_tail": {"lognormal": [18, 0.6]}, "_quick": 2}
 #: Tools, and how many nodes each has in flight; 0: all.
 TOOLS = {"patchwave": 0, "patchwave_100_places": 100, "patch_now": "8%", "plain_boto3": 0}
 
