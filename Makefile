@@ -92,4 +92,4 @@ dist: setup ## build the Galaxy tarball and the wheel into dist/
 
 .PHONY: clean
 clean: ## remove everything that make made
-	rm -rf $(VENV) .collections build dist .*_cache demo/work demo/report.* demo/software.yml demo/*.log demo/*.journal demo/ledger-*
+	rm -rf $(VENV) .collections build dist .*_cache demo/work demo/report.* demo/software.yml demo/*.log demo/*.journal demo/*.lock demo/ledger-*

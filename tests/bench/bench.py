@@ -1,6 +1,7 @@
 """`make bench`: every benchmark, one after the other; writes build/bench.json and prints a table.
 
-QUICK=1 runs short ones instead, whose nodes work for seconds: they show what Patchwave itself takes. With names of cases as arguments only these run, and the results of the others stay.
+QUICK=1 runs short ones instead, whose nodes work for seconds: they show what Patchwave itself takes. With names of
+cases as arguments only these run, and the results of the others stay.
 """
 
 from __future__ import annotations
