@@ -7,13 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from patchwave import locks
+from patchwave import locks, wave
 from patchwave.errors import PatchwaveError
+from patchwave.progress import State, WaveView
 
 ENGINE = {"source": "engine"}
 
@@ -335,3 +337,35 @@ def test_a_payload_that_stays_is_told_and_remembered(rollouts: Any) -> None:
         "key": "k",
     }
     assert os.listdir(rollouts.folder).count(".wave_a.journal") == 0
+
+
+def test_the_bar_of_a_resumed_wave_starts_at_what_is_done_and_shows_what_is_under_way(
+    rollouts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollouts.waves, rollouts.budgets = {"wave_a": 4}, (4, 4)
+    away = {"outcome": "unreachable", "reason": "agent_offline", **ENGINE}
+
+    def half(batch: Any) -> None:
+        batch.patch("a1", "a2")
+        batch.end("a3", "a4", **away)
+
+    rollouts.run(wave_a=half)
+    seen: list[tuple[int, dict[str, int], int, int]] = []
+
+    def update(view: WaveView, state: State) -> None:
+        seen.append((state.total, dict(state.counts), state.sent, state.in_flight))
+
+    monkeypatch.setattr(WaveView, "update", update)
+
+    def rest(batch: Any) -> None:
+        batch.start()
+        batch.send("a3", "a4")
+        while not seen or seen[-1][2] == 0:
+            time.sleep(0.01)
+        batch.end("a3", "a4")
+
+    monkeypatch.setattr(wave, "_POLL", 0.01)
+    assert rollouts.run(wave_a=rest)[0] == 0
+    assert seen[0] in [(4, {"patched": 2}, 0, 0), (4, {"patched": 2}, 2, 2)]
+    assert (4, {"patched": 2}, 2, 2) in seen
+    assert seen[-1] == (4, {"patched": 4}, 2, 0)
