@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _gate
 from ansible_collections.patchwave.aws.plugins.plugin_utils._action import named, validated
 from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import AtTask, Group
-from ansible_collections.patchwave.aws.plugins.plugin_utils._shared import own_result
+from ansible_collections.patchwave.aws.plugins.plugin_utils._shared import Done, own_result
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "minutes_left": {"type": "int", "default": 0},
@@ -29,6 +29,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _supports_check_mode = True
     _supports_diff = False
+    _ran = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Return until when work may start, or fail with a line for each reason why it may not."""
@@ -36,14 +37,15 @@ class ActionModule(ActionBase):
         variables: dict[str, t.Any] = task_vars or {}
         at_task = AtTask(self, variables)
 
-        def work(alone: bool) -> dict[str, dict[str, t.Any]]:
+        def work(alone: bool, spent: int) -> Done:
             groups = at_task.groups(alone)
             result = _verdict(groups, variables["hostvars"].__getitem__)
-            return {host: result for group in groups for host in group.hosts}
+            return Done({host: result for group in groups for host in group.hosts}, 0)
 
         if self._task.run_once:
-            return work(alone=False)[at_task.host]
-        return own_result(at_task.execution, at_task.host, work)
+            return work(alone=False, spent=0).results[at_task.host]
+        again, self._ran = self._ran, True
+        return own_result(at_task.execution, at_task.host, work, again)
 
 
 def _verdict(groups: list[Group], variables: t.Callable[[str], t.Mapping[str, t.Any]]) -> dict[str, t.Any]:

@@ -8,7 +8,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.patchwave.aws.plugins.plugin_utils._facts import harmless
-from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import routing
+from ansible_collections.patchwave.aws.plugins.plugin_utils._routing import routing
 
 
 class ActionModule(ActionBase):

@@ -15,7 +15,7 @@ from ansible_collections.patchwave.aws.plugins.plugin_utils._action import (
     named,
     refuse_become,
 )
-from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import routing
+from ansible_collections.patchwave.aws.plugins.plugin_utils._routing import routing
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     **_batch.ARGUMENT_SPEC,

@@ -16,8 +16,9 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.payload imp
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _connection, _payload, _run_module
 from ansible_collections.patchwave.aws.plugins.plugin_utils._action import Answers, Asked, BatchAction, refuse_become
 from ansible_collections.patchwave.aws.plugins.plugin_utils._facts import harmless
-from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import Request, routing
+from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import Request
 from ansible_collections.patchwave.aws.plugins.plugin_utils._journal import JournalLost
+from ansible_collections.patchwave.aws.plugins.plugin_utils._routing import routing
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     **_batch.ARGUMENT_SPEC,
@@ -55,6 +56,8 @@ class ActionModule(BatchAction):
         if self._task.check_mode:
             common["token"] = None  # what only looked must not be taken up for what was done
         limits, known = _batch.Limits.of(common), routing(variables)
+        if self._task.run_once and any(one.options["transport"] != "run_command" for one in asked):
+            raise ValueError("transport: with run_once it must be run_command for every host, or some are left out")
         asked = [one for one in asked if one.options["transport"] == "run_command"]
         nodes, refused = _run_module.targets([host for group, dummy in asked for host in group.hosts], known)
         for group, options in asked:

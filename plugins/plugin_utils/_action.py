@@ -16,17 +16,21 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
+from ansible_collections.patchwave.aws.plugins.module_utils._core.budget import allowed
+from ansible_collections.patchwave.aws.plugins.module_utils._core.outcomes import CHARGED, OUTCOMES, SKIPPED
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import text
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import OwnerGone
 
 from . import _batch
 from ._facts import harmless
-from ._hosts import AtTask, Group, routing
+from ._hosts import AtTask, Group
 from ._journal import JournalError, JournalLost
-from ._shared import own_result
+from ._routing import routing
+from ._shared import Done, own_result
 
-#: Hosts that a message names.
-_NAMED = 3
+#: Hosts that a message names, and characters of what one of them said.
+_NAMED, _SAID = 3, 300
 
 
 class Answers(t.NamedTuple):
@@ -42,6 +46,19 @@ class Asked(t.NamedTuple):
 
     group: Group
     options: dict[str, t.Any]
+
+
+class _Budget(t.NamedTuple):
+    """The number of hosts at a task, and what they have used of its error budget."""
+
+    hosts: int
+    spent: int
+
+    def limit(self, options: dict[str, t.Any]) -> bool:
+        """Put what is left into the option; return whether there is anything left."""
+        left = allowed(options["max_errors"], self.hosts) - self.spent
+        options["max_errors"] = str(max(0, left))
+        return left >= 0
 
 
 class BatchAction(ActionBase):
@@ -63,15 +80,17 @@ class BatchAction(ActionBase):
         at_task = AtTask(self, variables)
         if self._task.run_once:
             return self._together(self._answers(at_task.groups(), variables))
-        execution, self._ran = None if self._ran else at_task.execution, True  # `until` repeats the own host alone
+        again, self._ran = self._ran, True
 
-        def work(alone: bool) -> dict[str, dict[str, t.Any]]:
-            answers = self._answers(at_task.groups(alone), variables)
+        def work(alone: bool, spent: int) -> Done:
+            budget = _Budget(len(at_task), spent) if alone and not again else None
+            answers = self._answers(at_task.groups(alone), variables, budget, again)
             for warning in answers.warnings:
                 Display().warning(warning)
-            return {host: {**result, "api_calls": answers.api_calls} for host, result in answers.results.items()}
+            results = {host: {**one, "api_calls": answers.api_calls} for host, one in answers.results.items()}
+            return Done(results, sum(map(_charged, results.values())))
 
-        result = own_result(execution, at_task.host, work)
+        result = own_result(at_task.execution, at_task.host, work, again)
         return {"changed": False, **harmless(result, routing(variables)(at_task.host))}
 
     def _together(self, answers: Answers) -> dict[str, t.Any]:
@@ -81,12 +100,19 @@ class BatchAction(ActionBase):
         }
         if answers.warnings:
             found["warnings"] = answers.warnings
+        wrong = [host for host, one in answers.results.items() if one.get("failed") or one.get("unreachable")]
+        if wrong:
+            first = answers.results[wrong[0]]
+            said = text(f"{first.get('outcome', 'failed')}: {first.get('msg', '')}", _SAID)
+            found["msg"] = f"{len(wrong)} of {len(answers.results)} hosts failed: {named(wrong)}: {said}"
         if not self._task.args.get("owner_lock"):  # or they are read from the journal; ten thousand choke callbacks
             found["results"] = answers.results
         return found
 
-    def _answers(self, groups: list[Group], variables: dict[str, t.Any]) -> Answers:
-        """Validate what is asked for, and do it.
+    def _answers(
+        self, groups: list[Group], variables: dict[str, t.Any], budget: _Budget | None = None, again: bool = False
+    ) -> Answers:
+        """Validate what is asked for, and do it; for a host alone, within what is left of the budget of all.
 
         Raises:
             AnsibleActionFail: nothing was sent; one line.
@@ -95,6 +121,13 @@ class BatchAction(ActionBase):
         try:
             asked = [Asked(group, validated({**auth, **self.SPEC}, group)) for group in groups]
             common = _common(asked, [*auth, *_batch.LIMITS])
+            if budget and not budget.limit(common):
+                msg = "not sent: too many other nodes failed"
+                return Answers({groups[0].hosts[0]: _batch.ended(SKIPPED, "max_errors_reached", msg)}, [], 0)
+            if again:
+                common["token"] = None  # or the answer of the first time would be read again
+            if self._task.throttle:
+                common["max_in_flight"] = min(filter(None, (common["max_in_flight"], self._task.throttle)))
             sessions = Sessions({name: common[name] for name in auth})
             return self.batch(sessions, asked, common, variables)
         except (AwsError, JournalError, ValueError) as error:
@@ -107,6 +140,12 @@ class BatchAction(ActionBase):
     ) -> Answers:
         """Do the work for these groups of hosts, whose options are valid; `common` are those that all share."""
         raise NotImplementedError
+
+
+def _charged(result: dict[str, t.Any]) -> bool:
+    """Say whether a host's result uses up the error budget."""
+    outcome = result.get("outcome")
+    return outcome in CHARGED if outcome in OUTCOMES else bool(result.get("failed"))
 
 
 def validated(spec: dict[str, dict[str, t.Any]], group: Group) -> dict[str, t.Any]:

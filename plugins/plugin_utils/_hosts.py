@@ -11,29 +11,34 @@ A batch action does the work of all these hosts in the first process, so it has 
 
 The hosts that are at the task (includes, blocks with C(rescue), C(serial), failed hosts) are known to the strategy.
 Ansible hands them to no plugin, so they are read from the strategy's stack frame, which the forked process still has.
-Where there is none, as with the strategy C(free), the action does the work of its own host only: slow, never wrong.
-Conditions and templates are evaluated by Ansible's own classes.
+Where there is none, as with the strategy C(free), nobody knows them, and the action is refused. Conditions and
+templates are evaluated by Ansible's own classes.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 import types
 import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.playbook.handler import Handler
 
-#: Identifiers in a template. Names that are no variables do no harm, they are in no host's variables.
-_NAME = re.compile(r"[A-Za-z_]\w*")
-#: What makes a template depend on more than the values of the variables that it names.
-_VARYING = frozenset(("lookup", "query", "q", "vars", "varnames", "now", "random", "shuffle", "random_mac"))
+from ._sameness import Sameness, varying
+
 #: Variables that change how a task runs without being named in it.
 _CONNECTION = ("ansible_become", "ansible_become_user", "ansible_python_interpreter")
-#: Task keywords that a batch cannot honour.
-_REFUSED = ("delegate_to", "loop", "loop_with", "async_val")
+#: Task keywords that a batch cannot honour: name and attribute of the task, and what to do.
+_REFUSED = (
+    ("delegate_to", "delegate_to", "remove it"),
+    ("async", "async_val", "remove it"),
+    ("timeout", "timeout", "use delivery_timeout and execution_timeout"),
+    *(
+        ("loop", name, "put the task into a file of its own and loop over include_tasks")
+        for name in ("loop", "loop_with")
+    ),
+)
 
 
 class Request(t.NamedTuple):
@@ -61,22 +66,21 @@ class AtTask:
         self._action, self._task, self._vars = action, action._task, task_vars
         self.host = str(task_vars["inventory_hostname"])
         frame = _strategy_frame(self._task)
-        self._strategy = frame["self"] if frame else None
-        self._iterator = frame["iterator"] if frame else None
-        self._play_context = frame["play_context"] if frame else None
-        self._hosts = (
-            [host for host, task in frame["host_tasks"] if task and task._uuid == self._task._uuid] if frame else []
-        )
-        if self.host not in (host.name for host in self._hosts):
-            self._hosts = []
-        self._raw = _raw_task(frame["task"], self._strategy, action._loader) if self._hosts and frame else None
+        hosts = [host for host, task in frame.get("host_tasks", ()) if task and task._uuid == self._task._uuid]
+        if self.host not in (host.name for host in hosts):
+            raise AnsibleActionFail(f"strategy: {self._task.action} needs the strategy linear, or one made from it")
+        self._strategy, self._iterator, self._play_context = frame["self"], frame["iterator"], frame["play_context"]
+        self._hosts = [host for host in hosts if not _has_run(frame, host)]
+        self._raw = _raw_task(frame["task"], self._strategy, action._loader)
 
     @property
-    def execution(self) -> tuple[t.Any, ...] | None:
-        """What tells this execution of the task from every other one of the same play; None where nobody knows."""
-        if not self._hosts:
-            return None
+    def execution(self) -> tuple[t.Any, ...]:
+        """What tells this execution of the task from every other one of the same play."""
         return self._task._uuid, getattr(self._iterator, "cur_task", None), [host.name for host in self._hosts]
+
+    def __len__(self) -> int:
+        """Return how many hosts are at the task."""
+        return len(self._hosts)
 
     def groups(self, alone: bool = False) -> list[Group]:
         """Return what is asked for, each with its hosts: those for which the task, with its conditions, runs.
@@ -92,11 +96,13 @@ class AtTask:
         self._refuse_keywords()
         found = [Group(self._own(), [self.host])]
         alike: dict[t.Any, Group | None] = {}
-        keys = _Keys(self._raw)
+        raw = self._raw
+        keywords = (raw.module_defaults, raw.environment, raw.become, raw.become_user, raw.check_mode)
+        same = Sameness([*raw.when, *_CONNECTION], raw.args, *keywords)
         others = [] if alone else [host for host in self._hosts if host.name != self.host]
         for host in others:
             variables = self._variables(host)
-            key = keys.of(host.name, variables)
+            key = same.key(host.name, variables)
             if key not in alike:
                 request = self._request(host, variables)
                 alike[key] = self._grouped(found, request) if request else None
@@ -113,14 +119,13 @@ class AtTask:
         return group
 
     def _refuse_keywords(self) -> None:
-        task = self._raw or self._task
-        for keyword in _REFUSED:
-            if getattr(task, keyword, None):
-                name = {"async_val": "async", "loop_with": "loop"}.get(keyword, keyword)
-                hint = (
-                    "put the task into a file of its own and loop over include_tasks" if name == "loop" else "remove it"
-                )
-                raise AnsibleActionFail(f"{name}: {task.action} does the work of all hosts at once; {hint}")
+        for name, attribute, hint in _REFUSED:
+            if getattr(self._raw, attribute, None):
+                raise AnsibleActionFail(f"{name}: {self._task.action} does the work of all hosts at once; {hint}")
+        found = varying(self._raw.when, self._vars)
+        if found:
+            hint = "the hosts of a batch are chosen once; decide before it, with set_fact"
+            raise AnsibleActionFail(f"when: {found!r} says something else for each host and moment; {hint}")
 
     def _variables(self, host: t.Any) -> dict[str, t.Any]:
         strategy = t.cast(t.Any, self._strategy)
@@ -132,12 +137,12 @@ class AtTask:
 
     def _own(self) -> Request:
         """Return what Ansible has evaluated for the action's own host."""
-        templar = _templar(self._action._loader, self._vars)
+        templar = template_engine(self._action._loader, self._vars)
         return _request(self._task, templar, self._vars)
 
     def _request(self, host: t.Any, variables: dict[str, t.Any]) -> Request | None:
         """Evaluate the task for another host; return None where it does not run."""
-        templar = _templar(self._action._loader, variables)
+        templar = template_engine(self._action._loader, variables)
         try:
             # Conditions see connection variables that are set nowhere, such as ansible_connection.
             context = t.cast(t.Any, self._play_context)
@@ -153,48 +158,24 @@ class AtTask:
             raise AnsibleActionFail(f"host {host.name}: {error}; nothing was sent to any node") from None
 
 
-def routing(variables: t.Mapping[str, t.Any]) -> t.Callable[[str], dict[str, t.Any]]:
-    """Return what gives the variables of a host that the inventory alone has set.
-
-    Facts, registered results, extra variables and those of plays and roles are none of them: a node or a rollout file
-    must not say where commands are sent, or by which role.
-    """
-    manager = variables["hostvars"]._variable_manager
-    inventory = manager._inventory
-
-    def known(name: str) -> dict[str, t.Any]:
-        host = inventory.get_host(name)
-        if host is None:
-            return {}
-        found: dict[str, t.Any] = {}
-        for group in sorted(host.get_groups(), key=lambda group: (group.depth, group.priority, group.name)):
-            found.update(group.get_vars())
-        found.update(host.get_vars())
-        if not found.get("region"):
-            found = {**_from_files(manager, host), **found}
-        return found
-
-    return known
-
-
-def _from_files(manager: t.Any, host: t.Any) -> dict[str, t.Any]:
-    """Return the variables of a host that lie in files beside the inventory."""
-    from ansible.vars.plugins import get_vars_from_inventory_sources
-
-    entities = [*sorted(host.get_groups(), key=lambda group: (group.depth, group.priority, group.name)), host]
-    sources = manager._inventory._sources
-    return dict(get_vars_from_inventory_sources(manager._loader, sources, entities, "task"))
-
-
-def _strategy_frame(task: t.Any) -> dict[str, t.Any] | None:
-    """Return the variables of the strategy's frame below which this process was forked to run a task."""
+def _strategy_frame(task: t.Any) -> dict[str, t.Any]:
+    """Return the variables of the strategy's frame in which this process was forked to run a task, if there is one."""
     frame: types.FrameType | None = sys._getframe()
     while frame:
         found = frame.f_locals
         if all(name in found for name in ("self", "iterator", "play_context", "host_tasks", "task")):
-            return found if found["task"] is not None and found["task"]._uuid == task._uuid else None
+            return found if found["task"] is not None and found["task"]._uuid == task._uuid else {}
         frame = frame.f_back
-    return None
+    return {}
+
+
+def _has_run(frame: dict[str, t.Any], host: t.Any) -> bool:
+    """Say whether the strategy leaves a host out because the task's role has run there; newer ones do so before."""
+    task, strategy = frame["task"], frame["self"]
+    if hasattr(task, "_resolve_conditional") or isinstance(task, Handler) or not task._role:
+        return False
+    role = strategy._get_cached_role(task, frame["iterator"]._play)  # ansible-core 2.18
+    return bool(role.has_run(host)) and task._role._metadata.allow_duplicates is False
 
 
 def _raw_task(task: t.Any, strategy: t.Any, loader: t.Any) -> t.Any:
@@ -205,7 +186,8 @@ def _raw_task(task: t.Any, strategy: t.Any, loader: t.Any) -> t.Any:
     )
 
 
-def _templar(loader: t.Any, variables: dict[str, t.Any]) -> t.Any:
+def template_engine(loader: t.Any, variables: dict[str, t.Any]) -> t.Any:
+    """Return what evaluates templates with these variables."""
     try:
         from ansible._internal._templating._engine import TemplateEngine
     except ImportError:  # ansible-core 2.18
@@ -254,56 +236,3 @@ def _request(task: t.Any, templar: t.Any, variables: dict[str, t.Any]) -> Reques
 def _merged(environment: t.Any) -> dict[str, t.Any]:
     parts = environment if isinstance(environment, list) else [environment or {}]
     return {name: text for part in parts for name, text in part.items()}
-
-
-class _Keys:
-    """Tells hosts apart for which a task may be evaluated differently: by the variables that its templates name."""
-
-    def __init__(self, task: t.Any) -> None:
-        self._kept: list[t.Any] = []  # what is known by its id must live on, or another object gets that id
-        self._inner: dict[int, frozenset[str]] = {}
-        whole = (task.args, task.when, task.environment, task.become, task.become_user, task.check_mode) if task else ()
-        self._names = frozenset(_CONNECTION).union(*(_names(part, always=True) for part in whole))
-
-    def of(self, host: str, variables: t.Mapping[str, t.Any]) -> t.Any:
-        """Return a key that two hosts share only where the task is evaluated to the same."""
-        waiting, seen, parts = set(self._names), set(), []
-        while waiting:
-            name = waiting.pop()
-            if name in _VARYING:
-                return host
-            if name in seen:
-                continue
-            seen.add(name)
-            if name in variables and name != "omit":
-                parts.append((name, self._mark(variables[name])))
-                waiting |= self._names_in(variables[name])
-        return tuple(sorted(parts))
-
-    def _mark(self, value: t.Any) -> str:
-        if isinstance(value, (str, int, float, type(None))):
-            return f"{type(value).__name__} {value}"
-        self._kept.append(value)
-        try:
-            return json.dumps(value, sort_keys=True)
-        except (TypeError, ValueError):
-            return f"id {id(value)}"
-
-    def _names_in(self, value: t.Any) -> frozenset[str]:
-        if isinstance(value, str):
-            return _names(value)
-        if id(value) not in self._inner:
-            self._kept.append(value)
-            self._inner[id(value)] = _names(value)
-        return self._inner[id(value)]
-
-
-def _names(value: t.Any, always: bool = False) -> frozenset[str]:
-    """Return the identifiers in the templates of a value; `always` takes each text for one, as conditions are."""
-    if isinstance(value, str):
-        return frozenset(_NAME.findall(value)) if always or "{{" in value or "{%" in value else frozenset()
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, (list, tuple)):
-        return frozenset().union(*(_names(part, always) for part in value))
-    return frozenset()

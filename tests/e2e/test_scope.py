@@ -143,7 +143,7 @@ def test_a_program_by_group_and_texts_as_a_survey_gives_them(
     content["patch_software_catalog"] = json.dumps(catalog)
     content["patch_software_name"] = "{{ 'other' if patch_group == 'web' else 'tool' }}"
     variables.write_text(yaml.safe_dump(content))
-    survey = {"patch_software_node_results": "false", "patch_software_max_in_flight": "2"}
+    survey = {"patch_software_keep_payload": "false", "patch_software_max_in_flight": "2"}
     done = play(
         [{"name": "Patch", "ansible.builtin.import_role": {"name": ROLE, "tasks_from": "patch"}}],
         *(word for key, value in survey.items() for word in ("-e", f"{key}={value}")),
@@ -151,8 +151,24 @@ def test_a_program_by_group_and_texts_as_a_survey_gives_them(
     assert done.returncode == 0, done.stdout + done.stderr
     assert versions(lab) == only("app-01", "db-01", "batch-01")
     assert lab.exec("web-01", "/opt/other/current/tool") == "tool 2.0.0\n"
-    assert done.stdout.count("changed: [") == 1  # node_results=false, which is a text here
     lab.exec("web-01", "rm", "-rf", "/opt/other")
+
+
+def test_one_result_for_all_nodes_is_asked_for_by_a_text_and_fails_with_any_of_them(
+    lab: Any, install: Callable[..., None], variables: Path
+) -> None:
+    install(*WAVE)
+    install("db-01", sick=True)
+    options = ("-i", INVENTORY, "-e", f"@{variables}", "-e", "patch_software_node_results=false", "--limit", "wave_1")
+    done = lab.run("ansible-playbook", ROLE, *options, "-e", "patch_software_max_errors=100%", check=False)
+    assert done.returncode != 0
+    assert sum(counts["failed"] for counts in recap(done.stdout).values()) >= 1
+    assert done.stdout.count("fatal: [") == 1, done.stdout
+    assert f"1 of 4 hosts failed: host {lab.nodes()['db-01']}: rolled_back: " in done.stdout
+    assert versions(lab) == only("web-01", "app-01", "batch-01")
+    install("db-01")
+    again = lab.run("ansible-playbook", ROLE, *options)
+    assert again.stdout.count("changed: [") == 1, again.stdout
 
 
 def test_what_a_node_says_of_itself_does_not_route_the_next_command(lab: Any, play: Callable[..., Any]) -> None:

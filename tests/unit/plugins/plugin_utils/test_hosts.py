@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from __future__ import annotations
 import json, os
 from ansible.plugins.action import ActionBase
 from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import AtTask
-from ansible_collections.patchwave.aws.plugins.plugin_utils._shared import own_result
+from ansible_collections.patchwave.aws.plugins.plugin_utils._shared import Done, own_result
 
 
 class ActionModule(ActionBase):
@@ -33,7 +32,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         at_task = AtTask(self, task_vars)
 
-        def work(alone):
+        def work(alone, spent):
             groups = at_task.groups(alone)
             with open(os.environ["WORKED"], "a") as file:
                 for group in groups:
@@ -41,12 +40,26 @@ class ActionModule(ActionBase):
                         file.write(json.dumps({"by": at_task.host, "host": host, **group.request._asdict()}) + "\\n")
             if os.environ.get("FAIL"):
                 raise ValueError("the bucket is not there")
-            return {host: {"own": host, "rc": 0} for group in groups for host in group.hosts}
+            return Done({host: {"own": host, "rc": 0} for group in groups for host in group.hosts}, 0)
 
         if self._task.run_once:
-            return {"results": work(False)}
-        execution, self.ran = None if self.ran else at_task.execution, True
-        return own_result(execution, at_task.host, work)
+            return {"results": work(False, 0).results}
+        again, self.ran = self.ran, True
+        return own_result(at_task.execution, at_task.host, work, again)
+"""
+
+FILTER = """
+from jinja2 import pass_context
+
+
+@pass_context
+def own(context, text):
+    return context[text + "up"]
+
+
+class FilterModule:
+    def filters(self):
+        return {"own": own}
 """
 
 HOSTS: dict[str, dict[str, Any]] = {
@@ -178,14 +191,23 @@ def test_a_task_that_runs_again_works_again(run: Run, tmp_path: Path) -> None:
     assert sorted(hosts(worked)) == sorted([*HOSTS, "db-1"]), output
 
 
-def test_where_the_hosts_at_a_task_are_not_known_each_works_for_itself(run: Run) -> None:
-    worked, output = run(ASK, strategy="ansible.builtin.free")
-    assert {(one["by"], one["host"]) for one in worked} == {(host, host) for host in HOSTS}, output
+@pytest.mark.parametrize("strategy", ["free", "host_pinned"])
+def test_where_the_hosts_at_a_task_are_not_known_nothing_is_done(run: Run, strategy: str) -> None:
+    worked, output = run(ASK, strategy=f"ansible.builtin.{strategy}")
+    assert worked == []
+    assert "strategy: ask needs the strategy linear" in output
+
+
+@pytest.mark.parametrize("late", ["now().year > 2000", "(100 | random) >= 0", "late", "lookup('pipe', 'date') != ''"])
+def test_a_condition_that_changes_by_itself_is_refused(run: Run, late: str) -> None:
+    worked, output = run({**ASK, "when": late}, vars={"late": "{{ now().year > 2000 }}"})
+    assert worked == []
+    assert "says something else for each host and moment" in output
 
 
 @pytest.mark.parametrize(
     ("keyword", "value"),
-    [("loop", ["a"]), ("delegate_to", "localhost"), ("with_items", ["a"]), ("delegate_to", "web-1")],
+    [("loop", ["a"]), ("delegate_to", "localhost"), ("with_items", ["a"]), ("timeout", 9)],
 )
 def test_keywords_that_a_batch_cannot_honour_are_refused_by_name(run: Run, keyword: str, value: Any) -> None:
     worked, output = run({**ASK, keyword: value})
@@ -212,16 +234,33 @@ def test_what_fails_as_a_whole_fails_every_host(run: Run) -> None:
     assert output.count("the bucket is not there") >= len(HOSTS)
 
 
-def test_lookups_and_facts_are_evaluated_for_each_host(run: Run) -> None:
-    task = {"ask": {"program": "{{ lookup('vars', 'group') }}"}}
+@pytest.mark.parametrize(
+    "program",
+    [
+        "{{ lookup('vars', 'group') }}",
+        "{% include 'group.j2' %}",
+        "{{ 'gro' | own }}",
+        "{{ ['gro'] | map('own') | first }}",
+        "{{ vars['group'] }}",
+        "{{ hostvars[inventory_hostname].group }}",
+        "{{ inner }}",
+    ],
+)
+def test_what_no_template_names_is_evaluated_for_each_host(run: Run, tmp_path: Path, program: str) -> None:
+    (tmp_path / "group.j2").write_text("{{ group }}")
+    (tmp_path / "filter_plugins").mkdir()
+    (tmp_path / "filter_plugins" / "own.py").write_text(FILTER)
+    worked, output = run({"ask": {"program": program}}, vars={"inner": "{{ {'a': lookup('vars', 'group')}.a }}"})
+    assert {one["host"]: one["args"]["program"] for one in worked} == {
+        host: variables["group"] for host, variables in HOSTS.items()
+    }, output
+    assert len(leaders(worked)) == 1
+
+
+def test_facts_that_a_host_has_alone_count_for_it_alone(run: Run) -> None:
     facts = {"ansible.builtin.set_fact": {"chosen": "{{ group }}"}, "when": "group != 'app'"}
-    worked, _ = run(task)
-    assert [one["args"]["program"] for one in worked] == [one["group"] for one in map(HOSTS.get, hosts(worked)) if one]
     worked, _ = run(facts, {"ask": {"program": "{{ chosen | default('none') }}"}})
     assert {one["host"]: one["args"]["program"] for one in worked} == {
         **{host: variables["group"] for host, variables in HOSTS.items()},
         "app-1": "none",
     }
-    templates = textwrap.dedent("{% set x = inventory_hostname %}{{ x }}")
-    worked, _ = run({"ask": {"program": templates}})
-    assert all(one["args"]["program"] == one["host"] for one in worked)
