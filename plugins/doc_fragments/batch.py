@@ -45,8 +45,9 @@ options:
     type: str
   journal:
     description:
-      - A file on the controller to which each intent, each sending and each node's end are appended as JSON lines,
-        before anything is sent. Remove it once the results have been taken, and keep it after a crash.
+      - A file on the controller to which each intent, each sending and each node's result are appended as JSON lines,
+        an intent before anything is sent. Remove it once the results have been taken, and keep it after a crash, and
+        where it has a C(leftover), a payload that the next run with it deletes.
     type: path
   stop_file:
     description:

@@ -68,6 +68,11 @@ class Control:
                 self._lock.notify_all()
             return taken
 
+    @property
+    def free(self) -> int | None:
+        """How many slots are free; None: without a limit."""
+        return self._free
+
     def wait(self, seconds: float) -> bool:
         """Wait at most so long for a free slot; return whether there is one."""
         with self._lock:

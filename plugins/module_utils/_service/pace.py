@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import random
+import threading
 import typing as t
 
 #: Seconds between two polls: at first, at most, and how that grows while nothing moves.
@@ -38,23 +39,45 @@ _LAST = 0.4
 _THROTTLED, _LONGEST_REST = 2.0, 30.0
 
 
+class Runs:
+    """How long nodes took, in all accounts and regions. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._latest: t.Deque[float] = collections.deque(maxlen=_REMEMBERED)
+        self._sorted: list[float] | None = None
+        self._lock = threading.Lock()
+
+    def add(self, seconds: float) -> None:
+        """Remember how long a node took."""
+        with self._lock:
+            self._latest.append(seconds)
+            self._sorted = None
+
+    def quantiles(self) -> tuple[float, float, float] | None:
+        """Return a short run, a usual one and a long one; None while there is none."""
+        with self._lock:
+            if not self._latest:
+                return None
+            runs = self._sorted = self._sorted or sorted(self._latest)
+            return runs[len(runs) // 10], runs[len(runs) // 2], runs[len(runs) * 19 // 20]
+
+
 class Pace:
-    """Learns from runs that ended how long the next ones will take.
+    """Learns from runs that ended how long the next ones will take, for one account and region.
 
     Until the first end, polls are at first close together and then further apart. From then on there is none before a
     command is as old as a short run, and there are some in quick succession around the age at which its nodes end.
     """
 
-    def __init__(self) -> None:
-        self._runs: t.Deque[float] = collections.deque(maxlen=_REMEMBERED)
-        self._sorted: list[float] | None = None
+    def __init__(self, runs: Runs) -> None:
+        """Take what is learned everywhere."""
+        self._runs = runs
         self._pause = _FIRST
         self._rest = _THROTTLED
 
     def ran(self, seconds: float) -> None:
         """Remember how long a node took."""
-        self._runs.append(seconds)
-        self._sorted = None
+        self._runs.add(seconds)
 
     def polled(self, moved: bool) -> None:
         """Remember whether the last poll saw anything end."""
@@ -71,44 +94,51 @@ class Pace:
 
         Args:
             ages: how many seconds ago each command was sent that has not ended.
-            last: whether no node waits for a slot.
+            last: whether no node waits for a slot, here or elsewhere.
         """
         if not ages:
             return _SOON
-        jitter = random.uniform(0.8, 1.2) * (_LAST if last and self._runs else 1.0)
-        if self._runs:
-            short, usual, long = self._quantiles()
-            early = [short - age for age in ages if age < short]
-            if early and not any(short <= age <= _SLOW * long + _LONGEST_STEP for age in ages):
-                self._pause = self._step()
-                return min(max(_LONGEST, usual * _SELDOM), min(early) + self._pause * jitter)
+        known = self._runs.quantiles()
+        jitter = random.uniform(0.8, 1.2)
+        if not known:
+            self._pause = min(self._pause, max(_SOON, min(_LONGEST, min(ages) / _LATE)))
+            return self._pause * jitter
+        short, usual, long = known
+        jitter *= _LAST if last else 1.0
+        least = _SHORTEST_STEP * (_LAST if last else 1.0)
+        early = [short - age for age in ages if age < short]
+        if early and not any(short <= age <= _SLOW * long + _LONGEST_STEP for age in ages):
+            self._pause = self._step()
+            return min(max(_LONGEST, usual * _SELDOM), min(early) + max(least, self._pause * jitter))
         self._pause = min(self._pause, max(_SOON, min(_LONGEST, min(ages) / _LATE)))
-        return self._pause * jitter
+        return max(least, self._pause * jitter)
 
     def due(self, age: float) -> bool:
         """Say whether nodes of a command that was sent so many seconds ago may have ended, by the runs so far."""
-        return not self._runs or age >= self._quantiles()[0]
+        known = self._runs.quantiles()
+        return not known or age >= known[0]
 
-    def gather(self, age: float) -> float:
-        """Return how many seconds a free slot may wait for those of a command that was sent so long ago."""
-        if not self._runs:
+    def gather(self, age: float | None = None) -> float:
+        """Return how many seconds a free slot may wait for others, so that they are filled together.
+
+        Args:
+            age: how many seconds ago the command was sent whose slots may come free; without it, those of others.
+        """
+        known = self._runs.quantiles()
+        if not known:
             return 0.0
-        short, usual, long = self._quantiles()
+        short, usual, long = known
         hold = min(_LONGEST_STEP, usual * _GATHER * (1.0 - self._spread()))
-        return hold if short <= age <= long + 2 * hold else 0.0
+        return hold if age is None or short <= age <= long + 2 * hold else 0.0
 
     def _spread(self) -> float:
         """Return how much runs differ: 0 where they are all alike, at most 1."""
-        short, usual, long = self._quantiles()
+        short, usual, long = self._runs.quantiles() or (0.0, 0.0, 0.0)
         return min(1.0, (long - short) / usual) if usual else 0.0
 
     def _step(self) -> float:
-        if not self._runs:
+        known = self._runs.quantiles()
+        if not known:
             return _FIRST
-        dummy, usual, dummy = self._quantiles()
-        return max(_SHORTEST_STEP, min(_LONGEST_STEP, usual * (_ALIKE + self._spread() * (_SPREAD - _ALIKE))))
-
-    def _quantiles(self) -> tuple[float, float, float]:
-        """Return a short run, a usual one and a long one."""
-        runs = self._sorted = self._sorted or sorted(self._runs)
-        return runs[len(runs) // 10], runs[len(runs) // 2], runs[len(runs) * 19 // 20]
+        part = _ALIKE + self._spread() * (_SPREAD - _ALIKE)
+        return max(_SHORTEST_STEP, min(_LONGEST_STEP, known[1] * part))

@@ -87,7 +87,11 @@ class Reader:
 
     def dropped(self, now: float) -> list[Sending]:
         """Return commands that AWS took and then ran on no node, because too many were pending (RateExceeded)."""
-        silent = [one for one in self._sent if one.nodes and not one.shown and now - one.sent > _SHOWS_AFTER]
+        silent = [
+            one for one in self._sent if one.nodes and not one.shown and now > max(one.sent, one.asked) + _SHOWS_AFTER
+        ]
+        for one in silent:
+            one.asked = now
         return [
             one
             for one in silent

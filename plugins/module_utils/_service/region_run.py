@@ -18,7 +18,7 @@ from .._aws.errors import AwsError
 from .._core import outcomes
 from .control import Control
 from .managed_nodes import registered_agents
-from .pace import Pace
+from .pace import Pace, Runs
 from .readable import Readable, final, read
 from .reading import Invocation, Reader, is_cut, run_seconds
 from .run_command_types import Listener, Reply, Sent, Work
@@ -26,6 +26,10 @@ from .sending import IDS_PER_COMMAND, LISTED_AFTER, SKEW, THROTTLED, Clients, Se
 
 #: Seconds between two questions whether to stop and whether others have left slots.
 _SLICE = 1.0
+#: The same while slots are free, but it is waited for more.
+_MOMENT = 0.1
+#: Free slots wait for those that are due while these are more than such a part of them.
+_WORTH_IT = 0.5
 #: Seconds beyond the total timeout, at which AWS itself ends an invocation, before no answer is waited for.
 _MARGIN = 60
 #: Seconds after an intent in which its request may still have left a controller: a call waits 60 s for its answer.
@@ -65,6 +69,7 @@ class RegionRun:
         tell: Listener,
         earlier: t.Sequence[Sent],
         ready: t.Callable[[], None] = lambda: None,
+        runs: Runs | None = None,
     ) -> None:
         """Take what fan_out() was given; targets are those of this account and region."""
         self._clients, self._control, self._tell, self._ready = clients, control, tell, ready
@@ -79,7 +84,7 @@ class RegionRun:
         hosts = set(self._hosts.values())
         self._earlier = [sent for sent in earlier if hosts.intersection(sent.hosts)]
         self._reader = Reader(clients.read, _common({command.document for command in self._commands}), self._where)
-        self._pace = Pace()
+        self._pace = Pace(runs or Runs())
         self._readable = Readable(self._where, tell)
         self._problem: AwsError | None = None  # of the latest poll
         self._platforms: dict[str, str] = {}
@@ -111,9 +116,13 @@ class RegionRun:
             now = time.monotonic()
             ages = [now - sending.sent for sending in self._running]
             unread = self._readable.error
-            self._rest(self._readable.pause() if unread else self._pace.pause(ages, last=not self._waiting))
+            self._rest(self._readable.pause() if unread else self._pace.pause(ages, self._is_last()))
             self._poll()
             self._expire()
+
+    def _is_last(self) -> bool:
+        """Say whether nobody waits for the slots of nodes that end."""
+        return not self._waiting and self._control.free != 0
 
     def _recall(self) -> dict[str, dict[str, t.Any]] | None:
         """Return the commands of a run that did not get to its end, by comment; None where they cannot be read."""
@@ -251,12 +260,15 @@ class RegionRun:
 
     def _gathers(self) -> bool:
         """Say whether free slots wait for others that will be free in a moment, to be filled by one command."""
-        now = time.monotonic()
-        if not self._freed or not self._waiting:
+        now, free = time.monotonic(), self._control.free
+        others = not self._freed and free is not None and 0 < free < len(self._chunk())
+        if not self._waiting or not (self._freed or others):
             self._free_since = now
             return False
-        holds = [self._pace.gather(now - sending.sent) for sending in self._running if sending.nodes]
-        return now - self._free_since < max(holds, default=0.0)
+        if others:
+            return now - self._free_since < self._pace.gather()
+        due = [sending for sending in self._running if now - self._free_since < self._pace.gather(now - sending.sent)]
+        return sum(len(sending.nodes) for sending in due) > self._freed * _WORTH_IT
 
     def _kind(self, node: str) -> tuple[int, str]:
         """Return what nodes of one SendCommand have in common: the work and the platform."""
@@ -307,6 +319,8 @@ class RegionRun:
                 return
             if self._running or time.monotonic() < self._resume_at:
                 time.sleep(left)
+            elif self._control.free:  # but too few yet
+                time.sleep(min(left, _MOMENT))
             else:
                 self._control.wait(left)
 

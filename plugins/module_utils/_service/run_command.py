@@ -22,6 +22,7 @@ from .._aws.errors import AwsError
 from .._aws.sessions import Account, Sessions
 from .._core import outcomes
 from .control import Control
+from .pace import Runs
 from .reading import ERROR_TITLE
 from .region_run import UNREAD_EARLIER, RegionRun
 from .run_command_types import Command, Listener, Reply, Sent, Step, Target, Work
@@ -62,14 +63,14 @@ def fan_out(
         with lock:
             listener(kind, event)
 
-    runs = []
+    runs, known = [], Runs()
     for (access, account, region), members in _places(works).items():
         try:
             # A retry by botocore of a SendCommand whose answer was lost would run the command twice.
             clients = Clients(
                 sessions.client("ssm", access, region), sessions.client("ssm", access, region, retries=False)
             )
-            runs.append(RegionRun(clients, members, control, tell, earlier, ready))
+            runs.append(RegionRun(clients, members, control, tell, earlier, ready, known))
         except AwsError as error:
             _not_reached(members, f"account {account}, region {region}", error, control, earlier)
     _side_by_side(runs, control)

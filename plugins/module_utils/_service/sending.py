@@ -52,7 +52,8 @@ class Sending:
     """A command under way.
 
     `nodes` are those that have not ended, `size` counts all; `requested` is the time by Systems Manager's clock, `sent`
-    by time.monotonic(); `completed` is how many have been read, `shown` whether any invocation has been seen at all.
+    by time.monotonic(); `completed` is how many have been read, `shown` whether any invocation has been seen at all,
+    and `asked` when it was last asked why not.
     Without a `command_id` nobody can tell yet whether AWS took it: `problem` says why, and its `comment` would tell.
     """
 
@@ -63,6 +64,7 @@ class Sending:
     size: int = 0
     completed: int = 0
     shown: bool = False
+    asked: float = 0.0
     comment: str = ""
     problem: str = ""
 

@@ -689,6 +689,12 @@ def test_a_stop_is_heard_between_two_sendings(service: Service, run: Run) -> Non
     assert service.calls["send_command"] < 6
 
 
+def test_the_end_of_a_work_s_time_is_heard_between_two_sendings(service: Service, run: Run) -> None:
+    service.nodes = many(500)
+    run(service, works=[(service.nodes, {"stop_at": service.clock.time() + 0.5})])
+    assert service.calls["send_command"] < 6
+
+
 def test_throttling_before_anything_is_sent_is_waited_out(service: Service, run: Run) -> None:
     service._taken([NODES[0]], "token 1", {})
     throttled = iter(["ThrottlingException"] * 6)
@@ -752,19 +758,26 @@ def test_a_hiccup_costs_nothing(service: Service, run: Run, code: str, seconds: 
 
 
 def test_nothing_is_sent_to_what_cannot_be_read(service: Service, run: Run) -> None:
-    service.nodes, service.run = many(40), lambda node, ordinal: 2.0
+    service.nodes, service.run = many(40), lambda node, ordinal: 20.0
     begin = service.clock.now + 5
     reads = ("list_commands", "list_command_invocations")
-    unread = [False]
+    service.fails = lambda operation: (
+        "InternalServerError" if operation in reads and begin < service.clock.now < begin + 100 else ""
+    )
+    control, others = Control(20, 0, lambda: False), [10]
+    control.claim(10)  # by another region, which gives them back while nothing can be read here
+    rest = service.clock.sleep
 
-    def fails(operation: str) -> str:
-        unread[0] = begin < service.clock.now < begin + 100
-        return "InternalServerError" if unread[0] and operation in reads else ""
+    def sleep(seconds: float) -> None:
+        rest(seconds)
+        if others and service.clock.now > begin + 50:
+            control.exchange(others.pop(), 0)
 
-    service.fails = fails
-    assert outcomes(run(service, slots=10)) == ANSWERED
+    service.clock.sleep = sleep  # type: ignore[method-assign]
+    assert outcomes(run(service, control=control)) == ANSWERED
     events = [(kind, event["at"]) for kind, event in run.events if kind in ("unreadable", "readable", "intent")]
     (down,), (up,) = ([at for kind, at in events if kind == name] for name in ("unreadable", "readable"))
+    assert down < begin + 50 < up
     assert not [at for kind, at in events if kind == "intent" and down < at < up]
 
 
@@ -903,6 +916,20 @@ def test_a_second_chance_waits_until_it_is_known_who_is_there(service: Service, 
     )
     assert outcomes(run(service)) == ANSWERED
     assert service.sent == {NODES[0]: 2, NODES[1]: 1}
+
+
+def test_nodes_of_two_kinds_that_wait_again_are_all_sent_to(service: Service, run: Run) -> None:
+    service.nodes, service.quota = many(60), 5
+    service.platforms = dict.fromkeys(service.nodes[10:], "Windows")
+    rest, begin = service.clock.sleep, service.clock.now
+
+    def sleep(seconds: float) -> None:
+        rest(seconds)
+        service.quota = 5 if service.clock.now < begin + 12 else 0
+
+    service.clock.sleep = sleep  # type: ignore[method-assign]
+    assert outcomes(run(service, slots=30)) == ANSWERED
+    assert len(run.ends) == 60
 
 
 def test_nodes_that_wait_again_are_not_taken_for_others(service: Service, run: Run) -> None:
