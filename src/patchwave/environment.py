@@ -95,7 +95,8 @@ def ansible(folder: Path, most: int = 0) -> dict[str, str]:
         folder: a private folder, for the inventory's cache and for Ansible's temporary files.
         most: hosts that a task runs for at once at most; 0 leaves it to the user's own setting.
     """
-    user = {name: value for name, value in os.environ.items() if name not in _TAKEN_AWAY}
+    # ansible-runner cannot write down what is no UTF-8.
+    user = {name: value for name, value in os.environ.items() if name not in _TAKEN_AWAY and _is_text(name + value)}
     wanted = user.get("ANSIBLE_FORKS", "")
     forks = int(wanted) if wanted.isdecimal() and int(wanted) else _FORKS
     enabled = ",".join(filter(None, (_INVENTORY_PLUGINS, user.get("ANSIBLE_INVENTORY_ENABLED"))))
@@ -108,3 +109,11 @@ def ansible(folder: Path, most: int = 0) -> dict[str, str]:
         "ANSIBLE_INVENTORY_ENABLED": enabled,
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
     }
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

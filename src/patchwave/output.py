@@ -9,6 +9,8 @@ from pathlib import Path
 #: Characters of what Ansible said that go into a line.
 _LONGEST = 500
 _COLORS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+#: How lines begin that tell of no error.
+_USUAL = re.compile(r"PLAY|TASK|ok:|changed:|skipping:|\[WARN|\S+ +: ok=")
 _SECRETS = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"'\\]+")
 
 
@@ -29,7 +31,7 @@ def what_went_wrong(output: str) -> str:
         elif fatal and not found:
             found = _message(fatal.group(1))
     if not found:
-        other = [line for line in lines if line and not re.match(r"(PLAY|TASK|ok:|changed:|skipping:|\[WARN)", line)]
+        other = [line for line in lines if line and not _USUAL.match(line)]
         found = other[-1] if other else ""
     return _line(found)
 
