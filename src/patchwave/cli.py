@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -54,6 +55,7 @@ def apply(
 
 def main() -> None:
     """Run the command line; an error a person can act on is one line and an exit code that says what was changed."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -65,6 +67,16 @@ def main() -> None:
     except Stopped:
         _say("stopped before anything was sent")
         sys.exit(130)
+
+
+def _open_streams() -> None:
+    """Open the standard streams that the caller has closed; or a file of ours would get their numbers."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as this lives
+            descriptor = getattr(sys, name).fileno()
+            if descriptor > number:
+                os.dup2(descriptor, number)
 
 
 def _say(line: str) -> None:

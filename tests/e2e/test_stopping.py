@@ -265,3 +265,12 @@ def test_a_stop_while_the_inventory_is_read_is_a_line(virtual: Any, tmp_path: Pa
     assert not rollout.processes()
     assert rollout.leftovers() == []
     assert not rollout.out.exists()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-", ">/dev/full"])
+def test_streams_that_the_caller_has_closed_are_not_missed(virtual: Any, tmp_path: Path, closed: str) -> None:
+    rollout = Rollout(virtual, tmp_path, waves=["wave_2"], max_in_flight=0, not_in_waves="allowed")
+    command = f'"{BIN}/patchwave" apply "{rollout.path}" --output "{rollout.out}" {closed}'
+    done = subprocess.run(["bash", "-c", command], env=virtual.environment, cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert set(ended(rollout).values()) == {"patched"}
