@@ -52,11 +52,12 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 GRACE, MEMORY = 180, 48 * 3600
 
 
-def fetch(url: str, sha256: str) -> bytes:
+def fetch(url: str, sha256: str, owner: t.Optional[str] = None) -> bytes:
     """Return the payload; OSError after three tries or a refusal, ValueError when it is not what was sent."""
+    request = urllib.request.Request(url, headers={"x-amz-expected-bucket-owner": owner} if owner else {})
     for attempt in range(3):
         try:
-            with urllib.request.build_opener().open(url, timeout=30) as response:
+            with urllib.request.build_opener().open(request, timeout=30) as response:
                 payload = bytes(response.read())
             break
         except (OSError, http.client.HTTPException) as error:
@@ -137,7 +138,7 @@ def encode(result: t.Dict[str, t.Any]) -> str:
 def attempt(config: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     """Fetch and run the module; whatever goes wrong before it starts is a result too, with a reason."""
     try:
-        payload = fetch(config["url"], config["sha256"])
+        payload = fetch(config["url"], config["sha256"], config.get("owner"))
         if late(config):
             msg = "latest_start has passed; nothing was started, run again in the next window"
             return {"failed": True, "outcome": "skipped", "reason": "too_late", "msg": msg}

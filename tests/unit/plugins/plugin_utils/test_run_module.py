@@ -31,6 +31,7 @@ LIMITS: dict[str, Any] = {
 }
 SETTINGS: dict[str, Any] = {
     "bucket": "b-1",
+    "bucket_owner": None,
     "prefix": "patchwave/",
     "keep_payload": False,
     "reboot": "if_required",
@@ -59,7 +60,7 @@ class Shipping:
         self.deleted: list[tuple[str, str]] = []
         self.stuck = False
 
-    def delete(self, sessions: Any, objects: list[tuple[str, str]]) -> list[Leftover]:
+    def delete(self, sessions: Any, objects: list[tuple[str, str]], owners: Any) -> list[Leftover]:
         self.deleted = objects
         return [Leftover(bucket, key, "AccessDenied") for bucket, key in objects if self.stuck]
 
@@ -89,7 +90,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Shipping:
         yield lambda: None
 
     def signer(sessions: Any) -> Any:
-        return lambda bucket, key, seconds: f"https://{bucket}/{key}?{seconds}&{next(numbers)}"
+        return lambda bucket, key, seconds, owner=None: f"https://{bucket}/{key}?{seconds}&{next(numbers)}"
 
     def fan_out(sessions: Any, works: Any, *others: Any) -> None:
         for command, targets in works:
