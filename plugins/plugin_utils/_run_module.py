@@ -251,8 +251,24 @@ def result(reply: run_command.Reply, strict: bool = True) -> tuple[dict[str, t.A
     if reply.outcome:
         known = NodeResult.concluded(reply.outcome, reply.reason, reply.msg, reply.command_id)
         return ended(reply.outcome, reply.reason, reply.msg, reply.command_id), known
-    found = _wire.decode(reply.output)
-    known = NodeResult.said(found, reply.command_id, strict)
+    found = _unstarted(reply) or _wire.decode(reply.output)
+    if found.get("unreachable"):  # only the launcher says that, of its module
+        known = NodeResult.not_begun(found, reply.command_id)
+    else:
+        known = NodeResult.said(found, reply.command_id, strict)
     if reply.command_id:
         found["command_id"] = reply.command_id
     return found, known
+
+
+def _unstarted(reply: run_command.Reply) -> dict[str, t.Any] | None:
+    """Return the result of a node whose agent could not start the script, which itself always says something."""
+    if reply.status != "Failed" or len(reply.steps) != 1:
+        return None
+    code, output = reply.steps[0].code, reply.output.strip()
+    if code == 1 and not output:
+        return _wire.not_begun("script_not_started", "the agent could not start the script; is /var full on the node?")
+    if code == 126 and "_script.sh" in output and "Permission denied" in output:
+        msg = "the agent may not run scripts; /var/lib/amazon/ssm is mounted noexec on the node"
+        return _wire.not_begun("script_not_started", msg)
+    return None
