@@ -91,6 +91,7 @@ class Sessions:
         #: Regions that clients were made for, in order; False for one whose token service gave no answer.
         self._regions: dict[str, bool] = {self.region: True} if self.region else {}
         self._lock = threading.Lock()
+        self._ids: dict[Account, str] = {}
         self._buckets: dict[str, t.Any] = {}  # clients, each of the bucket's own region
         self._finding = threading.RLock()
         #: Calls made so far, each retry counted; not those that assume roles.
@@ -113,6 +114,19 @@ class Sessions:
             client = self._client(service, account, region or self.region, _MAX_ATTEMPTS if retries else 1)
         client.meta.events.register("before-send", self._called)
         return client
+
+    def account_id(self, account: Account, region: str | None = None) -> str:
+        """Return the 12-digit id of the account that is entered this way; a role says it itself, AWS is asked once.
+
+        Raises:
+            AwsError: AWS does not say it.
+        """
+        if account.role_arn:
+            return (account.role_arn.split(":")[4:5] or [""])[0]
+        with self._finding:
+            if account not in self._ids:
+                self._ids[account] = str(caller_account(self.client("sts", account, region, retries=False)))
+            return self._ids[account]
 
     def s3(self, bucket: str) -> t.Any:
         """Return a client of S3 for a bucket or an access point, with the caller's own credentials.

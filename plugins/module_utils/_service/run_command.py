@@ -21,6 +21,7 @@ import typing as t
 from .._aws.errors import AwsError
 from .._aws.sessions import Account, Sessions
 from .._core import outcomes
+from . import identity
 from .control import Control
 from .reading import ERROR_TITLE
 from .region_run import UNREAD_EARLIER, RegionRun
@@ -40,7 +41,7 @@ def fan_out(
 ) -> None:
     """Send each command to its targets and wait until every node has ended, which its command is told.
 
-    An account or region that cannot be reached costs its own nodes only.
+    An account or region that cannot be reached costs its own nodes only, and so do credentials of another account.
 
     Args:
         sessions: makes the clients.
@@ -60,6 +61,7 @@ def fan_out(
     runs = []
     for (access, account, region), members in _places(works).items():
         try:
+            identity.check(sessions, access, account, region)
             # A retry by botocore of a SendCommand whose answer was lost would run the command twice.
             clients = Clients(
                 sessions.client("ssm", access, region), sessions.client("ssm", access, region, retries=False)
@@ -82,7 +84,8 @@ def _not_reached(works: list[Work], where: str, error: AwsError, control: Contro
                 control.lose(1)
                 reply = Reply(outcomes.UNKNOWN, "api_error", f"{where}: {UNREAD_EARLIER}: {error}")
             else:
-                reply = Reply(outcomes.UNREACHABLE, "api_error", f"{where}: {error}")
+                reason = error.code if isinstance(error, identity.WrongAccount) else "api_error"
+                reply = Reply(outcomes.UNREACHABLE, reason, f"{where}: {error}")
             command.ended(target.host, reply)
 
 

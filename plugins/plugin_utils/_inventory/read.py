@@ -49,6 +49,7 @@ class Organization(t.NamedTuple):
     external_id: str | None
     exclude: list[str]
     on_error: str
+    profile: str | None = None
 
 
 class Query(t.NamedTuple):
@@ -157,7 +158,7 @@ def _members(sessions: Sessions, query: Query, unread: list[Unread]) -> t.Iterat
         for account in sorted(set(accounts) - left_out):
             left_out.add(account)
             role = f"arn:{partition}:iam::{account}:role/{asked.role_name}"
-            yield Source(Account(role, asked.external_id), asked.on_error, account)
+            yield Source(Account(role, asked.external_id, profile=asked.profile), asked.on_error, account)
 
 
 def _places(sessions: Sessions, source: Source, query: Query) -> tuple[list[tuple[str, str]], list[Unread]]:
