@@ -15,7 +15,9 @@ cut. Slots and the error budget are shared by all of them (see control).
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import threading
+import time
 import typing as t
 
 from .._aws.errors import AwsError
@@ -27,6 +29,7 @@ from .reading import ERROR_TITLE
 from .region_run import UNREAD_EARLIER, RegionRun
 from .run_command_types import Command, Listener, Reply, Sent, Step, Target, Work
 from .sending import Clients
+from .stopped import Stopped
 
 __all__ = ["ERROR_TITLE", "Command", "Listener", "Reply", "Sent", "Step", "Target", "Work", "fan_out"]
 
@@ -53,9 +56,16 @@ def fan_out(
             raises ends all, and nothing was sent.
     """
     lock = threading.Lock()
+    sent: dict[str, float] = {}  # when each host was sent to first
+    for one in earlier:
+        for host in one.hosts:
+            sent[host] = min(one.time, sent.get(host, one.time))
 
     def tell(kind: str, event: dict[str, t.Any]) -> None:
         with lock:
+            if kind == "intent":
+                for host in event["nodes"]:
+                    sent.setdefault(host, time.time())
             listener(kind, event)
 
     runs = []
@@ -66,12 +76,21 @@ def fan_out(
             clients = Clients(
                 sessions.client("ssm", access, region), sessions.client("ssm", access, region, retries=False)
             )
+            where = f"account {account}, region {region}"
+            stopped = Stopped(functools.partial(sessions.client, "ec2", access, region), where, sent)
+            members = [(_judged(command, nodes, stopped), nodes) for command, nodes in members]
             runs.append(RegionRun(clients, members, control, tell, earlier, ready))
         except AwsError as error:
             _not_reached(members, f"account {account}, region {region}", error, control, earlier)
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(runs))) as pool:
         for dummy in pool.map(lambda run: _run(run, control), runs):
             pass
+
+
+def _judged(command: Command, nodes: t.Sequence[Target], stopped: Stopped) -> Command:
+    """Return a command that is not told of a stopped instance that it may have run."""
+    ids = {node.host: node.id for node in nodes}
+    return command._replace(ended=lambda host, reply: command.ended(host, stopped.judge(host, ids[host], reply)))
 
 
 def _not_reached(works: list[Work], where: str, error: AwsError, control: Control, earlier: t.Sequence[Sent]) -> None:

@@ -47,7 +47,7 @@ def test_nobody_waits_for_the_slots_of_a_region_that_broke_off(monkeypatch: pyte
         run_command.Target(region, "i-0", "123456789012", Account(), region) for region in ("eu-west-1", "us-east-1")
     ]
     sessions = Sessions({"access_key": "x", "secret_key": "x"})
-    command: Any = None  # nobody sends
+    command = run_command.Command("d", dict, "t", 600, 600, lambda host, reply: False, True)
     with pytest.raises(InterruptedError):
         run_command.fan_out(sessions, [(command, targets)], Control(1, 0, lambda: False), lambda kind, event: None)
 
