@@ -26,6 +26,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "args": {"type": "dict", "default": {}},
     "transport": {"type": "str", "choices": ["run_command", "connection"], "default": "run_command"},
     "bucket": {"type": "str"},
+    "bucket_owner": {"type": "str"},
     "prefix": {"type": "str", "default": "patchwave/"},
     "keep_payload": {"type": "bool", "default": False},
     "presign": {"type": "bool", "default": False},

@@ -24,7 +24,7 @@ description:
     C(node_tags), C(ssm) (what Systems Manager knows of the agent, C(ping_status), C(last_ping), C(agent_version),
     C(platform_name) and C(platform_version)), C(ansible_host) (the private address; that of a hybrid server is what its
     agent says, and only an IP address that a node may have is taken), and, where a role was assumed or a
-    profile used, C(assume_role_arn), C(assume_role_external_id), C(assume_role_session_name) and
+    profile that the file names used, C(assume_role_arn), C(assume_role_external_id), C(assume_role_session_name) and
     C(assume_role_profile).
   - What could not be read and was left out is in the variable C(unread) of all hosts (a list of C(account), C(region)
     and C(error)) and in a group C(unread_ACCOUNT_REGION) without hosts.
@@ -51,6 +51,9 @@ options:
       - The accounts to read, each by the role to assume with the caller's credentials, or by a profile.
       - An empty entry C({}) is the account of the credentials themselves. That is the default unless O(organization)
         is given.
+      - Values here, in O(organization), O(regions), O(filters) and the options for credentials may be vaulted, or be
+        templates, with lookups. A template that gives nothing is refused.
+      - Where O(profile) is in the file, it is the profile of each entry without one, in plays as well.
     type: list
     elements: dict
     default: []
@@ -225,10 +228,14 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         super().parse(inventory, loader, path, cache)
         try:
             # Ansible takes no notice of keys that it does not know, and without a filter there are more nodes in scope.
-            options.check_keys(self._read_config_data(path), self.option_definitions)
-            chosen = self.get_options()
+            config = self._read_config_data(path)
+            options.check_keys(config, self.option_definitions)
+            chosen = options.plain(self.get_options(), self.templar.template)
             sessions = Sessions(chosen)
-            estate = self._estate(sessions, options.query(sessions, chosen), path, cache)
+            # One from the environment is there in plays as well, wherever they run.
+            names = ["profile", *(self.option_definitions["profile"].get("aliases") or ())]
+            profile = chosen["profile"] if any(config.get(name) for name in names) else None
+            estate = self._estate(sessions, options.query(sessions, chosen, profile), path, cache)
             self._say_unread(estate.unread)
             self._tell("out_of_scope", bounded([one._asdict() for one in estate.out_of_scope], _others))
             self._fill(estate, chosen)

@@ -14,7 +14,8 @@ author: Patchwave contributors (@patchwave)
 description:
   - Makes a URL by which anybody can read one S3 object for a while. It is a secret, so give the task C(no_log=true).
   - M(patchwave.aws.run_module) does the same by itself with C(presign=true), anew for each sending.
-  - Nothing is asked of AWS. The signer's right to read the object is checked when the URL is used.
+  - AWS is only asked in which region the bucket lies. The signer's right to read the object is checked when the URL is
+    used.
   - Unlike M(amazon.aws.s3_object) with C(mode=geturl) it needs no rights beyond reading the object.
 extends_documentation_fragment:
   - amazon.aws.boto3
@@ -29,7 +30,7 @@ attributes:
     support: none
 options:
   url:
-    description: The object, as C(s3://BUCKET/KEY). O(region) is the bucket's region. Either this or O(data).
+    description: The object, as C(s3://BUCKET/KEY). The bucket's own region is found out. Either this or O(data).
     type: str
   data:
     description: Anything, in which each text that is an C(s3://BUCKET/KEY) URL is to be presigned.

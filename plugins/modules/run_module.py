@@ -67,6 +67,12 @@ options:
         objects in it. The playbook C(patchwave.aws.bucket) makes one.
       - There is no way without one. A command has room for 64 KB, and the least that Ansible makes of any Python module
         is larger, however well it is packed.
+      - It may be in any region, which is found out. The ARN of an access point does as well.
+    type: str
+  bucket_owner:
+    description:
+      - The account, 12 digits, that O(bucket) must belong to. S3 then refuses to store, hand out or delete the payload
+        in a bucket of anybody else.
     type: str
   prefix:
     description: What the payload's key starts with.
@@ -83,7 +89,7 @@ options:
   presign:
     description:
       - Whether each text in O(args) that is an C(s3://BUCKET/KEY) URL is presigned, anew for each sending, so that a
-        node that waits long for its place can still read the object. O(region) is the bucket's region.
+        node that waits long for its place can still read the object. The bucket's own region is found out.
       - The URLs travel in the command, not in the payload. The module finds them by the s3 URL in the JSON file that
         the environment variable E(PATCHWAVE_S3_URLS) names, as M(patchwave.aws.software_patch) does.
       - They are good for O(delivery_timeout) and O(execution_timeout) together, at most 7 days, and no longer than the

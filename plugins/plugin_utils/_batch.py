@@ -13,6 +13,7 @@ import fcntl
 import multiprocessing
 import os
 import re
+import types
 import typing as t
 import uuid
 
@@ -210,9 +211,17 @@ class Owner:
             os.close(self._lock)
 
 
-def clean_up(sessions: Sessions, journal: Journal, own: t.Iterable[tuple[str, str]] = ()) -> list[str]:
-    """Delete payloads, and those that earlier runs left; return a warning for each that stays, which is remembered."""
-    left = payload.delete(sessions, [*own, *journal.leftovers])
+def clean_up(
+    sessions: Sessions,
+    journal: Journal,
+    own: t.Iterable[tuple[str, str]] = (),
+    owners: t.Mapping[str, str | None] = types.MappingProxyType({}),
+) -> list[str]:
+    """Delete payloads, and those that earlier runs left; return a warning for each that stays, which is remembered.
+
+    `owners` says whose bucket each bucket must be.
+    """
+    left = payload.delete(sessions, [*own, *journal.leftovers], owners)
     for one in left:
         journal.write("leftover", one._asdict())
     return [str(one) for one in left]

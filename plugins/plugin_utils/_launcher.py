@@ -6,93 +6,243 @@
 
 """Runs on a managed node, as the script of a Run Command: fetch a module's payload, check it, run it, report.
 
-The file itself is the script, so it stands alone: Python 3.8, standard library, nothing imported from the collection.
-Its one argument is base64 of zlib of JSON (the arguments of C(_wire.script)):
+The file itself is the script, so it stands alone: Python 3.8, standard library, ASCII, nothing imported from the
+collection. Its one argument is base64 of zlib of JSON (the arguments of C(_wire.script)). It is in the environment,
+for of another user's process everybody sees the command line, and nobody the environment:
 
-C(url) (str, presigned), C(sha256) (str), C(timeout) (int, seconds): what to run, and for how long.
+C(url) (str, presigned), C(sha256) (str), C(size) (int, bytes): what to run; C(timeout) (int, seconds): for how long.
+C(owner) (str or None): the account that the bucket must belong to, as the URL demands it.
 C(environment) (bool): whether the payload's last line, a comment, is base64 of JSON of the module's own variables.
 C(objects) (dict): presigned URLs by s3:// URL, which the module finds in the file that C(PATCHWAVE_S3_URLS) names.
 C(latest_start) (float, seconds since 1970, or None): after it no module starts and no node reboots.
 C(reboot) (str or None): names the work, where the node may reboot once when the module says C(reboot_required).
 
 It prints one line, C(PATCHWAVE1) and the module's result: as JSON when that fits into what ListCommandInvocations
-returns, else as base64 of zlib of it; what is too large even so is left out and named in C(truncated). Exit code 194
-has the agent reboot the node and run all of this again.
+returns, else as base64 of zlib of it; what is too large even so is left out and named in C(truncated). The mark
+C(PATCHWAVE1N) says that the module was not begun, and why. Exit code 194 has the agent reboot the node and run all of
+this again.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import errno
+import fcntl
 import hashlib
 import http.client
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import typing as t
+import urllib.error
 import urllib.request
 import zlib
 
 #: ListCommandInvocations cuts output at 2,500 characters, GetCommandInvocation at 24,000 (botocore's model).
 INLINE_LIMIT, LIMIT = 2400, 23900
 MARK = "PATCHWAVE1"
+#: Why a module was not begun.
+PAYLOAD_FAILED, DISK_FULL, NOT_WRITABLE, NOT_STARTED = "payload_failed", "disk_full", "not_writable", "not_started"
+NOT_BEGUN = (PAYLOAD_FAILED, DISK_FULL, NOT_WRITABLE, NOT_STARTED)
+#: Seconds that the payload may take to come, and those of them for which the module loses no time.
+FETCH = 300
+MARGIN = 45
 #: Begins the last line of a payload that brings variables along.
 ENVIRONMENT = "\n# patchwave-environment "
 #: Exit code by which the agent reboots the node, a minute later, and then runs the script again.
 REBOOT = 194
 #: What waits for the end of a reboot, one file for each work; root's alone.
 FOLDER = "/var/lib/patchwave-reboots"
+#: What a module is run from, a folder for each run; root's alone, and gone with a reboot.
+RUN = "/run/patchwave"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 #: Seconds in which a node that was told to reboot goes down, and for which the agent takes work up again.
 GRACE, MEMORY = 180, 48 * 3600
 
 
-def fetch(url: str, sha256: str) -> bytes:
-    """Return the payload; OSError after three tries or a refusal, ValueError when it is not what was sent."""
-    for attempt in range(3):
-        try:
-            with urllib.request.build_opener().open(url, timeout=30) as response:
-                payload = bytes(response.read())
-            break
-        except (OSError, http.client.HTTPException) as error:
-            if attempt == 2 or getattr(error, "code", 500) < 500:  # a refusal is no accident
-                raise OSError(str(error)) from error
-            time.sleep(2**attempt)
-    if hashlib.sha256(payload).hexdigest() != sha256:
-        raise ValueError("the payload is not the one that was sent")
+class NotBegun(Exception):
+    """The module was not begun: a word of NOT_BEGUN, and a line that says why."""
+
+    def __init__(self, reason: str, msg: str) -> None:
+        super().__init__(msg)
+        self.reason, self.msg = reason, msg
+
+
+class Overdue(Exception):
+    """The payload took too long. No OSError, which would be tried again."""
+
+
+def fetch(config: t.Dict[str, t.Any]) -> bytes:
+    """Return the payload, after three tries at most.
+
+    Raises:
+        NotBegun: it cannot be had, or is not what was sent.
+    """
+    limit = min(FETCH, config["timeout"] + MARGIN - 5)
+    signal.signal(signal.SIGALRM, overdue)
+    signal.alarm(limit)
+    try:
+        for attempt in range(3):
+            try:
+                payload = download(config)
+                break
+            except (OSError, http.client.HTTPException) as error:
+                refused = getattr(error, "code", 500) < 500  # a refusal is no accident
+                if attempt == 2 or refused:
+                    hint = "can the node reach the bucket, and the caller read it?"
+                    msg = "the payload could not be fetched: %s; %s" % (why(error), hint)
+                    raise NotBegun(PAYLOAD_FAILED, msg) from error
+                time.sleep(2**attempt)
+    except Overdue:
+        raise NotBegun(PAYLOAD_FAILED, "the payload could not be fetched in %d s" % limit) from None
+    finally:
+        signal.alarm(0)
+    if hashlib.sha256(payload).hexdigest() != config["sha256"]:
+        raise NotBegun(PAYLOAD_FAILED, "the payload is not the one that was sent")
     return payload
 
 
-def run(payload: bytes, timeout: int, objects: t.Dict[str, str], own: bool) -> t.Dict[str, t.Any]:
-    """Run the payload as a program of its own and return the module's result (dict); own: it has variables."""
-    folder = tempfile.mkdtemp(prefix="patchwave-")
-    environment = dict(os.environ)
-    if own:
+def overdue(*dummy: t.Any) -> None:
+    """Break off whatever waits for the network."""
+    raise Overdue
+
+
+def download(config: t.Dict[str, t.Any]) -> bytes:
+    """Return what the URL gives, and no more than a byte more than was sent."""
+    headers = {"x-amz-expected-bucket-owner": config["owner"]} if config.get("owner") else {}
+    request = urllib.request.Request(config["url"], headers=headers)
+    with urllib.request.build_opener().open(request, timeout=30) as response:
+        return bytes(response.read(config["size"] + 1))
+
+
+def why(error: Exception) -> str:
+    """Return what went wrong, in S3's own words where it says any; the URL, which is a secret, is not in it."""
+    if not isinstance(error, urllib.error.HTTPError):
+        return str(error) if isinstance(error, OSError) else type(error).__name__
+    try:
+        body = error.read(5000).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        body = ""
+    found = re.search(r"<Code>(\w{1,60})</Code>\s*(?:<Message>([^<]{1,300})</Message>)?", body)
+    words = [str(error)] + [word for word in (found.groups() if found else ()) if word and "X-Amz-" not in word]
+    region = re.sub(r"[^a-z0-9-]", "", error.headers.get("x-amz-bucket-region") or "")
+    return ", ".join(words + (["the bucket is in " + region[:30]] if region and error.code in (301, 400) else []))
+
+
+def private() -> t.Tuple[str, int]:
+    """Make a folder that nobody else can read, and remove those of runs that were killed.
+
+    Returns:
+        The folder, and what holds it: as long as the launcher or its module has that open, nobody removes it.
+    """
+    try:
+        os.makedirs(RUN, 0o700, exist_ok=True)
+        base = os.open(RUN, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        base = -1
+    if base < 0 or os.fstat(base).st_uid != os.geteuid() or os.fstat(base).st_mode & 0o077:
+        folder = tempfile.mkdtemp(prefix="patchwave-")
+        return folder, os.open(folder, os.O_RDONLY)
+    fcntl.flock(base, fcntl.LOCK_EX)  # nobody removes a folder before it is held
+    for name in os.listdir(RUN):
+        sweep(os.path.join(RUN, name))
+    folder = tempfile.mkdtemp(dir=RUN)
+    held = os.open(folder, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    os.close(base)
+    return folder, held
+
+
+def sweep(folder: str) -> None:
+    """Remove the folder of a run unless that lives."""
+    with contextlib.suppress(OSError):
+        held = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(held)
+
+
+def run(payload: bytes, config: t.Dict[str, t.Any], seconds: float) -> t.Dict[str, t.Any]:
+    """Run the payload as a program of its own for so long at most, and return the module's result (dict).
+
+    Raises:
+        NotBegun: there is no room for it, or it cannot be started.
+    """
+    environment, folder = dict(os.environ), ""
+    if config.get("environment"):
         payload, dummy, packed = payload.rpartition(ENVIRONMENT.encode("ascii"))
         environment.update(json.loads(base64.b64decode(packed)))
     try:
-        path = os.path.join(folder, "module.py")
-        write(path, payload)
-        if objects:
-            environment["PATCHWAVE_S3_URLS"] = os.path.join(folder, "objects.json")
-            write(environment["PATCHWAVE_S3_URLS"], json.dumps(objects).encode("utf-8"))
-        done = subprocess.run(
-            [sys.executable, path],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            timeout=timeout,
-            check=False,
-        )
+        try:
+            folder, held = private()
+            path = os.path.join(folder, "module.py")
+            write(path, payload)
+            if config.get("objects"):
+                environment["PATCHWAVE_S3_URLS"] = os.path.join(folder, "objects.json")
+                write(environment["PATCHWAVE_S3_URLS"], json.dumps(config["objects"]).encode("utf-8"))
+            room(2 * len(payload))
+            module = start(path, environment, held)
+        except OSError as error:
+            raise unwritten(error) from error
+        try:
+            stdout, stderr = module.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            module.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                module.wait(5)
+            msg = "the module ran longer than %(timeout)s s and was stopped; nobody knows what it has done" % config
+            return {"failed": True, "outcome": "unknown", "reason": "timeout", "msg": msg}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return parse(done.stdout.decode("utf-8", "replace"), done.returncode, done.stderr.decode("utf-8", "replace"))
+    return parse(stdout.decode("utf-8", "replace"), module.returncode, stderr.decode("utf-8", "replace"))
+
+
+def start(path: str, environment: t.Dict[str, str], held: int) -> t.Any:
+    """Start the module; what holds its folder goes with it."""
+    return subprocess.Popen(
+        [sys.executable, path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        pass_fds=(held,),
+    )
+
+
+def room(size: int) -> None:
+    """Try whether the module finds room to unpack itself where it will look for it; OSError where it does not."""
+    try:
+        with tempfile.TemporaryFile() as handle:
+            handle.write(b"\0" * size)
+            handle.flush()
+    except FileNotFoundError as error:  # Python tries several folders, and does not say what is wrong with them
+        free = os.statvfs("/tmp")
+        full = free.f_bavail * free.f_frsize < size or (free.f_files and not free.f_favail)
+        raise OSError(errno.ENOSPC if full else errno.ENOENT, error.strerror or str(error)) from error
+
+
+def unwritten(error: OSError) -> NotBegun:
+    """Return what it means that the module cannot be written or started."""
+    where = "%s%s" % (error.filename + ": " if isinstance(error.filename, str) else "", error.strerror or error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        msg = "no room on the node's disk (%s); nothing was started: make room in %s and %s" % (
+            where,
+            os.path.dirname(RUN),
+            os.environ.get("TMPDIR") or "/tmp",
+        )
+        return NotBegun(DISK_FULL, msg)
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT):
+        return NotBegun(NOT_WRITABLE, "the node has no place to run a module from (%s); nothing was started" % where)
+    return NotBegun(NOT_STARTED, "the module could not be started (%s)" % where)
 
 
 def write(path: str, content: bytes) -> None:
@@ -113,7 +263,9 @@ def parse(stdout: str, code: int, stderr: str) -> t.Dict[str, t.Any]:
         result = None
     if not isinstance(result, dict):
         tail = " ".join((stderr or stdout).split())[-300:]
-        return {"failed": True, "reason": "no_result", "msg": "the module gave no result (exit %d): %s" % (code, tail)}
+        end = "exit %d" % code if code >= 0 else "killed by signal %d%s" % (-code, ", out of memory?" * (code == -9))
+        msg = "the module gave no result (%s): %s" % (end, tail)
+        return {"failed": True, "outcome": "unknown", "reason": "no_result", "msg": msg}
     result.pop("invocation", None)
     return result
 
@@ -135,19 +287,18 @@ def encode(result: t.Dict[str, t.Any]) -> str:
 
 
 def attempt(config: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
-    """Fetch and run the module; whatever goes wrong before it starts is a result too, with a reason."""
-    try:
-        payload = fetch(config["url"], config["sha256"])
-        if late(config):
-            msg = "latest_start has passed; nothing was started, run again in the next window"
-            return {"failed": True, "outcome": "skipped", "reason": "too_late", "msg": msg}
-        return run(payload, config["timeout"], config.get("objects") or {}, bool(config.get("environment")))
-    except subprocess.TimeoutExpired:
-        return {"failed": True, "reason": "timeout", "msg": "the module ran longer than %(timeout)s s" % config}
-    except (OSError, ValueError) as error:
-        # An HTTP error's text is its status; the URL, which is a secret, is not in it.
-        msg = "the payload could not be fetched: %s; can the node reach the bucket, and the caller read it?" % error
-        return {"failed": True, "reason": "payload_failed", "msg": msg}
+    """Fetch and run the module.
+
+    Raises:
+        NotBegun: it was not begun.
+    """
+    began = time.monotonic()
+    payload = fetch(config)
+    if late(config):
+        msg = "latest_start has passed; nothing was started, run again in the next window"
+        return {"failed": True, "outcome": "skipped", "reason": "too_late", "msg": msg}
+    spent = time.monotonic() - began
+    return run(payload, config, config["timeout"] - max(0, spent - MARGIN))
 
 
 def late(config: t.Dict[str, t.Any]) -> bool:
@@ -221,7 +372,11 @@ def main(argument: str) -> int:
     config = json.loads(zlib.decompress(base64.b64decode(argument)))
     result = resumed(config)
     if result is None:
-        result = attempt(config)
+        try:
+            result = attempt(config)
+        except NotBegun as error:
+            print(MARK + "N " + json.dumps({"reason": error.reason, "msg": error.msg[:1000]}), flush=True)
+            return 0
         if reboots(result, config):
             return REBOOT
     print(encode(result), flush=True)
@@ -230,4 +385,4 @@ def main(argument: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(os.environ.pop("PATCHWAVE_CONFIG")))

@@ -21,7 +21,8 @@ _MOMENT = re.compile(rb"^date_time=datetime\.datetime\(\d{4}(, \d+){2,6}(?=[,)])
 _OLD_MOMENT = re.compile(rb"^( +zinfo\.date_time) = \(\d{4}(, \d+){5}\)", re.MULTILINE)
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 
-_S3 = re.compile(r"s3://([^/\s]+)/(.+)", re.DOTALL)
+#: A bucket's name, or the ARN of an access point, which has a slash of its own.
+_S3 = re.compile(r"s3://(arn:[^/\s]+:accesspoint[:/][^/:\s]+|[^/\s]+)/(.+)", re.DOTALL)
 
 
 def stable(program: bytes) -> bytes:

@@ -43,6 +43,7 @@ class Settings(t.NamedTuple):
     """The options that each work has of its own; see the documentation of run_module."""
 
     bucket: str
+    bucket_owner: str | None
     prefix: str
     keep_payload: bool
     reboot: str
@@ -64,6 +65,8 @@ class Settings(t.NamedTuple):
         settings = cls(**{name: options[name] for name in cls._fields})
         if not re.fullmatch(r"[\w.-]{3,}|arn:.+", settings.bucket, re.ASCII):
             raise ValueError(f"bucket: must be the name of a bucket, not '{settings.bucket}'")
+        if settings.bucket_owner and not re.fullmatch(r"[0-9]{12}", settings.bucket_owner):
+            raise ValueError(f"bucket_owner: must be an account's 12 digits, in quotes, not '{settings.bucket_owner}'")
         if settings.latest_start is not None and not moments.is_moment(settings.latest_start):
             wanted = "a moment with its zone, such as 2026-11-22T04:00:00Z"
             raise ValueError(f"latest_start: must be {wanted}, not '{settings.latest_start}'")
@@ -161,7 +164,8 @@ def ship(
         sendings = [(command, work.nodes) for command, work in zip(commands, works, strict=True)]
         with payload_service.stored(sessions, list(payloads.values())) as ready:
             run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier, ready)
-        warnings = _batch.clean_up(sessions, journal, passing)
+        owners = payload_service.owners(payloads.values())
+        warnings = _batch.clean_up(sessions, journal, passing, owners)
     return _batch.Done(results.all, warnings)
 
 
@@ -181,16 +185,17 @@ class _Shipment(t.NamedTuple):
         settings = work.settings
         # A payload that is deleted at the end has a key of its own, or it would be gone while another batch needs it.
         key = f"{settings.prefix}{digest}" + ("" if settings.keep_payload else f"-{uuid.uuid4().hex[:8]}")
-        return cls(work, payload_service.Payload(settings.bucket, key, content, settings.keep_payload), digest)
+        stored = payload_service.Payload(settings.bucket, key, content, settings.keep_payload, settings.bucket_owner)
+        return cls(work, stored, digest)
 
     @property
-    def identity(self) -> tuple[str, str, bool, str]:
+    def identity(self) -> tuple[str | bool | None, ...]:
         settings = self.work.settings
-        return settings.bucket, settings.prefix, settings.keep_payload, self.digest
+        return settings.bucket, settings.bucket_owner, settings.prefix, settings.keep_payload, self.digest
 
 
 def _script(
-    sign: t.Callable[[str, str, int], str], shipment: _Shipment, payload: payload_service.Payload, token: str
+    sign: payload_service.Sign, shipment: _Shipment, payload: payload_service.Payload, token: str
 ) -> t.Callable[[], str]:
     """Return what makes the script of each sending: a node that waits long for its slot gets URLs as fresh as any.
 
@@ -201,6 +206,8 @@ def _script(
     late = moments.seconds(settings.latest_start) if settings.latest_start else None
     config: dict[str, t.Any] = {
         "sha256": shipment.digest,
+        "size": len(payload.content),
+        "owner": payload.owner,
         "timeout": settings.execution_timeout,
         "latest_start": late,
         "environment": bool(work.environment),
@@ -212,7 +219,7 @@ def _script(
     def script() -> str:
         life = min(settings.delivery_timeout + settings.execution_timeout, _LONGEST_URL)
         objects = {url: sign(*where, life) for url, where in work.module.objects.items()}
-        url = sign(*payload[:2], min(settings.delivery_timeout + _URL_MARGIN, _LONGEST_URL))
+        url = sign(*payload[:2], min(settings.delivery_timeout + _URL_MARGIN, _LONGEST_URL), payload.owner)
         return _wire.script({**config, "url": url, "objects": objects}, work.interpreter)
 
     if len(script()) > _LARGEST_SCRIPT:
@@ -244,8 +251,24 @@ def result(reply: run_command.Reply, strict: bool = True) -> tuple[dict[str, t.A
     if reply.outcome:
         known = NodeResult.concluded(reply.outcome, reply.reason, reply.msg, reply.command_id)
         return ended(reply.outcome, reply.reason, reply.msg, reply.command_id), known
-    found = _wire.decode(reply.output)
-    known = NodeResult.said(found, reply.command_id, strict)
+    found = _unstarted(reply) or _wire.decode(reply.output)
+    if found.get("unreachable"):  # only the launcher says that, of its module
+        known = NodeResult.not_begun(found, reply.command_id)
+    else:
+        known = NodeResult.said(found, reply.command_id, strict)
     if reply.command_id:
         found["command_id"] = reply.command_id
     return found, known
+
+
+def _unstarted(reply: run_command.Reply) -> dict[str, t.Any] | None:
+    """Return the result of a node whose agent could not start the script, which itself always says something."""
+    if reply.status != "Failed" or len(reply.steps) != 1:
+        return None
+    code, output = reply.steps[0].code, reply.output.strip()
+    if code == 1 and not output:
+        return _wire.not_begun("script_not_started", "the agent could not start the script; is /var full on the node?")
+    if code == 126 and "_script.sh" in output and "Permission denied" in output:
+        msg = "the agent may not run scripts; /var/lib/amazon/ssm is mounted noexec on the node"
+        return _wire.not_begun("script_not_started", msg)
+    return None

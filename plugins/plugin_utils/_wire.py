@@ -16,6 +16,7 @@ import shlex
 import typing as t
 import zlib
 
+from ansible.module_utils import basic
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import ENGINE, whole
 
@@ -32,18 +33,48 @@ _INTERNAL = ("command_id", "unreachable", "add_host", "add_group", "ansible_stat
 #: What a deprecation that a module reports may have, and how many warnings of one node are shown.
 _DEPRECATION, _MOST_SHOWN = ("msg", "version", "date", "collection_name"), 20
 
+#: Says by its version whether a Python is too old, and by importing whether it works.
+_CHECK = """\
+import sys
+if sys.version_info < {minimum}:
+    print(".".join(map(str, sys.version_info[:3])))
+else:
+    import fcntl, hashlib, http.client, json, ssl, subprocess, tempfile, typing, urllib.request, zlib
+    print("works")
+"""
 #: Finds a Python for the launcher; a node without one says so in the words of a result. It exits 0 all the same: an
-#: error that MaxErrors counts would keep AWS from sending to other nodes, whom the budget still allows.
+#: error that MaxErrors counts would keep AWS from sending to other nodes, whom the budget still allows. Config and
+#: launcher are in the environment: of a process, other users see its command line. A here-document would be a file in
+#: /tmp, which may be full, with some shells.
 _SHELL = """\
+check={check}
+limit=
+timeout 30 true 2>/dev/null && limit='timeout 30'
+old=
 for python in {pythons}; do
-  if command -v "$python" >/dev/null 2>&1; then
-    exec "$python" - '{config}' <<'END-OF-LAUNCHER'
-{launcher}
-END-OF-LAUNCHER
-  fi
+  found=$($limit "$python" -c "$check" 2>/dev/null </dev/null)
+  case $found in
+    *works)
+      PATCHWAVE_CONFIG='{config}'
+      PATCHWAVE_LAUNCHER={launcher}
+      export PATCHWAVE_CONFIG PATCHWAVE_LAUNCHER
+      exec "$python" -I -c 'import os; exec(os.environ.pop("PATCHWAVE_LAUNCHER"))' ;;
+    ''|*[!0-9.]*) ;;
+    *) case "$old " in *" $found "*) ;; *) old="$old $found" ;; esac ;;
+  esac
 done
-printf '%s\\n' {no_python}"""
-_PYTHONS = "python3 /usr/bin/python3 /usr/libexec/platform-python"
+if [ "$old" ]; then
+  printf '%s%s%s\\n' {too_old}
+else
+  printf '%s\\n' {no_python}
+fi"""
+#: The node's own first, which has its packages' bindings; then the newest. The last is RHEL 8's, of which Ansible's own
+#: modules take what they need besides.
+_PYTHONS = " ".join(
+    ["python3", "/usr/bin/python3", *(f"python3.{minor}" for minor in range(14, 7, -1)), "/usr/libexec/platform-python"]
+)
+#: The oldest Python that runs the launcher, and what this ansible-core makes of a module.
+_MINIMUM = max((3, 8), tuple(getattr(basic, "_PY_MIN", (3, 8))))
 
 
 def script(config: dict[str, t.Any], interpreter: str = "") -> str:
@@ -55,19 +86,25 @@ def script(config: dict[str, t.Any], interpreter: str = "") -> str:
     """
     packed = base64.b64encode(zlib.compress(json.dumps(config).encode(), 9)).decode()
     launcher = pathlib.Path(_launcher.__file__).read_text(encoding="utf-8").rstrip()
-    missing = f"no Python at {interpreter}; set ansible_python_interpreter" if interpreter else "no python3 on the node"
-    no_python = {
-        "failed": True,
-        "outcome": outcomes.UNSUPPORTED,
-        "reason": "no_python",
-        "msg": f"{missing}; install it or exclude the node",
-    }
+    needed = f"{'.'.join(map(str, _MINIMUM))} or newer"
+    where, todo = (interpreter, "set ansible_python_interpreter") if interpreter else ("the node", "install one")
+    missing = f"no Python that works {'at ' * bool(interpreter)}{'on ' * (not interpreter)}{where}"
+    too_old = f"{where} has Python \t, which is too old: Python {needed} is needed"
+    before, after = _unsupported("python_too_old", f"{too_old}; {todo}, or exclude the node").split("\\t")
+    no_python = _unsupported("no_python", f"{missing} (Python {needed}, with ssl); {todo}, or exclude the node")
     return _SHELL.format(
+        check=shlex.quote(_CHECK.format(minimum=_MINIMUM)),
         pythons=shlex.quote(interpreter) if interpreter else _PYTHONS,
         config=packed,
-        launcher=launcher,
-        no_python=shlex.quote(f"{_launcher.MARK} {json.dumps(no_python)}"),
+        launcher=shlex.quote(launcher),
+        too_old=f'{shlex.quote(before)} "${{old# }}" {shlex.quote(after)}',
+        no_python=shlex.quote(no_python),
     )
+
+
+def _unsupported(reason: str, msg: str) -> str:
+    result = {"failed": True, "outcome": outcomes.UNSUPPORTED, "reason": reason, "msg": msg}
+    return f"{_launcher.MARK} {json.dumps(result)}"
 
 
 def environment(variables: t.Mapping[str, str]) -> bytes:
@@ -93,13 +130,16 @@ def _encodes(text: str) -> bool:
 def decode(output: str) -> dict[str, t.Any]:
     """Return the module's result from a node's output; an output without one is `unknown`, never a success.
 
+    One whose module was not begun is C(unreachable): nothing was done to it, as it says itself.
     A node may print anything. What Ansible takes for its own, such as C(add_host), is left out, as it is over ssh.
     """
     for line in output.splitlines():
         mark, dummy, text = line.partition(" ")
-        if mark not in (_launcher.MARK, _launcher.MARK + "Z"):
+        if mark not in (_launcher.MARK, _launcher.MARK + "Z", _launcher.MARK + "N"):
             continue
         try:
+            if mark == _launcher.MARK + "N":
+                return _not_begun(_result(text))
             found = _result(text if mark == _launcher.MARK else _unpacked(text))
         except (ValueError, RecursionError, zlib.error):
             break
@@ -111,6 +151,22 @@ def decode(output: str) -> dict[str, t.Any]:
         "reason": "unreadable_answer",
         "msg": f"the node's answer cannot be read: {tail!r}",
     }
+
+
+def _not_begun(said: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the result of a node that says that its module was not begun, of which only the reason is its own.
+
+    Raises:
+        ValueError: it says no such thing.
+    """
+    if said.get("reason") not in _launcher.NOT_BEGUN:
+        raise ValueError("no reason")
+    return not_begun(str(said["reason"]), str(said.get("msg", "")))
+
+
+def not_begun(reason: str, msg: str) -> dict[str, t.Any]:
+    """Return the result of a node on which nothing was begun."""
+    return {"unreachable": True, "outcome": outcomes.UNREACHABLE, "reason": reason, "msg": msg}
 
 
 def _own(result: dict[str, t.Any]) -> dict[str, t.Any]:

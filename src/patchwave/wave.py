@@ -30,8 +30,8 @@ _LATE = ("asked_to_stop", "too_late")
 _LEFT_ALONE = ("duplicate", "held")
 #: What the engine says of nodes of which it knows nothing, by outcome: the next wave must not begin.
 _NOT_KNOWN = {outcomes.UNKNOWN: ("api_error", "no_result"), outcomes.UNREACHABLE: ("api_error",)}
-#: What it says of nodes that the caller may not reach.
-_DENIED = (outcomes.UNREACHABLE, "access_denied")
+#: What it says of unreachable nodes that the caller may not reach.
+_DENIED = ("access_denied", "api_error", "wrong_account")
 #: Seconds between two polls of the journal, and those that an action has to end after its play.
 _POLL, _GRACE = 0.5, 15.0
 
@@ -315,7 +315,7 @@ def _is_unknown(result: NodeResult) -> bool:
 
 def _was_not_sent(result: NodeResult) -> bool:
     """Say whether a node was not sent anything for a reason that is not the node's own."""
-    denied = (result.outcome, result.reason) in (_DENIED, (outcomes.UNREACHABLE, "api_error"))
+    denied = result.outcome == outcomes.UNREACHABLE and result.reason in _DENIED
     return result.source == ENGINE and (denied or (result.outcome == outcomes.SKIPPED and _is_unknown(result)))
 
 

@@ -213,3 +213,43 @@ def test_a_tag_is_never_a_template(lab: Any, tmp_path: Path) -> None:
     shown = lab.run("ansible", node, "-i", path, "-m", "ansible.builtin.debug", "-a", "msg={{ node_tags.Evil }}").stdout
     assert "{{ 7 * 191 }}" in shown
     assert "1337" not in shown
+
+
+def keys(lab: Any, **names: str) -> str:
+    """Return a file of profiles, each with the lab's own keys."""
+    mine = "\n".join(
+        f"{name} = {lab.environment[name.upper()]}" for name in ("aws_access_key_id", "aws_secret_access_key")
+    )
+    return "".join(f"[{name}]\n{mine}\n{more}\n" for name, more in names.items())
+
+
+def test_the_profile_that_the_file_names_is_that_of_plays(lab: Any, tmp_path: Path) -> None:
+    (tmp_path / "credentials").write_text(keys(lab, mine=""))
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
+    own = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
+    for name in ("profile", "aws_profile"):
+        path = source(tmp_path, accounts=[{}, {"role_arn": OTHER}], **{name: "mine"})
+        found, dummy = listing(lab, path, **nothing, **own)
+        hosts = found["_meta"]["hostvars"].values()
+        assert {host["assume_role_profile"] for host in hosts} == {"mine"}
+        assert len(hosts) == 24
+    found, dummy = listing(lab, source(tmp_path), **nothing, **own, AWS_PROFILE="mine")
+    assert all("assume_role_profile" not in host for host in found["_meta"]["hostvars"].values())
+
+
+def test_values_of_accounts_may_be_templates_or_vaulted(lab: Any, tmp_path: Path) -> None:
+    path = source(tmp_path, accounts=[{"role_arn": "{{ lookup('env', 'THE_ROLE') }}"}])
+    found, errors = listing(lab, path, THE_ROLE=OTHER)
+    assert {host["assume_role_arn"] for host in found["_meta"]["hostvars"].values()} == {OTHER}
+    assert errors == ""
+    assert refused(lab, path, THE_ROLE="").startswith("accounts[0].role_arn: ")
+    secret = tmp_path / "secret"
+    secret.write_text("a")
+    password = ("--vault-password-file", secret)
+    vaulted = lab.run("ansible-vault", "encrypt_string", *password, "--name", "role_arn", OTHER).stdout
+    head = f"plugin: patchwave.aws.patch_groups\nregions: {REGIONS}\naccounts:\n- "
+    path.write_text(head + vaulted.replace("\n", "\n  ").rstrip() + "\n")
+    done = lab.run("ansible-inventory", "-i", path, "--list", "--export", *password)
+    hosts = plain(json.loads(done.stdout))["_meta"]["hostvars"].values()
+    assert {host["assume_role_arn"] for host in hosts} == {OTHER}
+    assert refused(lab, path).startswith("accounts[0].role_arn: cannot be evaluated: ")

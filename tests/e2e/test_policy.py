@@ -112,3 +112,7 @@ def test_every_playbook_has_a_policy_that_is_tried() -> None:
     tried = {"patch_software": "policy", "bucket": "bucket"}
     assert {path.stem for path in (ROOT / "playbooks").glob("*.yml")} == set(tried)
     assert all(map(documented, tried.values()))
+
+
+def test_a_role_s_trust_asks_for_the_external_id() -> None:
+    assert documented("trust") == {"sts:AssumeRole"}

@@ -226,3 +226,33 @@ def test_without_a_verdict_of_the_gate_nothing_is_patched(
     assert "the gate gave no verdict" in done.stdout
     assert done.returncode != 0
     assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"
+
+
+def test_nothing_is_sent_to_nodes_of_another_account_than_the_credentials(lab: Any, tmp_path: Path) -> None:
+    ids = lab.nodes()
+    listed = {"web-01": "123456789012", "app-01": "999999999999"}
+    hosts = {
+        name: {"node_id": ids[name], "region": "eu-central-1", "account": account} for name, account in listed.items()
+    }
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    modules = {
+        "run_module": {"module": "ansible.builtin.ping", "bucket": BUCKET},
+        "run_command": {"document": "AWS-RunShellScript", "parameters": {"commands": ["true"]}},
+    }
+    tasks = [
+        {"name": "Run", f"patchwave.aws.{name}": given, "ignore_unreachable": True, "register": "own"}
+        for name, given in modules.items()
+    ]
+    tasks = [
+        step for task in tasks for step in (task, {"name": "Show", "ansible.builtin.debug": {"var": "own.reason"}})
+    ]
+    path = tmp_path / "play.yml"
+    path.write_text(yaml.safe_dump([{"name": "Play", "hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    before = lab.calls()
+    done = lab.run("ansible-playbook", path, "-i", tmp_path / "hosts.yml", check=False)
+    assert done.stdout.count('"own.reason": "wrong_account"') == 2, done.stdout + done.stderr
+    said = "the credentials belong to account 123456789012, the node to 999999999999"
+    assert said in " ".join(done.stdout.split())
+    calls = lab.calls() - before
+    assert sum(count for (*dummy, operation), count in calls.items() if operation == "SendCommand") == 2
+    assert sum(count for (*dummy, operation), count in calls.items() if operation == "GetCallerIdentity") == 2

@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 import typing as t
+from email.utils import mktime_tz, parsedate_tz
 from xml.etree import ElementTree
 
 from .errors import handled
@@ -61,6 +62,21 @@ def describe_instances(
         for instance in reservation["Instances"]
         if keep(instance)
     ]
+
+
+@handled("describe stopped instances")
+def stopped_instances(ec2: t.Any) -> tuple[dict[str, str], float]:
+    """Return why each instance is down that is, by its id, and the time by AWS's clock (0 where nobody says)."""
+    found: dict[str, str] = {}
+    now = 0.0
+    states = {"Name": "instance-state-name", "Values": ["stopping", "stopped", "shutting-down", "terminated"]}
+    for page in ec2.get_paginator("describe_instances").paginate(Filters=[states], PaginationConfig={"PageSize": 1000}):
+        date = parsedate_tz(page.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
+        now = float(mktime_tz(date)) if date else now
+        for reservation in page["Reservations"]:
+            for instance in reservation["Instances"]:
+                found[instance["InstanceId"]] = instance.get("StateTransitionReason", "")
+    return found, now
 
 
 def _read_short(response_dict: dict[str, t.Any], customized_response_dict: dict[str, t.Any], **dummy: t.Any) -> None:

@@ -27,6 +27,8 @@ _NOT_SENT = (
     "UnauthorizedSSOTokenError",
     "SSOTokenLoadError",
 )
+#: S3's codes for a bucket that is in another region.
+_ELSEWHERE = ("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 
 
 class AwsError(AnsibleAWSError):
@@ -60,6 +62,8 @@ class AwsError(AnsibleAWSError):
             return "(check the network, the region name and AWS_ENDPOINT_URL)"
         if self.code in ("AuthFailure", "UnrecognizedClientException", "InvalidClientTokenId"):
             return "(check the credentials, and whether the region is enabled for the account)"
+        if self.code in _ELSEWHERE:
+            return "(the bucket is in another region than the call was made for; check the region and the bucket)"
         if type(self.exception).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
             return "(set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
         return ""

@@ -10,19 +10,50 @@ from __future__ import annotations
 
 import typing as t
 
+try:
+    from botocore.exceptions import ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as NoConnection
+except ImportError:
+    pass  # sessions says what is missing
+
 from .errors import AwsError, handled
 
 
+@handled("look for the bucket's region")
+def bucket_region(s3: t.Any, bucket: str) -> str:
+    """Return the region in which a bucket lies, or the empty string where nobody says.
+
+    Whoever may not list the bucket is told all the same, in the refusal.
+
+    Raises:
+        AwsError: there is no such bucket, or there are no credentials.
+    """
+    try:
+        answer = s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        answer = error.response
+        if answer.get("Error", {}).get("Code") in ("404", "NoSuchBucket"):
+            raise AwsError(f"bucket '{bucket}': there is no such bucket; check its name") from None
+    except (HTTPClientError, NoConnection):
+        return ""  # whatever needs the bucket itself will say it
+    return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", ""))
+
+
+def _owned(bucket: str, key: str, owner: str | None) -> dict[str, str]:
+    """Return what names an object, refused by S3 where the bucket is another account's than the owner."""
+    return {"Bucket": bucket, "Key": key, **({"ExpectedBucketOwner": owner} if owner else {})}
+
+
 @handled("upload the payload to S3")
-def put_object(s3: t.Any, bucket: str, key: str, body: bytes) -> None:
+def put_object(s3: t.Any, bucket: str, key: str, body: bytes, owner: str | None = None) -> None:
     """Store body under key; the bucket's default encryption applies."""
-    s3.put_object(Bucket=bucket, Key=key, Body=body)
+    s3.put_object(**_owned(bucket, key, owner), Body=body)
 
 
-def head_object(s3: t.Any, bucket: str, key: str) -> dict[str, t.Any] | None:
+def head_object(s3: t.Any, bucket: str, key: str, owner: str | None = None) -> dict[str, t.Any] | None:
     """Return what S3 knows of key; None where it is not there, which without s3:ListBucket looks like a refusal."""
     try:
-        return dict(_head_object(s3, bucket, key))
+        return dict(_head_object(s3, bucket, key, owner))
     except AwsError as error:
         if error.code in ("404", "403"):
             return None
@@ -30,17 +61,20 @@ def head_object(s3: t.Any, bucket: str, key: str) -> dict[str, t.Any] | None:
 
 
 @handled("look for the payload in S3")
-def _head_object(s3: t.Any, bucket: str, key: str) -> t.Any:
-    return s3.head_object(Bucket=bucket, Key=key)
+def _head_object(s3: t.Any, bucket: str, key: str, owner: str | None) -> t.Any:
+    return s3.head_object(**_owned(bucket, key, owner))
 
 
 @handled("delete the payload from S3")
-def delete_object(s3: t.Any, bucket: str, key: str) -> None:
+def delete_object(s3: t.Any, bucket: str, key: str, owner: str | None = None) -> None:
     """Delete key; a key that is not there is no error."""
-    s3.delete_object(Bucket=bucket, Key=key)
+    s3.delete_object(**_owned(bucket, key, owner))
 
 
 @handled("presign a URL")
-def presigned_get(s3: t.Any, bucket: str, key: str, seconds: int) -> str:
-    """Return a URL with which anybody can read key for so many seconds. It is a secret."""
-    return str(s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds))
+def presigned_get(s3: t.Any, bucket: str, key: str, seconds: int, owner: str | None = None) -> str:
+    """Return a URL with which anybody can read key for so many seconds. It is a secret.
+
+    With an owner, whoever reads it must send the header C(x-amz-expected-bucket-owner).
+    """
+    return str(s3.generate_presigned_url("get_object", Params=_owned(bucket, key, owner), ExpiresIn=seconds))

@@ -17,17 +17,25 @@ try:
     import boto3
     from botocore.config import Config
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+    from botocore.exceptions import UnknownRegionError
     from botocore.session import Session as BotocoreSession
 except ImportError:
     pass  # get_aws_connection_info() says what is missing
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import get_aws_connection_info
 
+from . import s3 as s3_api
 from .errors import AwsError, handled
 
 #: Retries of a single call. botocore's standard mode backs off with jitter, at most 20 s a time.
 _MAX_ATTEMPTS = 5
 _ROLE_SESSION_NAME = "patchwave"
+#: Two regions of each partition that are enabled for every account.
+_ALWAYS = {
+    "aws": ("us-east-1", "eu-west-1"),
+    "aws-cn": ("cn-north-1", "cn-northwest-1"),
+    "aws-us-gov": ("us-gov-west-1", "us-gov-east-1"),
+}
 
 
 class Account(t.NamedTuple):
@@ -83,6 +91,9 @@ class Sessions:
         #: Regions that clients were made for, in order; False for one whose token service gave no answer.
         self._regions: dict[str, bool] = {self.region: True} if self.region else {}
         self._lock = threading.Lock()
+        self._ids: dict[Account, str] = {}
+        self._buckets: dict[str, t.Any] = {}  # clients, each of the bucket's own region
+        self._finding = threading.RLock()
         #: Calls made so far, each retry counted; not those that assume roles.
         self.api_calls = 0
         self._counting = threading.Lock()
@@ -103,6 +114,64 @@ class Sessions:
             client = self._client(service, account, region or self.region, _MAX_ATTEMPTS if retries else 1)
         client.meta.events.register("before-send", self._called)
         return client
+
+    def account_id(self, account: Account, region: str | None = None) -> str:
+        """Return the 12-digit id of the account that is entered this way; a role says it itself, AWS is asked once.
+
+        Raises:
+            AwsError: AWS does not say it.
+        """
+        if account.role_arn:
+            return (account.role_arn.split(":")[4:5] or [""])[0]
+        with self._finding:
+            if account not in self._ids:
+                self._ids[account] = str(caller_account(self.client("sts", account, region, retries=False)))
+            return self._ids[account]
+
+    def s3(self, bucket: str) -> t.Any:
+        """Return a client of S3 for a bucket or an access point, with the caller's own credentials.
+
+        It is of the region where the bucket lies, which one call finds out. Where an endpoint is configured, that says
+        where the bucket is, and the ARN of an access point says it itself: then nothing is asked.
+
+        Raises:
+            AwsError: there is no such bucket, or as client() does.
+        """
+        with self._finding:
+            if bucket not in self._buckets:
+                self._buckets[bucket] = self._s3(self._bucket_region(bucket))
+            return self._buckets[bucket]
+
+    def _s3(self, region: str | None) -> t.Any:
+        client = self.client("s3", region=region)
+        client.meta.events.register_first("before-endpoint-resolution.s3", _regional)
+        return client
+
+    def _bucket_region(self, bucket: str) -> str | None:
+        if bucket.startswith("arn:"):
+            return (bucket.split(":", 5)[3:4] or [""])[0] or self.region
+        own = self._s3(self.region)
+        return self.region if self._has_own_endpoint(own) else s3_api.bucket_region(own, bucket) or self.region
+
+    @handled("connect to AWS")
+    def _has_own_endpoint(self, client: t.Any) -> bool:
+        """Say whether an option, the environment or a file names another endpoint than AWS's."""
+        with self._lock:
+            settings = self._settings("s3", self.region, 1)
+            plain = settings["config"].merge(Config(ignore_configured_endpoint_urls=True))
+            session = self._session(OWN_ACCOUNT)
+            own = session.client("s3", **{**settings, "endpoint_url": None, "config": plain})
+        return bool(client.meta.endpoint_url != own.meta.endpoint_url)
+
+    @handled("connect to AWS")
+    def partition(self, region: str | None) -> str:
+        """Return the partition of a region, such as C(aws-cn); C(aws) where there is no such region."""
+        with self._lock:
+            return _partition(self._session(OWN_ACCOUNT), region)
+
+    def neighbours(self, region: str | None) -> list[str]:
+        """Return regions of one partition in which what every region knows can be asked, the given one first."""
+        return list(dict.fromkeys(filter(None, (region, *_ALWAYS.get(self.partition(region), ())))))
 
     @handled("connect to AWS")
     def known_regions(self) -> set[str]:
@@ -130,6 +199,7 @@ class Sessions:
             user_agent_extra="patchwave",
             # botocore still presigns with version 2 in the oldest regions, which encrypted buckets refuse.
             signature_version="s3v4" if service == "s3" else None,
+            s3={"us_east_1_regional_endpoint": "regional"} if service == "s3" else None,
         )
         config = retries.merge(config).merge(self._config or Config())
         return {
@@ -173,7 +243,9 @@ class Sessions:
     def _from_any_region(self, fetch: t.Callable[[str], t.Any]) -> t.Any:
         """Get credentials from a token service; any region's will do, so one that is down does not cost the others."""
         answering = sorted(list(self._regions), key=lambda name: not self._regions[name])
-        first, second = (*answering, "us-east-1", "us-east-1")[:2]
+        first = (answering or ["us-east-1"])[0]
+        near = _ALWAYS.get(_partition(next(iter(self._sessions.values())), first), ())
+        second = next((name for name in (*answering, *near) if name != first), first)
         try:
             return fetch(first)
         except Exception as error:  # botocore's and amazon.aws's, told apart by what they say
@@ -197,7 +269,25 @@ def _credentials(session: t.Any) -> t.Any:
     return found
 
 
+def _partition(session: t.Any, region: str | None) -> str:
+    try:
+        return str(session.get_partition_for_region(region)) if region else "aws"
+    except UnknownRegionError:
+        return "aws"
+
+
+def _regional(builtins: dict[str, t.Any], context: dict[str, t.Any], **dummy: t.Any) -> None:
+    """Keep botocore from presigning for S3's old global endpoint, which knows neither new regions nor new buckets."""
+    context["use_global_endpoint"] = False
+
+
 @handled("ask for the caller's identity")
 def caller_account(sts: t.Any) -> str:
     """Return the 12-digit id of the account that the client's credentials belong to."""
     return str(sts.get_caller_identity()["Account"])
+
+
+@handled("ask for the caller's identity")
+def caller_partition(sts: t.Any) -> str:
+    """Return the partition that the client's credentials belong to, such as C(aws-cn)."""
+    return str(sts.get_caller_identity()["Arn"]).split(":")[1]

@@ -62,6 +62,11 @@ class NodeResult(t.NamedTuple):
         return cls._bounded(given, _said_outcome(given, strict), command_id, NODE)
 
     @classmethod
+    def not_begun(cls, result: t.Dict[str, t.Any], command_id: str = "") -> "NodeResult":
+        """Return what is known of a node that says that nothing was begun on it, and why."""
+        return cls._bounded(result, outcomes.UNREACHABLE, command_id, NODE)
+
+    @classmethod
     def concluded(cls, outcome: str, reason: str, msg: str, command_id: str = "") -> "NodeResult":
         """Return what the controller concluded of a node that gave no result itself."""
         return cls._bounded({"reason": reason, "msg": msg}, outcome, command_id, ENGINE)

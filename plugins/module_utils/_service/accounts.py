@@ -16,7 +16,7 @@ import typing as t
 from .._aws import ec2 as ec2_api
 from .._aws import organizations as organizations_api
 from .._aws.errors import AwsError
-from .._aws.sessions import Account, Sessions, caller_account
+from .._aws.sessions import Account, Sessions, caller_account, caller_partition
 
 
 def account_id(sessions: Sessions, access: Account, regions: list[str]) -> str:
@@ -30,7 +30,7 @@ def account_id(sessions: Sessions, access: Account, regions: list[str]) -> str:
 
 def _any_region(sessions: Sessions) -> list[str]:
     """Return regions to ask for what every region knows."""
-    return list(dict.fromkeys(filter(None, (sessions.region, "us-east-1", "eu-west-1"))))
+    return sessions.neighbours(sessions.region)
 
 
 def _first_answer(ask: t.Callable[[str], t.Any], regions: list[str]) -> t.Any:
@@ -46,9 +46,16 @@ def _first_answer(ask: t.Callable[[str], t.Any], regions: list[str]) -> t.Any:
             raise error from None
 
 
+def partition(sessions: Sessions) -> str:
+    """Return the partition of the caller's own credentials, such as C(aws-cn)."""
+    regions = _any_region(sessions)
+    return str(_first_answer(lambda region: caller_partition(sessions.client("sts", region=region)), regions))
+
+
 def organization_accounts(sessions: Sessions, unit: str) -> list[str]:
     """Return the ids of the active accounts in an organizational unit and all units below it, sorted."""
-    client = sessions.client("organizations", region="us-east-1")
+    # Organizations has one endpoint a partition, which botocore knows for each of its regions.
+    client = sessions.client("organizations", region=_any_region(sessions)[0])
     found: set[str] = set()
     waiting = [unit]
     while waiting:

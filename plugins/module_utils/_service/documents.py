@@ -16,6 +16,7 @@ from .._aws import ssm as ssm_api
 from .._aws.errors import AwsError
 from .._aws.sessions import Account, Sessions
 from .._core import outcomes
+from . import identity
 from .managed_nodes import registered_agents
 from .run_command_types import Reply, Target
 
@@ -86,7 +87,7 @@ def look(sessions: Sessions, wanted: t.Sequence[Wanted], thoroughly: bool = Fals
 def _merged(looks: list[tuple[list[Target], Found | AwsError]]) -> Found:
     """Return what was found out of one document everywhere."""
     errors = [one for dummy, one in looks if isinstance(one, AwsError)]
-    if errors and len(errors) == len(looks):
+    if errors and len(errors) == len(looks) and not all(isinstance(one, identity.WrongAccount) for one in errors):
         raise errors[0]
     found = Found([], {}, set())
     common: list[set[str]] = []
@@ -102,10 +103,11 @@ def _merged(looks: list[tuple[list[Target], Found | AwsError]]) -> Found:
     return found._replace(parameters=set.intersection(*common) if common else set())
 
 
-#: What it means for the nodes of a region that it does not have the document.
+#: What an error of the question means for the nodes of a region.
 _ENDS = {
     "InvalidDocument": (outcomes.UNSUPPORTED, "no_document"),
     "InvalidDocumentVersion": (outcomes.UNSUPPORTED, "no_document"),
+    identity.WRONG_ACCOUNT: (outcomes.UNREACHABLE, identity.WRONG_ACCOUNT),
 }
 
 
@@ -113,6 +115,7 @@ def _look(sessions: Sessions, wanted: list[Wanted], thoroughly: bool) -> list[Fo
     """Look at one account and region, in which all nodes lie."""
     first = wanted[0].nodes[0]
     try:
+        identity.check(sessions, first.access, first.account, first.region)
         ssm = sessions.client("ssm", first.access, first.region)
     except AwsError as error:
         return [error] * len(wanted)

@@ -25,12 +25,13 @@ _SIDE_BY_SIDE = 8
 
 
 class Payload(t.NamedTuple):
-    """An object to store, and whether it stays in the bucket after the batch."""
+    """An object to store, whether it stays in the bucket after the batch, and whose bucket it must be (an account)."""
 
     bucket: str
     key: str
     content: bytes
     keep: bool
+    owner: t.Optional[str] = None
 
 
 class Leftover(t.NamedTuple):
@@ -46,22 +47,32 @@ class Leftover(t.NamedTuple):
         return f"payload s3://{self.bucket}/{self.key} could not be deleted: {self.error}; {todo}"
 
 
-def signer(sessions: Sessions) -> t.Callable[[str, str, int], str]:
-    """Return what makes a URL by which anybody can read (bucket, key) for so many seconds (a secret)."""
-    s3 = sessions.client("s3")
-    return lambda bucket, key, seconds: str(s3_api.presigned_get(s3, bucket, key, seconds))
+class Sign(t.Protocol):
+    """Makes a URL by which anybody can read an object for so many seconds (a secret)."""
+
+    def __call__(self, bucket: str, key: str, seconds: int, owner: str | None = None) -> str: ...
 
 
-def delete(sessions: Sessions, objects: t.Iterable[tuple[str, str]]) -> list[Leftover]:
-    """Delete objects, each a bucket and a key; return those that stay."""
+def signer(sessions: Sessions) -> Sign:
+    """Return what presigns URLs, each for the region in which its bucket lies."""
+
+    def sign(bucket: str, key: str, seconds: int, owner: str | None = None) -> str:
+        return str(s3_api.presigned_get(sessions.s3(bucket), bucket, key, seconds, owner))
+
+    return sign
+
+
+def delete(
+    sessions: Sessions, objects: t.Iterable[tuple[str, str]], owners: t.Mapping[str, str | None] | None = None
+) -> list[Leftover]:
+    """Delete objects, each a bucket and a key; return those that stay. `owners` says whose bucket it must be."""
     places = list(dict.fromkeys(objects))
     if not places:
         return []
-    s3 = sessions.client("s3")
 
     def gone(place: tuple[str, str]) -> Leftover | None:
         try:
-            s3_api.delete_object(s3, *place)
+            s3_api.delete_object(sessions.s3(place[0]), *place, (owners or {}).get(place[0]))
         except AwsError as error:
             return Leftover(*place, str(error))
         return None
@@ -83,9 +94,8 @@ def stored(sessions: Sessions, payloads: t.Sequence[Payload]) -> t.Iterator[t.Ca
     if not payloads:
         yield lambda: None
         return
-    s3 = sessions.client("s3")
     with concurrent.futures.ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        storing = [pool.submit(_store, s3, payload) for payload in payloads]
+        storing = [pool.submit(_store, sessions, payload) for payload in payloads]
 
         def ready() -> None:
             concurrent.futures.wait(storing)
@@ -109,21 +119,28 @@ def _waited(
             raise
         # Nothing was sent, for what waited was told; so nobody needs the others.
         done = [one for one, future in zip(payloads, storing, strict=True) if future.exception() is None]
-        left = delete(sessions, [one[:2] for one in done if not one.keep])
+        left = delete(sessions, [one[:2] for one in done if not one.keep], owners(payloads))
         raise AwsError("; ".join([str(error), *map(str, left)])) from None
 
 
-def _store(s3: t.Any, payload: Payload) -> None:
+def owners(payloads: t.Iterable[Payload]) -> dict[str, str | None]:
+    """Return whose bucket each bucket must be."""
+    return {payload.bucket: payload.owner for payload in payloads}
+
+
+def _store(sessions: Sessions, payload: Payload) -> None:
+    s3 = sessions.s3(payload.bucket)
     if payload.keep and _lies_there(s3, payload):
         return
     try:
-        s3_api.put_object(s3, payload.bucket, payload.key, payload.content)
+        s3_api.put_object(s3, payload.bucket, payload.key, payload.content, payload.owner)
     except AwsError as error:
-        raise AwsError(f"bucket '{payload.bucket}': {error}") from None
+        whose = f" (or it is not account {payload.owner}'s)" if payload.owner and error.code == "AccessDenied" else ""
+        raise AwsError(f"bucket '{payload.bucket}': {error}{whose}") from None
 
 
 def _lies_there(s3: t.Any, payload: Payload) -> bool:
-    found = s3_api.head_object(s3, payload.bucket, payload.key)
+    found = s3_api.head_object(s3, payload.bucket, payload.key, payload.owner)
     if not found or found["ContentLength"] != len(payload.content):
         return False
     age = datetime.datetime.now(datetime.timezone.utc) - found["LastModified"]

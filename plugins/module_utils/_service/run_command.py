@@ -14,6 +14,8 @@ cut. Slots and the error budget are shared by all of them (see control).
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
 import threading
 import time
 import typing as t
@@ -21,13 +23,17 @@ import typing as t
 from .._aws.errors import AwsError
 from .._aws.sessions import Account, Sessions
 from .._core import outcomes
+from . import identity
 from .control import Control
 from .pace import Runs
 from .reading import ERROR_TITLE
 from .region_run import UNREAD_EARLIER, RegionRun
 from .run_command_types import Command, Listener, Reply, Sent, Step, Target, Work
 from .sending import Clients
+from .stopped import Stopped
 
+#: Accounts that are entered at one time.
+_WORKERS = 16
 #: Seconds between two questions whether who started it is there.
 _CHECK = 0.5
 #: Seconds in which all must have noticed that they may not go on, but for calls under way.
@@ -46,7 +52,7 @@ def fan_out(
 ) -> None:
     """Send each command to its targets and wait until every node has ended, which its command is told.
 
-    An account or region that cannot be reached costs its own nodes only.
+    An account or region that cannot be reached costs its own nodes only, and so do credentials of another account.
 
     Args:
         sessions: makes the clients.
@@ -58,22 +64,51 @@ def fan_out(
             raises ends all, and nothing was sent.
     """
     lock = threading.Lock()
+    sent: dict[str, float] = {}  # when each host was sent to first
+    for one in earlier:
+        for host in one.hosts:
+            sent[host] = min(one.time, sent.get(host, one.time))
 
     def tell(kind: str, event: dict[str, t.Any]) -> None:
         with lock:
+            if kind == "intent":
+                for host in event["nodes"]:
+                    sent.setdefault(host, time.time())
             listener(kind, event)
 
     runs, known = [], Runs()
-    for (access, account, region), members in _places(works).items():
+    places = _places(works)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=_WORKERS) as pool:
+        wrong = list(pool.map(lambda place: _wrong_account(sessions, *place), places))
+    for ((access, account, region), members), refusal in zip(places.items(), wrong, strict=True):
         try:
+            if refusal:
+                raise refusal
             # A retry by botocore of a SendCommand whose answer was lost would run the command twice.
             clients = Clients(
                 sessions.client("ssm", access, region), sessions.client("ssm", access, region, retries=False)
             )
+            where = f"account {account}, region {region}"
+            stopped = Stopped(functools.partial(sessions.client, "ec2", access, region), where, sent)
+            members = [(_judged(command, nodes, stopped), nodes) for command, nodes in members]
             runs.append(RegionRun(clients, members, control, tell, earlier, ready, known))
         except AwsError as error:
             _not_reached(members, f"account {account}, region {region}", error, control, earlier)
     _side_by_side(runs, control)
+
+
+def _wrong_account(sessions: Sessions, access: Account, account: str, region: str) -> AwsError | None:
+    try:
+        identity.check(sessions, access, account, region)
+    except AwsError as error:
+        return error
+    return None
+
+
+def _judged(command: Command, nodes: t.Sequence[Target], stopped: Stopped) -> Command:
+    """Return a command that is not told of a stopped instance that it may have run."""
+    ids = {node.host: node.id for node in nodes}
+    return command._replace(ended=lambda host, reply: command.ended(host, stopped.judge(host, ids[host], reply)))
 
 
 def _not_reached(works: list[Work], where: str, error: AwsError, control: Control, earlier: t.Sequence[Sent]) -> None:
@@ -86,7 +121,8 @@ def _not_reached(works: list[Work], where: str, error: AwsError, control: Contro
                 control.lose(1)
                 reply = Reply(outcomes.UNKNOWN, "api_error", f"{where}: {UNREAD_EARLIER}: {error}")
             else:
-                reply = Reply(outcomes.UNREACHABLE, "api_error", f"{where}: {error}")
+                reason = error.code if isinstance(error, identity.WrongAccount) else "api_error"
+                reply = Reply(outcomes.UNREACHABLE, reason, f"{where}: {error}")
             command.ended(target.host, reply)
 
 

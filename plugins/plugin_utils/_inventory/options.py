@@ -45,12 +45,47 @@ def check_keys(config: t.Mapping[str, t.Any], definitions: t.Mapping[str, t.Mapp
     _refuse(problems(known, dict(config)))
 
 
-def query(sessions: Sessions, chosen: dict[str, t.Any]) -> Query:
+#: Options that may have vaulted values and templates; those that are expressions themselves are not among them.
+_TEMPLATED = (
+    *("accounts", "organization", "regions", "filters", "region", "wave_tag", "hold_tag"),
+    *("access_key", "secret_key", "session_token", "profile", "endpoint_url", "aws_ca_bundle"),
+)
+
+
+def plain(chosen: dict[str, t.Any], template: t.Callable[[str], t.Any]) -> dict[str, t.Any]:
+    """Return options in which vaulted values are plain and templates, with their lookups, are evaluated.
+
+    Raises:
+        OptionError: one cannot be, or gives nothing; names it. An empty role, say, would be the caller's own account.
+    """
+    return {name: _plain(name, value, template) if name in _TEMPLATED else value for name, value in chosen.items()}
+
+
+def _plain(name: str, value: t.Any, template: t.Callable[[str], t.Any]) -> t.Any:
+    if isinstance(value, dict):
+        return {key: _plain(f"{name}.{key}", child, template) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_plain(f"{name}[{index}]", child, template) for index, child in enumerate(value)]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    try:
+        text = str(value)  # that of a vaulted value is its content
+        found = template(value) if isinstance(value, str) and ("{{" in text or "{%" in text) else text
+    except Exception as error:  # Ansible's, of many classes
+        why = " ".join(str(error).split())
+        raise OptionError(f"{name}: cannot be evaluated: {why}") from error
+    if text and (found is None or found == ""):
+        raise OptionError(f"{name}: the template gives nothing; set what it asks for")
+    return found
+
+
+def query(sessions: Sessions, chosen: dict[str, t.Any], profile: str | None = None) -> Query:
     """Return what the options ask for.
 
     Args:
         sessions: knows the region that the options or the environment name.
         chosen: the plugin's options by name.
+        profile: the profile that the file itself names, which plays use as well.
 
     Raises:
         OptionError: an option does not fit.
@@ -60,8 +95,8 @@ def query(sessions: Sessions, chosen: dict[str, t.Any]) -> Query:
     if not all(regions):
         raise OptionError("no region; set 'regions' in the inventory file or AWS_REGION")
     return Query(
-        sources=_sources(chosen),
-        organization=_organization(chosen),
+        sources=_sources(chosen, profile),
+        organization=_organization(chosen, profile),
         regions=regions,
         filters={name: _texts(values) for name, values in chosen["filters"].items()},
         everything=chosen["include_out_of_scope"],
@@ -92,15 +127,16 @@ def _refuse(found: list[str]) -> None:
         raise OptionError(found[0])
 
 
-def _sources(chosen: dict[str, t.Any]) -> list[Source]:
+def _sources(chosen: dict[str, t.Any], profile: str | None) -> list[Source]:
     found = []
     for entry in chosen["accounts"] or ([] if chosen["organization"] else [{}]):
-        access = Account(**{name: value for name, value in entry.items() if name != "on_error"})
+        own = {name: value for name, value in entry.items() if name != "on_error"}
+        access = Account(**{**own, "profile": own.get("profile") or profile})
         found.append(Source(access, entry.get("on_error") or chosen["on_error"]))
     return found
 
 
-def _organization(chosen: dict[str, t.Any]) -> Organization | None:
+def _organization(chosen: dict[str, t.Any], profile: str | None) -> Organization | None:
     asked = chosen["organization"]
     if not asked:
         return None
@@ -110,4 +146,5 @@ def _organization(chosen: dict[str, t.Any]) -> Organization | None:
         external_id=asked.get("external_id"),
         exclude=list(asked.get("exclude") or ()),
         on_error=chosen["on_error"],
+        profile=profile,
     )

@@ -49,6 +49,7 @@ class Organization(t.NamedTuple):
     external_id: str | None
     exclude: list[str]
     on_error: str
+    profile: str | None = None
 
 
 class Query(t.NamedTuple):
@@ -146,16 +147,18 @@ def _members(sessions: Sessions, query: Query, unread: list[Unread]) -> t.Iterat
     if not asked:
         return
     left_out = set(asked.exclude)
+    partition = ""
     for unit in asked.units:
         try:
+            partition = partition or accounts_service.partition(sessions)
             accounts = accounts_service.organization_accounts(sessions, unit)
         except AwsError as error:
             unread.append(Unread(f"of {unit}", ", ".join(query.regions), str(error), asked.on_error))
             continue
         for account in sorted(set(accounts) - left_out):
             left_out.add(account)
-            role = f"arn:aws:iam::{account}:role/{asked.role_name}"
-            yield Source(Account(role, asked.external_id), asked.on_error, account)
+            role = f"arn:{partition}:iam::{account}:role/{asked.role_name}"
+            yield Source(Account(role, asked.external_id, profile=asked.profile), asked.on_error, account)
 
 
 def _places(sessions: Sessions, source: Source, query: Query) -> tuple[list[tuple[str, str]], list[Unread]]:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
 from ansible_collections.patchwave.aws.plugins.module_utils._service.payload import Leftover
-from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command import Reply, Target
+from ansible_collections.patchwave.aws.plugins.module_utils._service.run_command import Reply, Step, Target
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _payload, _run_module
 
 LIMITS: dict[str, Any] = {
@@ -31,6 +31,7 @@ LIMITS: dict[str, Any] = {
 }
 SETTINGS: dict[str, Any] = {
     "bucket": "b-1",
+    "bucket_owner": None,
     "prefix": "patchwave/",
     "keep_payload": False,
     "reboot": "if_required",
@@ -59,7 +60,7 @@ class Shipping:
         self.deleted: list[tuple[str, str]] = []
         self.stuck = False
 
-    def delete(self, sessions: Any, objects: list[tuple[str, str]]) -> list[Leftover]:
+    def delete(self, sessions: Any, objects: list[tuple[str, str]], owners: Any) -> list[Leftover]:
         self.deleted = objects
         return [Leftover(bucket, key, "AccessDenied") for bucket, key in objects if self.stuck]
 
@@ -89,7 +90,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Shipping:
         yield lambda: None
 
     def signer(sessions: Any) -> Any:
-        return lambda bucket, key, seconds: f"https://{bucket}/{key}?{seconds}&{next(numbers)}"
+        return lambda bucket, key, seconds, owner=None: f"https://{bucket}/{key}?{seconds}&{next(numbers)}"
 
     def fan_out(sessions: Any, works: Any, *others: Any) -> None:
         for command, targets in works:
@@ -107,7 +108,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Shipping:
 
 def config(command: Any) -> dict[str, Any]:
     script = "\n".join(command.parameters()["commands"])
-    (packed,) = set(re.findall(r" - '([^']+)'", script))
+    (packed,) = set(re.findall(r"PATCHWAVE_CONFIG='([^']+)'", script))
     return dict(json.loads(zlib.decompress(base64.b64decode(packed))))
 
 
@@ -366,3 +367,56 @@ def test_a_batch_that_is_sent_to_nobody_has_results_all_the_same(sent: Shipping,
 def test_a_bucket_that_can_be_none_is_named(bucket: str) -> None:
     with pytest.raises(ValueError, match=f"^bucket: must be the name of a bucket, not '{bucket}'$"):
         _run_module.Settings.of({**SETTINGS, "bucket": bucket})
+
+
+def test_a_module_that_was_not_begun_is_charged_to_nobody(sent: Shipping, tmp_path: Path) -> None:
+    said = 'PATCHWAVE1N {"reason": "payload_failed", "msg": "no way to the bucket"}'
+    sent.replies = {"web": Reply(None, "", "", "c-1", said, "Success")}
+    work = _run_module.Work(_run_module.Module("m", b"x", {}), [NODE], _run_module.Settings.of(SETTINGS))
+    done = sent.works(work, journal=str(tmp_path / "journal"))
+    assert done.results["web"] == {
+        "unreachable": True,
+        "outcome": "unreachable",
+        "reason": "payload_failed",
+        "msg": "no way to the bucket",
+        "command_id": "c-1",
+    }
+    line = json.loads((tmp_path / "journal").read_text().splitlines()[1])
+    assert (line["outcome"], line["reason"], line["source"]) == ("unreachable", "payload_failed", "node")
+    assert not _run_module.result(sent.replies["web"])[1].charged
+
+
+def failed(code: int, output: str) -> Reply:
+    step = Step("aws:runShellScript", "Failed", code, output)
+    return Reply(None, "", "", "c-1", output, "Failed", (step,))
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason", "charged"),
+    [
+        (failed(1, ""), "script_not_started", False),
+        (failed(1, "\n"), "script_not_started", False),
+        (failed(126, "sh: 1: /var/lib/amazon/_script.sh: Permission denied"), "script_not_started", False),
+        (failed(126, "sh: 1: /opt/x: Permission denied"), "unreadable_answer", True),
+        (failed(137, ""), "unreadable_answer", True),
+        (failed(1, "Traceback"), "unreadable_answer", True),
+        (failed(1, 'PATCHWAVE1 {"failed": true, "reason": "x"}'), "x", True),
+        (Reply(None, "", "", "c-1", "", "Success"), "unreadable_answer", True),
+    ],
+)
+def test_a_script_that_the_agent_could_not_start_is_charged_to_nobody(reply: Reply, reason: str, charged: bool) -> None:
+    result, known = _run_module.result(reply)
+    assert (result["reason"], known.reason, known.charged) == (reason, reason, charged)
+    assert charged or (known.outcome, result["outcome"]) == ("unreachable", "unreachable")
+
+
+@pytest.mark.parametrize("owner", ["1", "123456789012 ", "x" * 12, "arn:aws:iam::123456789012:root"])
+def test_an_owner_that_is_no_account_is_named(owner: str) -> None:
+    with pytest.raises(ValueError, match=r"^bucket_owner: must be an account's 12 digits"):
+        _run_module.Settings.of({**SETTINGS, "bucket_owner": owner})
+
+
+def test_the_launcher_is_told_size_and_owner(sent: Any) -> None:
+    told = config(sent(payload=b"twelve bytes", bucket_owner="123456789012")[0])
+    assert (told["size"], told["owner"]) == (12, "123456789012")
+    assert config(sent()[0])["owner"] is None

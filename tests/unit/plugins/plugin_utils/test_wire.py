@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import http.server
 import json
+import os
 import random
 import re
+import shutil
+import signal
 import string
 import subprocess
 import sys
 import threading
 import time
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +44,8 @@ def run(
     payload.write_bytes(module.encode() + _wire.environment(variables or {}))
     config["environment"] = bool(variables)
     digest = sha256 or hashlib.sha256(payload.read_bytes()).hexdigest()
-    script = _wire.script({"url": payload.as_uri(), "sha256": digest, "timeout": timeout, **config}, interpreter)
+    config = {"url": payload.as_uri(), "sha256": digest, "size": payload.stat().st_size, "timeout": timeout, **config}
+    script = _wire.script(config, interpreter)
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=environment, check=False)
     EXITS.append(done.returncode)
@@ -49,7 +55,8 @@ def run(
 def test_a_result_comes_back_as_it_was(tmp_path: Path) -> None:
     output = run(tmp_path, f"print({json.dumps(json.dumps(RESULT))})")
     assert _wire.decode(output) == RESULT
-    assert list(tmp_path.iterdir()) == [tmp_path / "payload.py"]
+    assert {path.name for path in tmp_path.iterdir()} == {"payload.py", "launcher.py", "run"}
+    assert not list((tmp_path / "run").iterdir())
 
 
 @pytest.mark.parametrize("noise", ["print('hello')", "print('a {word} in braces')", "print('hello ', end='')"])
@@ -72,33 +79,30 @@ def test_a_large_result_is_packed_into_what_aws_returns(tmp_path: Path) -> None:
 
 def test_a_module_without_a_result_failed(tmp_path: Path) -> None:
     result = _wire.decode(run(tmp_path, "raise SystemExit('no disk')"))
-    assert result == {"failed": True, "reason": "no_result", "msg": "the module gave no result (exit 1): no disk"}
+    assert result == {
+        "failed": True,
+        "outcome": "unknown",
+        "reason": "no_result",
+        "msg": "the module gave no result (exit 1): no disk",
+    }
+
+
+def test_a_module_that_was_killed_is_told_as_such(tmp_path: Path) -> None:
+    result = _wire.decode(run(tmp_path, "import os; os.kill(os.getpid(), 9)"))
+    assert (result["outcome"], result["reason"]) == ("unknown", "no_result")
+    assert "killed by signal 9, out of memory?" in result["msg"]
 
 
 def test_a_payload_that_is_not_the_one_sent_never_runs(tmp_path: Path) -> None:
     result = _wire.decode(run(tmp_path, f"open({str(tmp_path / 'ran')!r}, 'w')", sha256="0" * 64))
-    assert result["reason"] == "payload_failed"
+    assert (result["outcome"], result["reason"]) == ("unreachable", "payload_failed")
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_module_that_hangs_is_stopped(tmp_path: Path) -> None:
     result = _wire.decode(run(tmp_path, "import time; time.sleep(60)", timeout=1))
-    assert result == {"failed": True, "reason": "timeout", "msg": "the module ran longer than 1 s"}
-
-
-def test_a_node_without_python_is_unsupported(tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    script = (
-        _wire.script({"url": "file:///x", "sha256": "0" * 64, "timeout": 5})
-        .replace("/usr/bin/python3", "/nowhere")
-        .replace("/usr/libexec", "")
-    )
-    done = subprocess.run(
-        ["/bin/sh", "-c", script], capture_output=True, text=True, env={"PATH": str(tmp_path / "bin")}, check=False
-    )
-    assert _wire.decode(done.stdout)["outcome"] == "unsupported"
-    # What MaxErrors counts would keep AWS from sending to others.
-    assert done.returncode == 0
+    msg = "the module ran longer than 1 s and was stopped; nobody knows what it has done"
+    assert result == {"failed": True, "outcome": "unknown", "reason": "timeout", "msg": msg}
 
 
 def test_a_python_that_is_named_is_the_one_that_runs(tmp_path: Path) -> None:
@@ -113,7 +117,8 @@ def test_and_no_other_where_it_is_missing(tmp_path: Path) -> None:
     output = run(tmp_path, "print('{}')", interpreter="/opt/it's \\n $(gone)/python")
     result = _wire.decode(output)
     assert (result["outcome"], result["reason"]) == ("unsupported", "no_python")
-    assert result["msg"].startswith("no Python at /opt/it's \\n $(gone)/python; set ansible_python_interpreter")
+    assert result["msg"].startswith("no Python that works at /opt/it's \\n $(gone)/python (Python ")
+    assert "; set ansible_python_interpreter, or" in result["msg"]
 
 
 def test_variables_are_those_of_the_module_alone(tmp_path: Path) -> None:
@@ -235,23 +240,36 @@ def test_the_url_is_never_shell_text() -> None:
 def test_the_launcher_fits_into_a_document() -> None:
     # 64 KB with the document's own text (AWS General Reference, Systems Manager quotas).
     url = "https://x/" + "".join(random.choices(string.ascii_letters, k=2000))
-    assert len(_wire.script({"url": url, "sha256": "0" * 64, "timeout": 5})) < 16_000
+    assert len(_wire.script({"url": url, "sha256": "0" * 64, "timeout": 5})) < 21_000
+    assert Path(_launcher.__file__).read_text(encoding="utf-8").isascii()  # a node may have any locale
     assert _launcher.INLINE_LIMIT < 2500
 
 
 NEEDS = "import json; print(json.dumps({'changed': True, 'reboot_required': True, 'msg': 'done'}))"
 
 
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run the launcher as a node whose boot id is in the file `boot`."""
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give the launcher places of the test's own; return what changes more of its constants."""
     launcher = tmp_path / "launcher.py"
     text = Path(_launcher.__file__).read_text(encoding="utf-8")
-    for name, value in (("FOLDER", tmp_path / "state"), ("BOOT_ID", tmp_path / "boot")):
-        text = re.sub(f"^{name} = .*$", f"{name} = {str(value)!r}", text, flags=re.MULTILINE)
-    launcher.write_text(text)
-    (tmp_path / "boot").write_text("first\n")
+
+    def change(**constants: object) -> None:
+        nonlocal text
+        for name, value in constants.items():
+            text, found = re.subn(f"^{name} = .*$", f"{name} = {value!r}", text, flags=re.MULTILINE)
+            assert found == 1
+        launcher.write_text(text)
+
+    change(FOLDER=str(tmp_path / "state"), BOOT_ID=str(tmp_path / "boot"), RUN=str(tmp_path / "run"))
     monkeypatch.setattr(_launcher, "__file__", str(launcher))
+    return change
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Any:
+    """Run the launcher as a node whose boot id is in the file `boot`."""
+    (tmp_path / "boot").write_text("first\n")
 
     def go(module: str, code: int, **config: Any) -> dict[str, Any]:
         output = run(tmp_path, f"open({str(tmp_path / 'ran')!r}, 'a').write('x'); {module}", **config)
@@ -340,22 +358,297 @@ def test_urls_of_objects_are_in_a_file_of_the_module_s_own_user(tmp_path: Path) 
     assert _wire.decode(run(tmp_path, "import os; print('{}' if 'PATCHWAVE_S3_URLS' not in os.environ else 1)")) == {}
 
 
-def test_a_bucket_that_a_node_cannot_read_is_named_without_the_url(tmp_path: Path) -> None:
-    class Refusing(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(403)
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
-        def log_message(self, *dummy: Any) -> None:
-            pass
+
+@pytest.fixture
+def served() -> Iterator[Callable[[Answer], str]]:
+    """Answer requests; return the URL, which has a secret in it."""
+    servers: list[http.server.HTTPServer] = []
+
+    def serve(answer: Answer) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                answer(self)
+
+            def log_message(self, *dummy: Any) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/payload?secret"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "expected"),
+    [
+        (403, {}, "", "HTTP Error 403: Forbidden; can the node reach"),
+        (
+            403,
+            {},
+            "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
+            "HTTP Error 403: Forbidden, AccessDenied, Request has expired; can",
+        ),
+        (
+            301,
+            {"x-amz-bucket-region": "eu-south-2"},
+            "<Error><Code>PermanentRedirect</Code></Error>",
+            "HTTP Error 301: Moved Permanently, PermanentRedirect, the bucket is in eu-south-2; can",
+        ),
+        (
+            404,
+            {},
+            "<Code>NoSuchKey</Code>\n<Message>/payload?X-Amz-Signature=secret</Message>",
+            "Found, NoSuchKey; can",
+        ),
+    ],
+)
+def test_a_bucket_that_a_node_cannot_read_is_named_without_the_url(
+    tmp_path: Path, served: Any, status: int, headers: dict[str, str], body: str, expected: str
+) -> None:
+    def refuse(request: http.server.BaseHTTPRequestHandler) -> None:
+        asked.append(request.path)
+        request.send_response(status)
+        for name, value in headers.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(body.encode())
 
     asked: list[str] = []
-    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/payload?secret"
-        result = _wire.decode(run(tmp_path, "print('{}')", url=url))
-        server.shutdown()
+    result = _wire.decode(run(tmp_path, "print('{}')", url=served(refuse)))
     assert asked == ["/payload?secret"]  # a refusal is not asked again
-    assert (result["failed"], result["reason"]) == (True, "payload_failed")
-    assert "HTTP Error 403: Forbidden; can the node reach the bucket" in result["msg"]
+    assert (result["outcome"], result["reason"]) == ("unreachable", "payload_failed")
+    assert expected in result["msg"]
     assert "secret" not in result["msg"]
+
+
+def test_no_more_is_read_than_was_sent(tmp_path: Path, served: Any) -> None:
+    def flood(request: http.server.BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        try:
+            while True:
+                request.wfile.write(b"x" * 65536)
+                written.append(65536)
+        except OSError:
+            gone.set()
+
+    written: list[int] = []
+    gone = threading.Event()
+    result = _wire.decode(run(tmp_path, "print('{}')", url=served(flood)))
+    assert (result["reason"], result["msg"]) == ("payload_failed", "the payload is not the one that was sent")
+    assert gone.wait(20)
+    assert sum(written) < 50_000_000  # what the sockets hold, and not what a node's memory would
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+def test_the_whole_download_has_an_end(tmp_path: Path, served: Any, own_places: Any, part: str) -> None:
+    def trickle(request: http.server.BaseHTTPRequestHandler) -> None:
+        head = b"HTTP/1.0 200 OK\r\n" + (b"\r\n" if part == "body" else b"X-Slow: ")
+        try:
+            request.wfile.write(head)
+            while not over.wait(0.1):
+                request.wfile.write(b"x")
+        except OSError:
+            pass
+
+    over = threading.Event()
+    own_places(FETCH=1)
+    began = time.monotonic()
+    result = _wire.decode(run(tmp_path, "print('{}')" + " " * 1000, url=served(trickle)))
+    over.set()
+    assert (result["reason"], result["msg"]) == ("payload_failed", "the payload could not be fetched in 1 s")
+    assert time.monotonic() - began < 15
+
+
+def test_the_owner_of_the_bucket_is_sent_along(tmp_path: Path, served: Any) -> None:
+    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+        owners.append(request.headers["x-amz-expected-bucket-owner"])
+        request.send_error(404)
+
+    owners: list[str] = []
+    url = served(answer)
+    for owner in ("123456789012", None):
+        run(tmp_path, "print('{}')", url=url, owner=owner)
+    assert owners == ["123456789012", None]
+
+
+def test_no_user_of_the_node_sees_the_url(tmp_path: Path) -> None:
+    module = """
+import json, os
+seen, pid = [], os.getppid()
+while pid > 1 and len(seen) < 9:
+    seen.append([open("/proc/%d/cmdline" % pid).read(), os.stat("/proc/%d/environ" % pid).st_mode & 0o77])
+    pid = int(open("/proc/%d/stat" % pid).read().rpartition(")")[2].split()[1])
+own = [name for name in os.environ if name.startswith("PATCHWAVE")]
+print(json.dumps({"launcher": seen[0], "own": own}))
+"""
+    result = _wire.decode(run(tmp_path, module))
+    line, mode = result["launcher"]
+    assert (mode, result["own"]) == (0, [])
+    assert line.split("\0")[1:-1] == ["-I", "-c", 'import os; exec(os.environ.pop("PATCHWAVE_LAUNCHER"))']
+    # Some shells put a here-document into a file in /tmp, which may be full.
+    assert "<<" not in _wire.script({"url": "x"})
+
+
+def test_what_a_killed_launcher_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    module = f"import time; open({str(tmp_path / 'begun')!r}, 'w'); time.sleep(600)"
+    running = threading.Thread(target=run, args=(tmp_path, module), kwargs={"timeout": 600})
+    running.start()
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    (folder,) = (tmp_path / "run").iterdir()
+    assert (folder.stat().st_mode & 0o777, (tmp_path / "run").stat().st_mode & 0o777) == (0o700, 0o700)
+    assert _wire.decode(run(tmp_path, "print('{}')")) == {}
+    assert list((tmp_path / "run").iterdir()) == [folder]  # it lives
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line, parent = path.read_text(), (path.parent / "stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        if str(folder) in line:
+            for pid in (int(parent), int(path.parent.name)):
+                os.kill(pid, signal.SIGKILL)
+    running.join()
+    assert (folder / "module.py").exists()
+    assert _wire.decode(run(tmp_path, "print('{}')")) == {}
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "words"),
+    [
+        (errno.ENOSPC, "disk_full", "no room on the node's disk"),
+        (errno.EDQUOT, "disk_full", "no room on the node's disk"),
+        (errno.EROFS, "not_writable", "the node has no place to run a module from"),
+        (errno.ENOMEM, "not_started", "the module could not be started"),
+    ],
+)
+@pytest.mark.parametrize("place", ["write", "room", "start"])
+def test_a_node_without_room_is_no_matter_of_the_bucket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, place: str, code: int, reason: str, words: str
+) -> None:
+    def fail(*dummy: Any) -> None:
+        raise OSError(code, os.strerror(code), "/somewhere")
+
+    payload = tmp_path / "payload"
+    payload.write_bytes(b"print('{}')")
+    digest = hashlib.sha256(payload.read_bytes()).hexdigest()
+    config = {"url": payload.as_uri(), "sha256": digest, "size": 11, "timeout": 20}
+    monkeypatch.setattr(_launcher, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(_launcher, place, fail)
+    assert _launcher.main(base64.b64encode(zlib.compress(json.dumps(config).encode())).decode()) == 0
+    result = _wire.decode(capsys.readouterr().out)
+    assert (result["outcome"], result["reason"], result["unreachable"]) == ("unreachable", reason, True)
+    assert result["msg"].startswith(words)
+    assert "/somewhere: " in result["msg"]
+    assert "bucket" not in result["msg"]
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_full_temporary_folders_are_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*dummy: Any) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(_launcher.tempfile, "TemporaryFile", none)
+    for free, reason in ((0, "disk_full"), (1_000_000, "not_writable")):
+        disk = os.statvfs_result((4096, 4096, 9, free, free, 9, 9, 9, 0, 255))
+        monkeypatch.setattr(_launcher.os, "statvfs", lambda path, disk=disk: disk)
+        with pytest.raises(OSError, match="No usable") as error:
+            _launcher.room(100)
+        assert _launcher.unwritten(error.value).reason == reason
+
+
+@pytest.mark.parametrize(
+    "said", ['{"reason": "agent_offline"}', '{"reason": []}', "{}", "x", "[]", '{"outcome": "patched"}']
+)
+def test_only_what_the_launcher_says_counts_as_not_begun(said: str) -> None:
+    result = _wire.decode(f"PATCHWAVE1N {said}")
+    assert (result["outcome"], result["reason"]) == ("unknown", "unreadable_answer")
+
+
+def test_a_node_that_was_not_begun_says_nothing_else() -> None:
+    said = {"reason": "disk_full", "msg": "m", "outcome": "patched", "changed": True, "add_host": {}}
+    expected = {"unreachable": True, "outcome": "unreachable", "reason": "disk_full", "msg": "m"}
+    assert _wire.decode(f"PATCHWAVE1N {json.dumps(said)}") == expected
+
+
+WORKS = f'exec {sys.executable} "$@"'
+#: A Python of another version, and one that cannot work.
+OLD, BROKEN = "echo {}", "echo python: command not found >&2; exit 127"
+
+
+def choose(tmp_path: Path, pythons: dict[str, str], interpreter: str = "") -> dict[str, Any]:
+    """Run a module on a node that has these Pythons, and no other."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, script in pythons.items():
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    for tool in ("sh", "timeout", "true"):
+        (folder / tool).symlink_to(shutil.which(tool) or "")
+    payload = tmp_path / "payload.py"
+    payload.write_text('print(\'{"msg": "ran"}\')')
+    config = {"url": payload.as_uri(), "sha256": hashlib.sha256(payload.read_bytes()).hexdigest(), "size": 99}
+    script = _wire.script({**config, "timeout": 20}, interpreter)
+    for path in ("/usr/bin/python3", "/usr/libexec/platform-python"):
+        script = script.replace(f" {path}", f" {folder}{path.rpartition('/')[0]}-{path.rpartition('/')[2]}")
+    environment = {"PATH": str(folder)}
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0  # what MaxErrors counts would keep AWS from sending to others
+    return _wire.decode(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "bad", [BROKEN, OLD.format("3.6.8"), OLD.format("3.7.16"), "exit 0", "echo works-not", "exit 1"]
+)
+@pytest.mark.parametrize("good", ["python3.13", "python3.11", "python3.8"])
+def test_a_python_that_does_not_work_is_passed_over(tmp_path: Path, bad: str, good: str) -> None:
+    assert choose(tmp_path, {"python3": bad, "python3.12": bad, good: WORKS}) == {"msg": "ran"}
+
+
+def test_a_python_that_says_more_than_it_was_asked_works(tmp_path: Path) -> None:
+    assert choose(tmp_path, {"python3": f"echo welcome; echo welcome >&2; {WORKS}"})["msg"] == "ran"
+
+
+@pytest.mark.parametrize(
+    ("pythons", "versions"),
+    [
+        ({"python3": OLD.format("3.6.8")}, "3.6.8"),
+        ({"python3": OLD.format("3.7.16"), "python3.8": BROKEN}, "3.7.16"),
+        ({"python3": OLD.format("3.7.16"), "python3.8": OLD.format("2.7.5")}, "3.7.16 2.7.5"),
+        ({"python3": OLD.format("3.6.8"), "python3.9": OLD.format("3.6.8")}, "3.6.8"),
+    ],
+)
+def test_a_node_with_old_pythons_alone_is_unsupported(tmp_path: Path, pythons: dict[str, str], versions: str) -> None:
+    result = choose(tmp_path, pythons)
+    assert (result["outcome"], result["reason"]) == ("unsupported", "python_too_old")
+    assert result["msg"].startswith(f"the node has Python {versions}, which is too old: Python 3.")
+
+
+@pytest.mark.parametrize("python", [None, BROKEN, "echo '3.6\"'", "echo 3.x"])
+def test_a_node_without_a_python_that_works_is_unsupported(tmp_path: Path, python: str | None) -> None:
+    result = choose(tmp_path, {"python3": python} if python else {})
+    assert (result["outcome"], result["reason"]) == ("unsupported", "no_python")
+
+
+@pytest.mark.parametrize(("python", "reason"), [(OLD.format("3.6.8"), "python_too_old"), (BROKEN, "no_python")])
+def test_a_python_that_is_named_has_no_deputy(tmp_path: Path, python: str, reason: str) -> None:
+    result = choose(tmp_path, {"mine": python, "python3": WORKS}, interpreter="mine")
+    assert (result["outcome"], result["reason"]) == ("unsupported", reason)
+    assert "mine" in result["msg"]
+
+
+@pytest.mark.parametrize("version", [(3, 6, 8), (3, 7, 16), (2, 7, 18), (3, 8, 0), (3, 13, 0)])
+def test_the_check_tells_versions(version: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(sys, "version_info", version)
+    exec(_wire._CHECK.format(minimum=(3, 8)))
+    assert capsys.readouterr().out.strip() == ("works" if version >= (3, 8) else ".".join(map(str, version)))

@@ -11,18 +11,19 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.access impo
 def bucket(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     bucket: dict[str, bytes] = {}
 
-    def put(s3: object, name: str, key: str, body: bytes) -> None:
+    def put(s3: object, name: str, key: str, body: bytes, owner: str | None) -> None:
         if key.startswith("refused"):
             raise AwsError("AccessDenied")
         bucket[key] = body
 
-    def delete(s3: object, name: str, key: str) -> None:
+    def delete(s3: object, name: str, key: str, owner: str | None) -> None:
         if key.startswith("stuck"):
             raise AwsError("AccessDenied")
         bucket.pop(key)
 
     monkeypatch.setattr(payload.s3_api, "put_object", put)
-    monkeypatch.setattr(payload.s3_api, "head_object", lambda s3, name, key: None)
+    monkeypatch.setattr(payload.s3_api, "head_object", lambda s3, name, key, owner: None)
+    monkeypatch.setattr(Sessions, "s3", lambda self, bucket: None)
     monkeypatch.setattr(payload.s3_api, "delete_object", delete)
     return bucket
 
