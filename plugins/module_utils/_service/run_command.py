@@ -14,7 +14,6 @@ cut. Slots and the error budget are shared by all of them (see control).
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
 import threading
 import time
@@ -32,8 +31,6 @@ from .run_command_types import Command, Listener, Reply, Sent, Step, Target, Wor
 from .sending import Clients
 from .stopped import Stopped
 
-#: Accounts that are entered at one time.
-_WORKERS = 16
 #: Seconds between two questions whether who started it is there.
 _CHECK = 0.5
 #: Seconds in which all must have noticed that they may not go on, but for calls under way.
@@ -77,13 +74,9 @@ def fan_out(
             listener(kind, event)
 
     runs, known = [], Runs()
-    places = _places(works)
-    with concurrent.futures.ThreadPoolExecutor(max_workers=_WORKERS) as pool:
-        wrong = list(pool.map(lambda place: _wrong_account(sessions, *place), places))
-    for ((access, account, region), members), refusal in zip(places.items(), wrong, strict=True):
+    for (access, account, region), members in _places(works).items():
         try:
-            if refusal:
-                raise refusal
+            identity.check(sessions, access, account, region)
             # A retry by botocore of a SendCommand whose answer was lost would run the command twice.
             clients = Clients(
                 sessions.client("ssm", access, region), sessions.client("ssm", access, region, retries=False)
@@ -95,14 +88,6 @@ def fan_out(
         except AwsError as error:
             _not_reached(members, f"account {account}, region {region}", error, control, earlier)
     _side_by_side(runs, control)
-
-
-def _wrong_account(sessions: Sessions, access: Account, account: str, region: str) -> AwsError | None:
-    try:
-        identity.check(sessions, access, account, region)
-    except AwsError as error:
-        return error
-    return None
 
 
 def _judged(command: Command, nodes: t.Sequence[Target], stopped: Stopped) -> Command:
