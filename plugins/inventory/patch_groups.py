@@ -199,22 +199,24 @@ import typing as t
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
+from ansible_collections.patchwave.aws.plugins.module_utils._core.results import text
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, names, options, read, tags
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
-from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import Notes, bounded
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import LeftOut, Notes, bounded
 
 #: Marks what must not be templated. Since ansible-core 2.19 that is so for all that an inventory plugin sets.
 _data = (lambda value: value) if hasattr(BaseInventoryPlugin, "trusted_by_default") else wrap_var
 
-#: How many lines on tags the screen shows.
-_LINES = 20
+#: How many lines on tags the screen shows, and how many characters of an error.
+_LINES, _ERROR = 20, 1000
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     """Inventory source C(patchwave.aws.patch_groups)."""
 
     NAME = "patchwave.aws.patch_groups"
+    inventory: t.Any
 
     def verify_file(self, path: str) -> bool:
         """Take files named C(*patch_groups.yml) or C(*patch_groups.yaml)."""
@@ -247,39 +249,36 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return estate
 
     def _fill(self, estate: read.Estate, chosen: dict[str, t.Any]) -> None:
-        keys = tags.Tags(chosen["wave_tag"], chosen["hold_tag"])
+        keys, left_out = tags.Tags(chosen["wave_tag"], chosen["hold_tag"]), LeftOut()
         notes = tags.look([item.node for item in estate.found], estate.strays, keys, self._sanitize_group_name)
-        known = [hosts.variables(item, keys, chosen["connections"]) for item in estate.found]
+        found = hosts.own_addresses(estate.found, notes)
+        known = [hosts.variables(item, keys, chosen["connections"]) for item in found]
         if chosen["select"]:
             select = hosts.Expression("select", chosen["select"])
-            known = [one for one in known if select.value(one)]
-        group_names = names.GroupNames(known, self._sanitize_group_name)
-        left_out = [(one, why) for one in known if (why := group_names.clash(one))]
-        if left_out:
-            known = [one for one in known if not group_names.clash(one)]
-        self._add_all(known, group_names, notes, chosen)
+            known = [one for one, value in select.of_all(known, left_out) if value]
+        naming = hosts.Expression("host_name", chosen["host_name"]) if chosen["host_name"] else None
+        named = names.wanted_names(known, naming, notes, left_out)
+        composed = set(map(self._sanitize_group_name, chosen["groups"]))
+        names.leave_out_rivals(self.inventory, named, composed, left_out)
+        earlier = names.earlier_hosts(self.inventory)
+        group_names = names.GroupNames([one.known for one in named], self._sanitize_group_name, earlier)
+        for one in (*(one.known for one in named), *earlier):
+            why = group_names.clash(one)
+            if why:
+                left_out.add(one, why)
+        self._remove(left_out)
+        named = [one for one in named if one.known not in left_out]
+        for name, variables in named:
+            self._add(name, variables, group_names, chosen)
+        if chosen["keyed_groups"]:
+            self._add_keyed_groups(named, left_out, chosen)
         self._say(notes, left_out)
 
-    def _add_all(
-        self, known: list[dict[str, t.Any]], group_names: names.GroupNames, notes: Notes, chosen: dict[str, t.Any]
-    ) -> None:
-        naming = hosts.Expression("host_name", chosen["host_name"]) if chosen["host_name"] else None
-        composed = map(self._sanitize_group_name, chosen["groups"])
-        there = {name: host.vars.get("node_id") for name, host in self.inventory.hosts.items()} if naming else {}
-        called = names.host_names(known, naming, notes, {*self.inventory.groups, *composed}, there)
-        for name, variables in zip(called, known, strict=True):
-            self._add(name, variables, group_names, chosen)
-        # Last, for a host with the name of a group that was made before it would be taken for that group.
-        for name, variables in zip(called, known, strict=True):
-            self._add_host_to_keyed_groups(chosen["keyed_groups"], variables, name, strict=chosen["strict"])
-        # And where such a group has a host's name, whoever names the host would name all of the group.
-        for name, variables in zip(called, known, strict=True):
-            if name in self.inventory.groups:
-                names.refuse(notes, variables, name, "is a group's")
-                self.inventory.remove_host(self.inventory.hosts[name])
-                self._add(variables["node_id"], variables, group_names, chosen)
-                keyed = chosen["keyed_groups"]
-                self._add_host_to_keyed_groups(keyed, variables, variables["node_id"], strict=chosen["strict"])
+    def _remove(self, left_out: LeftOut) -> None:
+        """Take back hosts, also of earlier sources, that turned out to be left out."""
+        for host in list(self.inventory.hosts.values()) if left_out.entries() else ():
+            if "node_id" in host.vars and host.vars in left_out:
+                self.inventory.remove_host(host)
 
     def _add(self, name: str, known: dict[str, t.Any], group_names: names.GroupNames, chosen: dict[str, t.Any]) -> None:
         host = self.inventory.add_host(name)
@@ -289,24 +288,58 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if name != known["node_id"]:
             # Without an address Ansible would connect to the name, and a tag would say where that is.
             known.setdefault("ansible_host", known["node_id"])
-        for variable, value in known.items():
-            holder.set_variable(variable, _data(value))
+        # Also what the user's expressions see is marked: without it Ansible before 2.19 runs a tag as a template there.
+        marked = {variable: _data(value) for variable, value in known.items()}
+        for variable, value in marked.items():
+            holder.set_variable(variable, value)
         for group in group_names.of(known):
             if group not in self.inventory.groups:
                 self.inventory.add_group(group)
             self.inventory.add_host(host, group)
-        self._set_composite_vars(chosen["compose"], known, host, strict=chosen["strict"])
-        self._add_host_to_composed_groups(chosen["groups"], known, host, strict=chosen["strict"])
+        try:
+            self._set_composite_vars(chosen["compose"], marked, host, strict=chosen["strict"])
+            self._add_host_to_composed_groups(chosen["groups"], {}, host, strict=chosen["strict"])
+        except AnsibleError as error:
+            raise _stopped(known, error, chosen["strict"]) from error
 
-    def _say(self, notes: Notes, left_out: list[tuple[dict[str, t.Any], str]]) -> None:
+    def _add_keyed_groups(self, named: list[names.Named], left_out: LeftOut, chosen: dict[str, t.Any]) -> None:
+        """Put hosts into keyed groups. These are known for all hosts before the first one is made.
+
+        A group with a host's name would be taken for that host, or the host for it.
+        """
+        keyed = self._keyed(named, left_out, chosen)
+        names.leave_out_namesakes(self.inventory, keyed, names.claimed(self.inventory), left_out)
+        self._remove(left_out)
+        names.nest(self.inventory, {host: one for host, one in keyed.items() if host in self.inventory.hosts}, left_out)
+        self._remove(left_out)
+        for host, groups in keyed.items():
+            for group in groups.groups if host in self.inventory.hosts else ():
+                self.inventory.add_host(host, self.inventory.add_group(group))
+
+    def _keyed(
+        self, named: list[names.Named], left_out: LeftOut, chosen: dict[str, t.Any]
+    ) -> dict[str, names.KeyedGroups]:
+        inventory, found, failed = self.inventory, {}, []
+        for name, known in named:
+            self.inventory = found[name] = names.KeyedGroups(inventory.hosts[name])
+            try:
+                self._add_host_to_keyed_groups(chosen["keyed_groups"], {}, name, strict=chosen["strict"])
+            except AnsibleError as error:
+                failed.append((known, _stopped(known, error, chosen["strict"])))
+                if chosen["strict"] or len(failed) == len(named):
+                    raise failed[0][1] from error
+            finally:
+                self.inventory = inventory
+        for known, why in failed:
+            left_out.add(known, f"keyed_groups fails for it: {why}")
+        return found
+
+    def _say(self, notes: Notes, left_out: LeftOut) -> None:
         """Tell all hosts, and whoever looks, which tags need a person."""
-        told, lines = Notes(), notes.lines()
-        for one, why in left_out:
-            told.add(one["account"], one["region"], one["node_id"], f"left out: {why}; mend the tag")
-        entries = [{**{key: one[key] for key in ("account", "region", "node_id")}, "why": why} for one, why in left_out]
-        self._tell("left_out", bounded(entries, _more_nodes))
+        lines = notes.lines()
+        self._tell("left_out", bounded(left_out.entries(), _more_nodes))
         self._tell("inventory_warnings", bounded(lines, lambda rest: f"and {len(rest)} more lines like these"))
-        lines = told.lines() + lines
+        lines = left_out.lines() + lines
         for line in lines[:_LINES]:
             self.display.warning(f"{self.NAME}: {line}")
         if len(lines) > _LINES:
@@ -318,7 +351,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 raise OptionError(f"{missing}")
             if missing.on_error == "warn":
                 self.display.warning(f"{self.NAME}: {missing}; its nodes are not in the inventory")
-        self._tell("unread", [{"account": one.account, "region": one.region, "error": one.error} for one in unread])
+        entries = [{"account": one.account, "region": one.region, "error": text(one.error, _ERROR)} for one in unread]
+        self._tell("unread", entries)
         for one in unread:
             self.inventory.add_group(self._sanitize_group_name(f"unread_{one.account}_{one.region}"))
 
@@ -328,6 +362,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             before = self.inventory.groups["all"].vars.get(variable)
             before = list(before) if isinstance(before, list) else []
             self.inventory.set_variable("all", variable, _data([*before, *entries]))
+
+
+def _stopped(known: dict[str, t.Any], error: Exception, strict: bool) -> OptionError:
+    """Return what to say where an expression of the user's cannot be had of a node."""
+    why = text(str(error), _ERROR)
+    if not strict:
+        return OptionError(why)
+    where = f"account {known['account']}, region {known['region']}, node {known['node_id']}"
+    return OptionError(f"{why} ({where}); with 'strict' one node's tags stop everything")
 
 
 def _others(rest: list[dict[str, t.Any]]) -> dict[str, t.Any]:

@@ -51,6 +51,33 @@ class Notes:
         ]
 
 
+class LeftOut:
+    """Nodes that are left out, each with what was said first against it."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[t.Mapping[str, t.Any], str]] = {}
+
+    def add(self, known: t.Mapping[str, t.Any], why: str) -> None:
+        """Leave out the node of these variables."""
+        self._found.setdefault(known["node_id"], (known, why))
+
+    def __contains__(self, known: t.Mapping[str, t.Any]) -> bool:
+        """Say whether the node of these variables is left out."""
+        return known["node_id"] in self._found
+
+    def entries(self) -> list[dict[str, t.Any]]:
+        """Return account, region, id and reason of each."""
+        places = ("account", "region", "node_id")
+        return [{**{key: known[key] for key in places}, "why": why} for known, why in self._found.values()]
+
+    def lines(self) -> list[str]:
+        """Return lines that say so."""
+        notes = Notes()
+        for one in self.entries():
+            notes.add(one["account"], one["region"], one["node_id"], f"left out: {one['why']}; mend the tag")
+        return notes.lines()
+
+
 def named(nodes: list[str]) -> str:
     """Name the first of some nodes and count the others."""
     more = len(nodes) - _NAMED
