@@ -14,26 +14,37 @@ description:
     regions, which are read side by side.
   - Scope is opt-in. A node without the tag C(Patch Group) or C(PatchGroup), or with one that is empty, is not in the
     inventory unless O(include_out_of_scope) asks for it. Such nodes are counted.
-  - Hosts are named by their node id unless O(host_name) says otherwise, since the id is unique over accounts and time.
-  - Nodes are put into the groups C(managed_nodes), C(patch_group_NAME), C(wave_NAME) and C(platform_NAME). A node that
-    cannot be patched now is also in C(not_patchable_REASON), with the reason C(held), C(stopped), C(no_agent),
+  - Hosts are named by their node id unless O(host_name) says otherwise, since the id is unique over accounts and
+    time.
+  - Nodes are put into the groups C(managed_nodes), C(patch_group_NAME), C(wave_NAME) and C(platform_NAME). A node
+    that cannot be patched now is also in C(not_patchable_REASON), with the reason C(held), C(stopped), C(no_agent),
     C(agent_offline) or C(unsupported_platform), and has it in the variable C(not_patchable).
-  - A node whose patch group or wave would become the group of another value, such as C(web a) beside C(web-a), is left
-    out. The value of most nodes has the group.
+  - A node whose patch group or wave would become the group of another value, such as C(web a) beside C(web-a), is
+    left out. The value of most nodes has the group. Where as many nodes have two values, all of them are left out.
   - Host variables are C(node_id), C(node_name), C(account), C(region), C(patch_group), C(patch_wave), C(platform),
     C(node_tags), C(ssm) (what Systems Manager knows of the agent, C(ping_status), C(last_ping), C(agent_version),
-    C(platform_name) and C(platform_version)), C(ansible_host) (the private address; that of a hybrid server is what its
-    agent says, and only an IP address that a node may have is taken), and, where a role was assumed or a
-    profile used, C(assume_role_arn), C(assume_role_external_id), C(assume_role_session_name) and
-    C(assume_role_profile).
+    C(computer_name), C(platform_name) and C(platform_version)), C(ansible_host) (the private address; that of a
+    hybrid server is what its agent says, and only an IP address that a node may have and no other node has is taken),
+    and, where a role was assumed or a profile used, C(assume_role_arn), C(assume_role_external_id),
+    C(assume_role_session_name) and C(assume_role_profile).
+  - C(node_name) is the tag C(Name), or the node id. What an agent says of itself is the node's own word, and names
+    nothing. C(platform) is that of EC2 as far as EC2 knows whether it is Windows. An instance whose agent says
+    otherwise has none.
   - What could not be read and was left out is in the variable C(unread) of all hosts (a list of C(account), C(region)
     and C(error)) and in a group C(unread_ACCOUNT_REGION) without hosts.
   - What else concerns everybody is in variables of all hosts, each absent where there is nothing to say. C(left_out)
-    lists nodes that were left out because of a tag (C(account), C(region), C(node_id), C(why)), C(out_of_scope) how
-    many nodes have no patch group (C(account), C(region), C(nodes)), and C(inventory_warnings) has lines on tags that
-    are nearly right, names and addresses that were refused. Each has at most 50 entries, of which the last one stands
-    for the rest. Warnings show the first 20 lines.
-  - Tags are data. Nothing in them is ever evaluated as a template, and no tag stops the inventory.
+    lists nodes in scope that were left out because of a tag (C(account), C(region), C(node_id), C(why)),
+    C(out_of_scope) how many nodes have no patch group (C(account), C(region), C(nodes)), and C(inventory_warnings)
+    has lines on tags that are nearly right, names and addresses that were refused. Each has at most 50 entries, of
+    which the last one stands for the rest. Warnings show the first 20 lines.
+  - Tags are data. Nothing in them is ever evaluated as a template, and none stops the inventory unless O(strict) is
+    set. Halves of characters and control characters in what AWS says are replaced.
+  - With O(strict) one node on which O(compose), O(groups) or O(keyed_groups) fail stops everything, so that whoever
+    may tag one node may do so. Expressions that allow for absent tags, such as V(node_tags.Role | default('none'\)),
+    do without it.
+  - A group of O(keyed_groups) does not share its name with a host that O(host_name) names. Of the host and the group
+    the one of fewer nodes is left out, and both where each has one node. So are nodes whose O(keyed_groups) fail
+    without O(strict), or whose groups would contain themselves.
 extends_documentation_fragment:
   - amazon.aws.boto3
   - amazon.aws.common.plugins
@@ -135,14 +146,22 @@ options:
     choices: [small, full]
     default: small
   select:
-    description: A JMESPath expression over a host's variables. Hosts for which it is false or empty are left out.
+    description:
+      - A JMESPath expression over a host's variables. Hosts for which it is false or empty are not in the inventory.
+      - Where it fails for a node, such as V(starts_with(node_tags.Role, 'web'\)) for one without that tag, the node is
+        left out with a warning, in C(left_out). Where it fails for all nodes, nothing is read.
     type: str
   host_name:
     description:
       - A JMESPath expression over a host's variables that names the host, such as V(node_name).
-      - Where two nodes would share a name, or it is a group's or no host name, their ids are used, with a warning. A
-        host name has letters, digits, dots, underscores and hyphens only, begins with a letter or digit, and is no
-        address and no name of the controller itself. Who may tag a node decides which C(host_vars) it gets.
+      - A host name has letters, digits, dots, underscores and hyphens only, begins with a letter or digit, and is no
+        address, no node id and no name of the controller itself. What is no host name for any node gives way to the
+        node id, with a warning.
+      - Nodes that want one name, also in another case or from another source, are all left out with a warning, in
+        C(left_out). So is a node whose name is that of a group or of another host. None gets its id in place of the
+        name, since C(host_vars), C(--limit) and freezes would not apply to it any more. So is a node for which the
+        expression fails, as with O(select).
+      - Who may tag a node decides which C(host_vars) it gets.
     type: str
   connections:
     description:
@@ -199,17 +218,16 @@ import typing as t
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
-from ansible_collections.patchwave.aws.plugins.module_utils._core.results import text
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, names, options, read, tags
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
-from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import LeftOut, Notes, bounded
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import LeftOut, Notes, bounded, one_line
 
 #: Marks what must not be templated. Since ansible-core 2.19 that is so for all that an inventory plugin sets.
 _data = (lambda value: value) if hasattr(BaseInventoryPlugin, "trusted_by_default") else wrap_var
 
-#: How many lines on tags the screen shows, and how many characters of an error.
-_LINES, _ERROR = 20, 1000
+#: How many lines on tags the screen shows.
+_LINES = 20
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -351,7 +369,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 raise OptionError(f"{missing}")
             if missing.on_error == "warn":
                 self.display.warning(f"{self.NAME}: {missing}; its nodes are not in the inventory")
-        entries = [{"account": one.account, "region": one.region, "error": text(one.error, _ERROR)} for one in unread]
+        entries = [{"account": one.account, "region": one.region, "error": one_line(one.error)} for one in unread]
         self._tell("unread", entries)
         for one in unread:
             self.inventory.add_group(self._sanitize_group_name(f"unread_{one.account}_{one.region}"))
@@ -366,7 +384,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
 def _stopped(known: dict[str, t.Any], error: Exception, strict: bool) -> OptionError:
     """Return what to say where an expression of the user's cannot be had of a node."""
-    why = text(str(error), _ERROR)
+    why = one_line(str(error))
     if not strict:
         return OptionError(why)
     where = f"account {known['account']}, region {known['region']}, node {known['node_id']}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import concurrent.futures
 import datetime
 import ipaddress
+import sys
 import typing as t
 
 from .._aws import ec2 as ec2_api
@@ -258,4 +259,5 @@ def _text(value: t.Any) -> str:
     if isinstance(value, datetime.datetime):
         return value.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     said = str(value)
-    return said if len(said) <= _SAID and said.isascii() and said.isprintable() else text(said, _SAID)
+    plain = len(said) <= _SAID and said.isascii() and said.isprintable()
+    return sys.intern(said if plain else text(said, _SAID))  # a fleet has few versions and platforms

@@ -19,18 +19,15 @@ except ImportError:
 
 from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
-from ansible_collections.patchwave.aws.plugins.module_utils._core.results import text
 from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nodes import PLATFORMS
 
 from .errors import OptionError
-from .notes import LeftOut, Notes, shown
+from .notes import LeftOut, Notes, one_line, shown
 from .read import Found
 from .tags import Tags
 
 #: Why a node cannot be patched now, in the order in which reasons are looked for.
 REASONS = ("held", "stopped", "no_agent", "agent_offline", "unsupported_platform")
-#: Characters of an expression's error that are shown.
-_ERROR = 200
 
 
 def own_addresses(found: list[Found], notes: Notes) -> list[Found]:
@@ -159,7 +156,7 @@ class Expression:
             try:
                 found.append((one, self._compiled.search(one)))
             except Exception as error:  # JMESPath's own, and Python's where a function takes its arguments for granted
-                failed.append((one, text(str(error), _ERROR)))
+                failed.append((one, one_line(str(error))))
         if failed and not found:
             raise OptionError(f"{self._option}: node {failed[0][0]['node_id']}: {failed[0][1]}")
         for one, why in failed:

@@ -11,16 +11,23 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.patchwave.aws.plugins.module_utils._core import results
+
 #: How many nodes a line names, and how many lines or entries a variable of all hosts has at most: ansible-inventory
 #: prints it with each host.
 _NAMED, MOST = 3, 50
-#: How much of a tag is shown.
-_SHOWN = 64
+#: How much of a tag is shown, and of an error.
+_SHOWN, _WORDS = 64, 1000
 
 
 def shown(text: str) -> str:
     """Return what a tag says in quotes and on one line, whatever it is made of, cut where it is long."""
     return repr(cut(text))
+
+
+def one_line(text: str) -> str:
+    """Return an error's words on one line that any terminal takes, cut where they are very long."""
+    return results.text(text, _WORDS)
 
 
 def cut(text: str) -> str:
