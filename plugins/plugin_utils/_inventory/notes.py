@@ -17,7 +17,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core import results
 #: prints it with each host.
 _NAMED, MOST = 3, 50
 #: How much of a tag is shown, and of an error.
-_SHOWN, _WORDS = 64, 1000
+_SHOWN, _WORDS = 64, 400
 
 
 def shown(text: str) -> str:
