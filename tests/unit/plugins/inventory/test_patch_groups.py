@@ -254,7 +254,7 @@ def test_expressions_see_tags_marked_as_data(estate: Estate, monkeypatch: pytest
     assert [type(value) for value in seen] == [Marked, Marked]
 
 
-def test_ten_thousand_nodes_that_all_clash_take_no_time(estate: Estate) -> None:
+def test_thousands_of_nodes_that_all_clash_fill_no_variable(estate: Estate) -> None:
     nodes = [node(number, Name=f"n{number // 2}", Role=f"n{number}") for number in range(3000)]
     estate.read(nodes, host_name="node_name", keyed_groups=[BY_ROLE])
     assert estate.hosts == {}
