@@ -14,26 +14,37 @@ description:
     regions, which are read side by side.
   - Scope is opt-in. A node without the tag C(Patch Group) or C(PatchGroup), or with one that is empty, is not in the
     inventory unless O(include_out_of_scope) asks for it. Such nodes are counted.
-  - Hosts are named by their node id unless O(host_name) says otherwise, since the id is unique over accounts and time.
-  - Nodes are put into the groups C(managed_nodes), C(patch_group_NAME), C(wave_NAME) and C(platform_NAME). A node that
-    cannot be patched now is also in C(not_patchable_REASON), with the reason C(held), C(stopped), C(no_agent),
+  - Hosts are named by their node id unless O(host_name) says otherwise, since the id is unique over accounts and
+    time.
+  - Nodes are put into the groups C(managed_nodes), C(patch_group_NAME), C(wave_NAME) and C(platform_NAME). A node
+    that cannot be patched now is also in C(not_patchable_REASON), with the reason C(held), C(stopped), C(no_agent),
     C(agent_offline) or C(unsupported_platform), and has it in the variable C(not_patchable).
-  - A node whose patch group or wave would become the group of another value, such as C(web a) beside C(web-a), is left
-    out. The value of most nodes has the group.
+  - A node whose patch group or wave would become the group of another value, such as C(web a) beside C(web-a), is
+    left out. The value of most nodes has the group. Where as many nodes have two values, all of them are left out.
   - Host variables are C(node_id), C(node_name), C(account), C(region), C(patch_group), C(patch_wave), C(platform),
     C(node_tags), C(ssm) (what Systems Manager knows of the agent, C(ping_status), C(last_ping), C(agent_version),
-    C(platform_name) and C(platform_version)), C(ansible_host) (the private address; that of a hybrid server is what its
-    agent says, and only an IP address that a node may have is taken), and, where a role was assumed or a
-    profile that the file names used, C(assume_role_arn), C(assume_role_external_id), C(assume_role_session_name) and
-    C(assume_role_profile).
+    C(computer_name), C(platform_name) and C(platform_version)), C(ansible_host) (the private address; that of a
+    hybrid server is what its agent says, and only an IP address that a node may have and no other node has is taken),
+    and, where a role was assumed or a profile that the file names used, C(assume_role_arn), C(assume_role_external_id),
+    C(assume_role_session_name) and C(assume_role_profile).
+  - C(node_name) is the tag C(Name), or the node id. What an agent says of itself is the node's own word, and names
+    nothing. C(platform) is that of EC2 as far as EC2 knows whether it is Windows. An instance whose agent says
+    otherwise has none.
   - What could not be read and was left out is in the variable C(unread) of all hosts (a list of C(account), C(region)
     and C(error)) and in a group C(unread_ACCOUNT_REGION) without hosts.
   - What else concerns everybody is in variables of all hosts, each absent where there is nothing to say. C(left_out)
-    lists nodes that were left out because of a tag (C(account), C(region), C(node_id), C(why)), C(out_of_scope) how
-    many nodes have no patch group (C(account), C(region), C(nodes)), and C(inventory_warnings) has lines on tags that
-    are nearly right, names and addresses that were refused. Each has at most 50 entries, of which the last one stands
-    for the rest. Warnings show the first 20 lines.
-  - Tags are data. Nothing in them is ever evaluated as a template, and no tag stops the inventory.
+    lists nodes in scope that were left out because of a tag (C(account), C(region), C(node_id), C(why)),
+    C(out_of_scope) how many nodes have no patch group (C(account), C(region), C(nodes)), and C(inventory_warnings)
+    has lines on tags that are nearly right, names and addresses that were refused. Each has at most 50 entries, of
+    which the last one stands for the rest. Warnings show the first 20 lines.
+  - Tags are data. Nothing in them is ever evaluated as a template, and none stops the inventory unless O(strict) is
+    set. Halves of characters and control characters in what AWS says are replaced.
+  - With O(strict) one node on which O(compose), O(groups) or O(keyed_groups) fail stops everything, so that whoever
+    may tag one node may do so. Expressions that allow for absent tags, such as V(node_tags.Role | default('none'\)),
+    do without it.
+  - A group of O(keyed_groups) does not share its name with a host that O(host_name) names. Of the host and the group
+    the one of fewer nodes is left out, and both where each has one node. So are nodes whose O(keyed_groups) fail
+    without O(strict), or whose groups would contain themselves.
 extends_documentation_fragment:
   - amazon.aws.boto3
   - amazon.aws.common.plugins
@@ -138,14 +149,22 @@ options:
     choices: [small, full]
     default: small
   select:
-    description: A JMESPath expression over a host's variables. Hosts for which it is false or empty are left out.
+    description:
+      - A JMESPath expression over a host's variables. Hosts for which it is false or empty are not in the inventory.
+      - Where it fails for a node, such as V(starts_with(node_tags.Role, 'web'\)) for one without that tag, the node is
+        left out with a warning, in C(left_out). Where it fails for all nodes, nothing is read.
     type: str
   host_name:
     description:
       - A JMESPath expression over a host's variables that names the host, such as V(node_name).
-      - Where two nodes would share a name, or it is a group's or no host name, their ids are used, with a warning. A
-        host name has letters, digits, dots, underscores and hyphens only, begins with a letter or digit, and is no
-        address and no name of the controller itself. Who may tag a node decides which C(host_vars) it gets.
+      - A host name has letters, digits, dots, underscores and hyphens only, begins with a letter or digit, and is no
+        address, no node id and no name of the controller itself. What is no host name for any node gives way to the
+        node id, with a warning.
+      - Nodes that want one name, also in another case or from another source, are all left out with a warning, in
+        C(left_out). So is a node whose name is that of a group or of another host. None gets its id in place of the
+        name, since C(host_vars), C(--limit) and freezes would not apply to it any more. So is a node for which the
+        expression fails, as with O(select).
+      - Who may tag a node decides which C(host_vars) it gets.
     type: str
   connections:
     description:
@@ -205,7 +224,7 @@ from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, names, options, read, tags
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
-from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import Notes, bounded
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import LeftOut, Notes, bounded, one_line
 
 #: Marks what must not be templated. Since ansible-core 2.19 that is so for all that an inventory plugin sets.
 _data = (lambda value: value) if hasattr(BaseInventoryPlugin, "trusted_by_default") else wrap_var
@@ -218,6 +237,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     """Inventory source C(patchwave.aws.patch_groups)."""
 
     NAME = "patchwave.aws.patch_groups"
+    inventory: t.Any
 
     def verify_file(self, path: str) -> bool:
         """Take files named C(*patch_groups.yml) or C(*patch_groups.yaml)."""
@@ -254,39 +274,36 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return estate
 
     def _fill(self, estate: read.Estate, chosen: dict[str, t.Any]) -> None:
-        keys = tags.Tags(chosen["wave_tag"], chosen["hold_tag"])
+        keys, left_out = tags.Tags(chosen["wave_tag"], chosen["hold_tag"]), LeftOut()
         notes = tags.look([item.node for item in estate.found], estate.strays, keys, self._sanitize_group_name)
-        known = [hosts.variables(item, keys, chosen["connections"]) for item in estate.found]
+        found = hosts.own_addresses(estate.found, notes)
+        known = [hosts.variables(item, keys, chosen["connections"]) for item in found]
         if chosen["select"]:
             select = hosts.Expression("select", chosen["select"])
-            known = [one for one in known if select.value(one)]
-        group_names = names.GroupNames(known, self._sanitize_group_name)
-        left_out = [(one, why) for one in known if (why := group_names.clash(one))]
-        if left_out:
-            known = [one for one in known if not group_names.clash(one)]
-        self._add_all(known, group_names, notes, chosen)
+            known = [one for one, value in select.of_all(known, left_out) if value]
+        naming = hosts.Expression("host_name", chosen["host_name"]) if chosen["host_name"] else None
+        named = names.wanted_names(known, naming, notes, left_out)
+        composed = set(map(self._sanitize_group_name, chosen["groups"]))
+        names.leave_out_rivals(self.inventory, named, composed, left_out)
+        earlier = names.earlier_hosts(self.inventory)
+        group_names = names.GroupNames([one.known for one in named], self._sanitize_group_name, earlier)
+        for one in (*(one.known for one in named), *earlier):
+            why = group_names.clash(one)
+            if why:
+                left_out.add(one, why)
+        self._remove(left_out)
+        named = [one for one in named if one.known not in left_out]
+        for name, variables in named:
+            self._add(name, variables, group_names, chosen)
+        if chosen["keyed_groups"]:
+            self._add_keyed_groups(named, left_out, chosen)
         self._say(notes, left_out)
 
-    def _add_all(
-        self, known: list[dict[str, t.Any]], group_names: names.GroupNames, notes: Notes, chosen: dict[str, t.Any]
-    ) -> None:
-        naming = hosts.Expression("host_name", chosen["host_name"]) if chosen["host_name"] else None
-        composed = map(self._sanitize_group_name, chosen["groups"])
-        there = {name: host.vars.get("node_id") for name, host in self.inventory.hosts.items()} if naming else {}
-        called = names.host_names(known, naming, notes, {*self.inventory.groups, *composed}, there)
-        for name, variables in zip(called, known, strict=True):
-            self._add(name, variables, group_names, chosen)
-        # Last, for a host with the name of a group that was made before it would be taken for that group.
-        for name, variables in zip(called, known, strict=True):
-            self._add_host_to_keyed_groups(chosen["keyed_groups"], variables, name, strict=chosen["strict"])
-        # And where such a group has a host's name, whoever names the host would name all of the group.
-        for name, variables in zip(called, known, strict=True):
-            if name in self.inventory.groups:
-                names.refuse(notes, variables, name, "is a group's")
-                self.inventory.remove_host(self.inventory.hosts[name])
-                self._add(variables["node_id"], variables, group_names, chosen)
-                keyed = chosen["keyed_groups"]
-                self._add_host_to_keyed_groups(keyed, variables, variables["node_id"], strict=chosen["strict"])
+    def _remove(self, left_out: LeftOut) -> None:
+        """Take back hosts, also of earlier sources, that turned out to be left out."""
+        for host in list(self.inventory.hosts.values()) if left_out.entries() else ():
+            if "node_id" in host.vars and host.vars in left_out:
+                self.inventory.remove_host(host)
 
     def _add(self, name: str, known: dict[str, t.Any], group_names: names.GroupNames, chosen: dict[str, t.Any]) -> None:
         host = self.inventory.add_host(name)
@@ -296,24 +313,58 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if name != known["node_id"]:
             # Without an address Ansible would connect to the name, and a tag would say where that is.
             known.setdefault("ansible_host", known["node_id"])
-        for variable, value in known.items():
-            holder.set_variable(variable, _data(value))
+        # Also what the user's expressions see is marked: without it Ansible before 2.19 runs a tag as a template there.
+        marked = {variable: _data(value) for variable, value in known.items()}
+        for variable, value in marked.items():
+            holder.set_variable(variable, value)
         for group in group_names.of(known):
             if group not in self.inventory.groups:
                 self.inventory.add_group(group)
             self.inventory.add_host(host, group)
-        self._set_composite_vars(chosen["compose"], known, host, strict=chosen["strict"])
-        self._add_host_to_composed_groups(chosen["groups"], known, host, strict=chosen["strict"])
+        try:
+            self._set_composite_vars(chosen["compose"], marked, host, strict=chosen["strict"])
+            self._add_host_to_composed_groups(chosen["groups"], {}, host, strict=chosen["strict"])
+        except AnsibleError as error:
+            raise _stopped(known, error, chosen["strict"]) from error
 
-    def _say(self, notes: Notes, left_out: list[tuple[dict[str, t.Any], str]]) -> None:
+    def _add_keyed_groups(self, named: list[names.Named], left_out: LeftOut, chosen: dict[str, t.Any]) -> None:
+        """Put hosts into keyed groups. These are known for all hosts before the first one is made.
+
+        A group with a host's name would be taken for that host, or the host for it.
+        """
+        keyed = self._keyed(named, left_out, chosen)
+        names.leave_out_namesakes(self.inventory, keyed, names.claimed(self.inventory), left_out)
+        self._remove(left_out)
+        names.nest(self.inventory, {host: one for host, one in keyed.items() if host in self.inventory.hosts}, left_out)
+        self._remove(left_out)
+        for host, groups in keyed.items():
+            for group in groups.groups if host in self.inventory.hosts else ():
+                self.inventory.add_host(host, self.inventory.add_group(group))
+
+    def _keyed(
+        self, named: list[names.Named], left_out: LeftOut, chosen: dict[str, t.Any]
+    ) -> dict[str, names.KeyedGroups]:
+        inventory, found, failed = self.inventory, {}, []
+        for name, known in named:
+            self.inventory = found[name] = names.KeyedGroups(inventory.hosts[name])
+            try:
+                self._add_host_to_keyed_groups(chosen["keyed_groups"], {}, name, strict=chosen["strict"])
+            except AnsibleError as error:
+                failed.append((known, _stopped(known, error, chosen["strict"])))
+                if chosen["strict"] or len(failed) == len(named):
+                    raise failed[0][1] from error
+            finally:
+                self.inventory = inventory
+        for known, why in failed:
+            left_out.add(known, f"keyed_groups fails for it: {why}")
+        return found
+
+    def _say(self, notes: Notes, left_out: LeftOut) -> None:
         """Tell all hosts, and whoever looks, which tags need a person."""
-        told, lines = Notes(), notes.lines()
-        for one, why in left_out:
-            told.add(one["account"], one["region"], one["node_id"], f"left out: {why}; mend the tag")
-        entries = [{**{key: one[key] for key in ("account", "region", "node_id")}, "why": why} for one, why in left_out]
-        self._tell("left_out", bounded(entries, _more_nodes))
+        lines = notes.lines()
+        self._tell("left_out", bounded(left_out.entries(), _more_nodes))
         self._tell("inventory_warnings", bounded(lines, lambda rest: f"and {len(rest)} more lines like these"))
-        lines = told.lines() + lines
+        lines = left_out.lines() + lines
         for line in lines[:_LINES]:
             self.display.warning(f"{self.NAME}: {line}")
         if len(lines) > _LINES:
@@ -325,7 +376,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 raise OptionError(f"{missing}")
             if missing.on_error == "warn":
                 self.display.warning(f"{self.NAME}: {missing}; its nodes are not in the inventory")
-        self._tell("unread", [{"account": one.account, "region": one.region, "error": one.error} for one in unread])
+        entries = [{"account": one.account, "region": one.region, "error": one_line(one.error)} for one in unread]
+        self._tell("unread", entries)
         for one in unread:
             self.inventory.add_group(self._sanitize_group_name(f"unread_{one.account}_{one.region}"))
 
@@ -335,6 +387,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             before = self.inventory.groups["all"].vars.get(variable)
             before = list(before) if isinstance(before, list) else []
             self.inventory.set_variable("all", variable, _data([*before, *entries]))
+
+
+def _stopped(known: dict[str, t.Any], error: Exception, strict: bool) -> OptionError:
+    """Return what to say where an expression of the user's cannot be had of a node."""
+    why = one_line(str(error))
+    if not strict:
+        return OptionError(why)
+    where = f"account {known['account']}, region {known['region']}, node {known['node_id']}"
+    return OptionError(f"{why} ({where}); with 'strict' one node's tags stop everything")
 
 
 def _others(rest: list[dict[str, t.Any]]) -> dict[str, t.Any]:

@@ -65,7 +65,7 @@ class Fleet:
         ec2 = [make_node(region, number, "i") for number in range(instances)]
         hybrid = [make_node(region, number, "mi") for number in range(servers)]
         self.ec2 = [self._instance(region, node) for node in ec2]
-        self.agents = [self._agent(node) for node in ec2 + hybrid]
+        self.agents = [self._agent(region, node) for node in ec2 + hybrid]
         self.tags = [
             {
                 "ResourceARN": f"arn:aws:ssm:{region}:{ACCOUNT}:managed-instance/{node['id']}",
@@ -84,7 +84,7 @@ class Fleet:
         return f"{head}<instancesSet>{item}</instancesSet></item>"
 
     @staticmethod
-    def _agent(node: dict[str, Any]) -> dict[str, Any]:
+    def _agent(region: str, node: dict[str, Any]) -> dict[str, Any]:
         return {
             "InstanceId": node["id"],
             "PingStatus": "Online" if node["n"] % 50 else "ConnectionLost",
@@ -94,7 +94,7 @@ class Fleet:
             "PlatformName": "Amazon Linux",
             "PlatformVersion": "2023",
             "ResourceType": "ManagedInstance" if node["id"].startswith("mi-") else "EC2Instance",
-            "IPAddress": "10.0.0.1",
+            "IPAddress": f"172.{16 + REGIONS.index(region)}.{node['n'] >> 8 & 255}.{node['n'] & 255}",
             "ComputerName": f"node-{node['n']}",
         }
 

@@ -185,21 +185,18 @@ def test_a_filter_may_be_a_number_and_an_account_is_read_once(lab: Any, tmp_path
 
 def test_a_host_is_never_taken_for_a_group(lab: Any, tmp_path: Path) -> None:
     options = {"regions": REGIONS[:1], "on_error": "skip", "select": "node_name == 'web-01'"}
-    for clash in (
-        {"host_name": "platform", "groups": {"linux": "true"}},
-        {"host_name": "'all'"},
-        {"host_name": "'unread_x'"},
-    ):
-        found, _ = listing(lab, source(tmp_path, **options, **clash))
-        assert list(found["_meta"]["hostvars"]) == [lab.nodes()["web-01"]], clash
-    # The same of a group that only then comes into being.
-    keyed = [{"key": "platform", "prefix": "", "separator": ""}]
-    path = source(tmp_path, host_name="platform", keyed_groups=keyed, groups={"other": "true"}, **options)
-    found, errors = listing(lab, path)
     node = lab.nodes()["web-01"]
-    assert found["linux"] == found["other"] == found["managed_nodes"] == {"hosts": [node]}
-    assert list(found["_meta"]["hostvars"]) == [node]
-    assert "name 'linux' is a group's; named by its id" in " ".join(errors.split())
+    for name in ("'all'", "'unread_x'"):
+        found, errors = listing(lab, source(tmp_path, host_name=name, **options))
+        assert list(found["_meta"]["hostvars"]) == [node], name
+        assert f"name {name} is a group's; named by its id" in " ".join(errors.split())
+    # The same of a group of the user's, and of one that only then comes into being: the name could be a node's own.
+    keyed = [{"key": "platform", "prefix": "", "separator": ""}]
+    for clash in ({"groups": {"linux": "true"}}, {"keyed_groups": keyed, "groups": {"other": "true"}}):
+        found, errors = listing(lab, source(tmp_path, host_name="platform", **clash, **options))
+        assert "hostvars" not in found["_meta"] or found["_meta"]["hostvars"] == {}
+        assert [one["node_id"] for one in found["all"]["vars"]["left_out"]] == [node]
+        assert "left out: its name 'linux' is also a group's" in " ".join(errors.split())
 
 
 def test_a_tag_is_never_a_template(lab: Any, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ NODES: dict[str, dict[str, str]] = {
     "controller": {"Name": "localhost"},
     "good": {"Name": "web-01", "PatchWave": "1"},
     "twin-1": {"Name": "twin"},
-    "twin-2": {"Name": "twin"},
+    "twin-2": {"Name": "TWIN"},
     "bidirectional": {"Name": "web\u202e10"},
     "template": {"Name": "{{ 7 * 191 }}", "Patchwave": "{{ 7 * 191 }}"},
     "empty-hold": {"PatchHold": ""},
@@ -61,14 +61,21 @@ def listing(estate: Any, path: Path, **environment: str) -> tuple[dict[str, Any]
 def test_one_odd_tag_concerns_one_node_and_is_told(estate: Any, tmp_path: Path) -> None:
     found, screen = listing(estate, source(tmp_path, host_name="node_name"))
     ids, hosts, told = estate.nodes(), found["_meta"]["hostvars"], found["all"]["vars"]
-    by_id = ("pattern", "path", "controller", "twin-1", "twin-2", "bidirectional", "template")
-    by_name = set(NODES) - set(by_id) - {"good", "rare"} | {"web-01", "hybrid-hold"}
+    by_id = ("pattern", "path", "controller", "bidirectional", "template")
+    by_name = set(NODES) - set(by_id) - {"good", "rare", "twin-1", "twin-2"} | {"web-01", "hybrid-hold"}
     assert set(hosts) == {ids[name] for name in by_id} | by_name
     assert sorted(found["not_patchable_held"]["hosts"]) == ["empty-hold", "hybrid-hold", "misspelt-hold"]
+    assert hosts["hybrid-hold"]["ssm"]["computer_name"] == "hybrid-hold"
     assert sorted(found["wave_1"]["hosts"]) == sorted([ids["pattern"], "web-01"])
     assert sorted(found["patch_group_web_a"]["hosts"]) == ["usual-1", "usual-2"]
     why = "its group 'patch_group_web a' would be patch_group_web_a, which is that of 'patch_group_web-a'"
-    assert told["left_out"] == [{"account": ACCOUNT, "region": REGION, "node_id": ids["rare"], "why": why}]
+    whys = {
+        ids["rare"]: why,
+        ids["twin-1"]: "its name 'twin' is also another node's",
+        ids["twin-2"]: "its name 'TWIN' is also another node's",
+    }
+    assert {one["node_id"]: one["why"] for one in told["left_out"]} == whys
+    assert {(one["account"], one["region"]) for one in told["left_out"]} == {(ACCOUNT, REGION)}
     assert told["out_of_scope"] == [{"account": ACCOUNT, "region": REGION, "nodes": 3}]
     warnings = told["inventory_warnings"]
     for name, line in (
@@ -83,10 +90,8 @@ def test_one_odd_tag_concerns_one_node_and_is_told(estate: Any, tmp_path: Path) 
         ("stray", "tag 'PatchGroups' is not 'PatchGroup' or 'Patch Group': out of scope; mend it or remove it"),
     ):
         assert f"{WHERE}: {ids[name]}: {line}" in warnings
-    twins = ", ".join(sorted([ids["twin-1"], ids["twin-2"]]))
-    assert f"{WHERE}: {twins}: name 'twin' is also another node's; named by its id" in warnings
-    assert len(warnings) == 10
-    for line in (*warnings, f"{WHERE}: {ids['rare']}: left out: {why}; mend the tag"):
+    assert len(warnings) == 9
+    for line in (*warnings, *(f"{WHERE}: {node}: left out: {why}; mend the tag" for node, why in whys.items())):
         assert line in screen
 
 
@@ -105,14 +110,36 @@ def test_what_tags_say_is_in_the_cache_and_told_each_time(estate: Any, tmp_path:
 
 
 def test_two_sources_add_up_and_take_no_host_over(estate: Any, tmp_path: Path) -> None:
-    source(tmp_path, "1.patch_groups.yml", host_name="node_name", filters={"tag:Name": ["web-01"]})
+    source(tmp_path, "1.patch_groups.yml", host_name="node_name", filters={"tag:Name": ["web-01", "usual-2"]})
     source(tmp_path, "2.patch_groups.yml", host_name="'web-01'", select="node_name == 'usual-1'")
-    found, _ = listing(estate, tmp_path)
+    found, screen = listing(estate, tmp_path)
     ids, hosts = estate.nodes(), found["_meta"]["hostvars"]
-    assert hosts["web-01"]["node_id"] == ids["good"]
-    assert hosts[ids["usual-1"]]["node_id"] == ids["usual-1"]
+    assert set(hosts) == {"usual-2", "hybrid-hold"}
+    assert {one["node_id"] for one in found["all"]["vars"]["left_out"]} == {ids["good"], ids["usual-1"]}
+    assert "left out: its name 'web-01' is also another node's" in screen
     assert [one["nodes"] for one in found["all"]["vars"]["out_of_scope"]] == [1, 3]  # filters narrow EC2 only
-    assert any("is another host's" in line for line in found["all"]["vars"]["inventory_warnings"])
+
+
+def test_a_group_that_tags_make_takes_no_name_away(estate: Any, tmp_path: Path) -> None:
+    keyed = [{"key": "node_tags.PatchGroup", "prefix": "", "separator": ""}]
+    options = {"host_name": "node_tags.PatchHold && 'web' || node_name", "keyed_groups": keyed}
+    found, screen = listing(estate, source(tmp_path, select="node_tags.PatchHold != ''", **options))
+    left_out = {one["node_id"] for one in found["all"]["vars"]["left_out"]}
+    assert estate.nodes()["no-hold"] in left_out
+    assert "web" not in found["_meta"]["hostvars"]
+    assert "web-01" in found["web"]["hosts"]
+    assert "left out: its name 'web' is also a group's" in screen
+
+
+def test_an_expression_that_fails_for_some_leaves_those_out(estate: Any, tmp_path: Path) -> None:
+    found, screen = listing(estate, source(tmp_path, select="starts_with(node_tags.PatchWave, '1')"))
+    ids = estate.nodes()
+    assert set(found["_meta"]["hostvars"]) == {ids["pattern"], ids["good"]}
+    left_out = {one["node_id"] for one in found["all"]["vars"]["left_out"]}
+    assert left_out == {ids[name] for name in (*NODES, "hybrid-hold")} - {
+        *(ids[name] for name in ("pattern", "good", "spaced-wave"))
+    }
+    assert "left out: select fails for it: In function starts_with()" in screen
 
 
 def test_a_tag_does_not_say_where_ansible_connects(estate: Any, tmp_path: Path) -> None:

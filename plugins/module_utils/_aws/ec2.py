@@ -24,6 +24,7 @@ _SHORT = {
     "instanceType": "InstanceType",
     "platform": "Platform",
     "privateIpAddress": "PrivateIpAddress",
+    "ipv6Address": "Ipv6Address",
 }
 
 #: The bulky lists of an instance, none of which the short form reads. A tag of a page's own XML is never part of a
@@ -46,7 +47,7 @@ def describe_instances(
     """Return the instances that pass all filters (1,000 a page), as EC2 gives them.
 
     `keep` is asked for each as its page is read, so that a page of others takes no memory.
-    With `short` only InstanceId, InstanceType, Platform, PrivateIpAddress, State.Name and Tags are read.
+    With `short` only InstanceId, InstanceType, Platform, PrivateIpAddress, Ipv6Address, State.Name and Tags are read.
     botocore takes 0.9 ms of CPU for each whole instance (`make bench`), a quarter of that for the short form.
     """
     if short:

@@ -12,34 +12,40 @@ from __future__ import annotations
 import concurrent.futures
 import datetime
 import ipaddress
+import sys
 import typing as t
 
 from .._aws import ec2 as ec2_api
 from .._aws import ssm as ssm_api
 from .._aws.errors import AwsError
+from .._core.results import shown, text
 from .._core.tag_names import resemblance
 
 #: AWS's two spellings of the patch-group tag. With both on a node, which one Patch Manager takes is not documented;
 #: here the one without the space wins, because it is the only one allowed when instance metadata shows tags.
 PATCH_GROUP_TAGS = ("PatchGroup", "Patch Group")
 
-#: What may be patched. The agent says which it is, and its word chooses how the node is reached.
+#: What may be patched; it chooses how a node is reached, and so with which credentials.
 PLATFORMS = ("linux", "windows", "macos")
 #: What means the machine that asks, and services of AWS's own that every instance has beside it, such as its metadata.
 _NO_NODES = (ipaddress.ip_network("0.0.0.0/8"), ipaddress.ip_network("fd00:ec2::/32"))
 
 #: What the short form keeps of Systems Manager's record of a node.
-_AGENT_KEYS = ("PingStatus", "LastPingDateTime", "AgentVersion", "PlatformName", "PlatformVersion")
+_AGENT_KEYS = ("PingStatus", "LastPingDateTime", "AgentVersion", "ComputerName", "PlatformName", "PlatformVersion")
+#: Characters that are kept of each of an agent's own words in the short form, and in the long one.
+_SAID, _SAID_FULL = 200, 1000
 
 
 class ManagedNode(t.NamedTuple):
-    """A node in scope, made of text only so that it can be cached.
+    """A node in scope, made of text only so that it can be cached; all of it may go to any file and terminal.
 
+    `name` is the tag `Name` or the id: the name that an agent gives is the node's own word, and in `agent` to look at.
     `agent` is what Systems Manager knows of the agent and its platform (_AGENT_KEYS, times in ISO 8601 and UTC), empty
     when no agent is registered; PingStatus may be minutes old. `state` is EC2's, the empty string for a hybrid node.
-    `platform` is one of PLATFORMS or the empty string. `address` is the private IP address or the empty string.
-    `details` is all that EC2 and Systems Manager gave, in the long form only. `odd_address` is what was said to be the
-    node's address and is none that a node may have; the empty string where there is no such thing.
+    `platform` is one of PLATFORMS, or the empty string where it is none of them or EC2 and the agent differ. `address`
+    is the private IP address or the empty string. `details` is all that EC2 and Systems Manager gave, in the long form
+    only. `odd_address` is what was said to be the node's address and is none that a node may have; the empty string
+    where there is no such thing.
     """
 
     id: str
@@ -158,7 +164,7 @@ def managed_nodes(
     hybrid = {node: agent for node, agent in agents.items() if node.startswith("mi-")}
     tags_of_hybrid = ssm_api.managed_instance_tags(clients.tagging()) if hybrid else {}
     for node, agent in hybrid.items():
-        tags = {key: value or "" for key, value in tags_of_hybrid.get(node, {}).items()}
+        tags = {_clean(key): _clean(value or "") for key, value in tags_of_hybrid.get(node, {}).items()}
         if scope.takes(node, tags):
             found.append(_node(node, tags, {}, agent, account, region, full))
     return Region(sorted(found, key=lambda node: node.id), scope.outside, scope.strays)
@@ -166,7 +172,26 @@ def managed_nodes(
 
 def _tags(instance: dict[str, t.Any]) -> dict[str, str]:
     """Return an instance's tags; a tag without a value is there all the same."""
-    return {tag["Key"]: tag.get("Value") or "" for tag in instance.get("Tags", ())}
+    return {_clean(tag["Key"]): _clean(tag.get("Value") or "") for tag in instance.get("Tags", ())}
+
+
+def _clean(value: str) -> str:
+    """Return text that any file and terminal takes; nearly all texts are so as they come."""
+    return value if value.isascii() and value.isprintable() else shown(value)
+
+
+def _clean_all(value: t.Any, clean: t.Callable[[str], str]) -> t.Any:
+    """Return the same structure with clean texts and keys."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {_clean(key): _clean_all(inner, clean) for key, inner in value.items()}
+    return [_clean_all(inner, clean) for inner in value] if isinstance(value, list) else value
+
+
+def _details(instance: dict[str, t.Any], agent: dict[str, t.Any]) -> dict[str, t.Any]:
+    said = _clean_all(agent, lambda value: text(value, _SAID_FULL))
+    return {"instance": _clean_all(instance, _clean), "ssm": said}
 
 
 def _node(
@@ -178,23 +203,39 @@ def _node(
     region: str,
     full: bool,
 ) -> ManagedNode:
-    platform = str(agent.get("PlatformType") or instance.get("Platform") or ("linux" if instance else "")).lower()
-    said = str(instance.get("PrivateIpAddress") or agent.get("IPAddress") or "")
+    # EC2 knows the addresses of its instances. Only of hybrid servers is there nobody to ask but their agents.
+    known = (instance.get("PrivateIpAddress") or instance.get("Ipv6Address")) if instance else agent.get("IPAddress")
+    said = _clean(str(known or ""))
     address = usable_address(said)
     return ManagedNode(
         id=node,
-        name=tags.get("Name") or agent.get("ComputerName") or node,
+        name=tags.get("Name") or node,
         account=account,
         region=region,
         patch_group=patch_group(tags),
         tags=tags,
-        platform=platform if platform in PLATFORMS else "",
+        platform=_platform(instance, agent),
         address=address,
         state=instance.get("State", {}).get("Name", ""),
         agent={key: _text(agent[key]) for key in _AGENT_KEYS if agent.get(key)},
-        details={"instance": instance, "ssm": agent} if full else None,
+        details=_details(instance, agent) if full else None,
         odd_address="" if address else said,
     )
+
+
+def _platform(instance: dict[str, t.Any], agent: dict[str, t.Any]) -> str:
+    """Return one of PLATFORMS, or the empty string.
+
+    EC2 knows of its instances whether they are Windows. An agent that says otherwise would be given the credentials of
+    the other kind.
+    """
+    said = str(agent.get("PlatformType") or "").lower()
+    if not instance:
+        return said if said in PLATFORMS else ""
+    if str(instance.get("Platform") or "").lower() == "windows":
+        return "windows" if said in ("windows", "") else ""
+    said = said or "linux"
+    return said if said in PLATFORMS and said != "windows" else ""
 
 
 def usable_address(text: str) -> str:
@@ -217,4 +258,6 @@ def usable_address(text: str) -> str:
 def _text(value: t.Any) -> str:
     if isinstance(value, datetime.datetime):
         return value.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return str(value)
+    said = str(value)
+    plain = len(said) <= _SAID and said.isascii() and said.isprintable()
+    return sys.intern(said if plain else text(said, _SAID))  # a fleet has few versions and platforms

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections import Counter
 
 try:
     import jmespath
@@ -21,11 +22,29 @@ from ansible.module_utils.common.dict_transformations import camel_dict_to_snake
 from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nodes import PLATFORMS
 
 from .errors import OptionError
+from .notes import LeftOut, Notes, one_line, shown
 from .read import Found
 from .tags import Tags
 
 #: Why a node cannot be patched now, in the order in which reasons are looked for.
 REASONS = ("held", "stopped", "no_agent", "agent_offline", "unsupported_platform")
+
+
+def own_addresses(found: list[Found], notes: Notes) -> list[Found]:
+    """Return the nodes, without addresses of others that agents of hybrid servers say are theirs.
+
+    Whoever connects there reaches somebody else's node. EC2's word on its instances stands.
+    """
+    count = Counter(item.node.address for item in found)
+    kept = []
+    for item in found:
+        node = item.node
+        if node.address and not node.state and count[node.address] > 1:
+            said = f"address {shown(node.address)} is also another node's; ansible_host is left out"
+            notes.add(node.account, node.region, node.id, said)
+            item = item._replace(node=node._replace(address=""))
+        kept.append(item)
+    return kept
 
 
 def not_patchable(item: Found, tags: Tags) -> str:
@@ -74,6 +93,7 @@ _SNAKE = {
     "PingStatus": "ping_status",
     "LastPingDateTime": "last_ping",
     "AgentVersion": "agent_version",
+    "ComputerName": "computer_name",
     "PlatformName": "platform_name",
     "PlatformVersion": "platform_version",
 }
@@ -89,7 +109,7 @@ def _connection(node: str, address: str, region: str, kind: str) -> dict[str, st
     return {**found, "ansible_connection": kind} if kind else found
 
 
-def groups(known: dict[str, t.Any]) -> list[str]:
+def groups(known: t.Mapping[str, t.Any]) -> list[str]:
     """Return the names of the groups of a node with these host variables, before Ansible tidies them.
 
     A node out of scope is in none by which anything is patched.
@@ -122,10 +142,23 @@ class Expression:
         except jmespath.exceptions.JMESPathError as error:
             raise OptionError(f"{option}: is not JMESPath: {' '.join(str(error).split())}") from error
 
-    def value(self, known: dict[str, t.Any]) -> t.Any:
-        """Return what it says of these variables."""
-        try:
-            return self._compiled.search(known)
-        except jmespath.exceptions.JMESPathError as error:
-            where = f"{self._option}: node {known['node_id']}"
-            raise OptionError(f"{where}: {' '.join(str(error).split())}") from error
+    def of_all(self, known: list[dict[str, t.Any]], left_out: LeftOut) -> list[tuple[dict[str, t.Any], t.Any]]:
+        """Return the variables of each node with what it says of them, without nodes that it cannot tell of.
+
+        What fails for some is a matter of their tags, and they are left out.
+
+        Raises:
+            OptionError: it fails for all, and so is wrong.
+        """
+        found: list[tuple[dict[str, t.Any], t.Any]] = []
+        failed: list[tuple[dict[str, t.Any], str]] = []
+        for one in known:
+            try:
+                found.append((one, self._compiled.search(one)))
+            except Exception as error:  # JMESPath's own, and Python's where a function takes its arguments for granted
+                failed.append((one, one_line(str(error))))
+        if failed and not found:
+            raise OptionError(f"{self._option}: node {failed[0][0]['node_id']}: {failed[0][1]}")
+        for one, why in failed:
+            left_out.add(one, f"{self._option} fails for it: {why}")
+        return found

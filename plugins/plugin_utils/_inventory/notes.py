@@ -11,16 +11,23 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.patchwave.aws.plugins.module_utils._core import results
+
 #: How many nodes a line names, and how many lines or entries a variable of all hosts has at most: ansible-inventory
 #: prints it with each host.
 _NAMED, MOST = 3, 50
-#: How much of a tag is shown.
-_SHOWN = 64
+#: How much of a tag is shown, and of an error.
+_SHOWN, _WORDS = 64, 400
 
 
 def shown(text: str) -> str:
     """Return what a tag says in quotes and on one line, whatever it is made of, cut where it is long."""
     return repr(cut(text))
+
+
+def one_line(text: str) -> str:
+    """Return an error's words on one line that any terminal takes, cut where they are very long."""
+    return results.text(text, _WORDS)
 
 
 def cut(text: str) -> str:
@@ -49,6 +56,33 @@ class Notes:
             f"account {account}, region {region}: {named(nodes)}: {text}"
             for (account, region, text), nodes in self._nodes.items()
         ]
+
+
+class LeftOut:
+    """Nodes that are left out, each with what was said first against it."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[t.Mapping[str, t.Any], str]] = {}
+
+    def add(self, known: t.Mapping[str, t.Any], why: str) -> None:
+        """Leave out the node of these variables."""
+        self._found.setdefault(known["node_id"], (known, why))
+
+    def __contains__(self, known: t.Mapping[str, t.Any]) -> bool:
+        """Say whether the node of these variables is left out."""
+        return known["node_id"] in self._found
+
+    def entries(self) -> list[dict[str, t.Any]]:
+        """Return account, region, id and reason of each."""
+        places = ("account", "region", "node_id")
+        return [{**{key: known[key] for key in places}, "why": why} for known, why in self._found.values()]
+
+    def lines(self) -> list[str]:
+        """Return lines that say so."""
+        notes = Notes()
+        for one in self.entries():
+            notes.add(one["account"], one["region"], one["node_id"], f"left out: {one['why']}; mend the tag")
+        return notes.lines()
 
 
 def named(nodes: list[str]) -> str:

@@ -28,7 +28,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nod
 #: Accounts and regions that are read at one time.
 _WORKERS = 16
 #: Changes whenever what is cached means something else.
-SCHEMA = 4
+SCHEMA = 5
 
 _T = t.TypeVar("_T")
 

@@ -11,8 +11,16 @@ from patchwave_lab.labdir import OVERLAID
 
 #: There, beside the nodes' directories, while the switch is on; what was written is noted in it.
 NOTES = "check-only"
-#: Where the agent, Python and sshd keep house.
-IGNORED = ("/run/patchwave-lab", "/run/sshd", "/run/utmp", "/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog")
+#: Where the agent, Python, sshd and the launcher of modules, as in /tmp, have what goes with them or with a reboot.
+IGNORED = (
+    "/run/patchwave-lab",
+    "/run/patchwave",
+    "/run/sshd",
+    "/run/utmp",
+    "/var/log/wtmp",
+    "/var/log/btmp",
+    "/var/log/lastlog",
+)
 #: Paths that a message names.
 SHOWN = 5
 Look = dict[str, tuple[int, int]]

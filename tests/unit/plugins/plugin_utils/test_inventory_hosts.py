@@ -10,7 +10,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nod
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, names
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
-from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import Notes
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import LeftOut, Notes
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.read import Found
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.tags import Tags
 from hypothesis import given, settings
@@ -127,7 +127,19 @@ def test_an_expression_that_is_none_names_its_option() -> None:
         hosts.Expression("select", "a ||| b")
     assert "\n" not in str(caught.value)
     with pytest.raises(OptionError, match=r"select: node i-0123456789abcdef0: "):
-        hosts.Expression("select", "length(`1`)").value(known())
+        hosts.Expression("select", "length(`1`)").of_all([known(), known(id="i-2")], LeftOut())
+
+
+def test_an_address_of_another_node_is_not_an_agents_to_give() -> None:
+    victim, other = found(id="i-1"), found(id="i-2", address="10.0.0.2")
+    agents = [found(id=f"mi-{number}", state="", address=f"10.0.0.{number}") for number in (1, 3, 4)]
+    twin, notes = found(id="mi-5", state="", address="10.0.0.4"), Notes()
+    kept = hosts.own_addresses([victim, other, *agents, twin], notes)
+    assert [item.node.address for item in kept] == ["10.0.0.1", "10.0.0.2", "", "10.0.0.3", "", ""]
+    assert [line.partition(": ")[2] for line in notes.lines()] == [
+        "mi-1: address '10.0.0.1' is also another node's; ansible_host is left out",
+        "mi-4, mi-5: address '10.0.0.4' is also another node's; ansible_host is left out",
+    ]
 
 
 HOSTILE = st.one_of(
@@ -149,5 +161,5 @@ def test_a_tag_is_data_whatever_it_says(tags: dict[str, str], group: str, name: 
     safe = group_names.of(variables)
     assert all(re.fullmatch(r"[^\d\W]\w*", one) for one in safe)  # what Ansible takes for a group name
     assert len(set(safe)) == len(safe)
-    (called,) = names.host_names([variables], hosts.Expression("host_name", "node_name"), Notes())
-    assert called == NODE.id or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", called)
+    (called,) = names.wanted_names([variables], hosts.Expression("host_name", "node_name"), Notes(), LeftOut())
+    assert called.name == NODE.id or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", called.name)

@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.inventory.data import InventoryData
 from ansible.inventory.group import to_safe_group_name
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, names
-from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import Notes
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import LeftOut, Notes
 
 BY_NAME = hosts.Expression("host_name", "node_name")
 PLACE = {"account": "123456789012", "region": "eu-central-1"}
@@ -48,9 +49,23 @@ def node(name: Any = "web-01", node_id: str = "i-1", **changes: Any) -> dict[str
     return {**known, **changes}
 
 
-def called(*known: dict[str, Any], **others: Any) -> tuple[list[str], list[str]]:
+def called(*known: dict[str, Any]) -> tuple[list[str], list[str]]:
     notes = Notes()
-    return names.host_names(list(known), BY_NAME, notes, **others), notes.lines()
+    named = names.wanted_names(list(known), BY_NAME, notes, LeftOut())
+    return [one.name for one in named], notes.lines()
+
+
+def rivals(*known: dict[str, Any], groups: Any = (), inventory: InventoryData | None = None) -> dict[str, str]:
+    """Return why nodes are left out, by node id, of which none was renamed."""
+    notes, left_out, there = Notes(), LeftOut(), inventory or InventoryData()
+    named = names.wanted_names(list(known), BY_NAME, notes, left_out)
+    assert [one.name for one in named] == [one["node_name"] for one in known]
+    names.leave_out_rivals(there, named, groups, left_out)
+    for name, one in named:
+        if one not in left_out:
+            there.hosts[there.add_host(name)].vars.update(one)
+    assert notes.lines() == []
+    return {one["node_id"]: one["why"] for one in left_out.entries()}
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -72,30 +87,52 @@ def test_what_is_no_text_is_no_name(value: Any) -> None:
     assert called(node(value))[0] == ["i-1"]
 
 
-@pytest.mark.parametrize("name", ["all", "ungrouped", "web", "patch_group_web", "wave_1", "managed_nodes", "unread_x"])
-def test_a_host_is_not_called_like_a_group(name: str) -> None:
-    found, (line,) = called(node(name), groups={"all", "ungrouped", "web"})
+@pytest.mark.parametrize("name", ["all", "ungrouped", "patch_group_web", "wave_1", "managed_nodes", "unread_x"])
+def test_what_is_always_a_group_is_no_name_for_any_host(name: str) -> None:
+    found, (line,) = called(node(name))
     assert (found, line) == (["i-1"], f"{WHERE}: i-1: name {name!r} is a group's; named by its id")
 
 
-def test_nodes_that_would_share_a_name_are_known_by_their_ids_and_the_others_by_their_names() -> None:
-    found, (line,) = called(*(node(node_id=f"i-{number}") for number in range(1, 6)), node("other", "i-6"))
-    assert found == ["i-1", "i-2", "i-3", "i-4", "i-5", "other"]
-    assert line == f"{WHERE}: i-1, i-2, i-3 and 2 more: name 'web-01' is also another node's; named by its id"
-
-
-@pytest.mark.parametrize("name", ["i-2", "i-0123456789abcdef0", "mi-0123456789abcdef0", "I-0123ABCD"])
-def test_a_node_is_not_called_like_another_ones_id(name: str) -> None:
+@pytest.mark.parametrize("name", ["i-0123456789abcdef0", "mi-0123456789abcdef0", "I-0123ABCD"])
+def test_and_neither_is_a_node_id(name: str) -> None:
     found, (line,) = called(node(name), node("other", "i-2"))
     assert found == ["i-1", "other"]
-    assert f"name {name!r} is also another node's" in line
+    assert f"name {name!r} is a node's id" in line
     assert called(node("i-0123456789abcdef0", "i-0123456789abcdef0")) == (["i-0123456789abcdef0"], [])
 
 
-def test_a_host_of_another_source_is_not_taken_over() -> None:
-    found, (line,) = called(node("bastion"), node("web-02", "i-2"), there={"bastion": None, "web-02": "i-2"})
-    assert found == ["i-1", "web-02"]  # i-2 was read by another source of this plugin
-    assert "name 'bastion' is another host's" in line
+@pytest.mark.parametrize("other", ["db-03", "DB-03", "Db-03"])
+def test_a_name_that_two_nodes_want_is_nobodys_and_neither_is_renamed(other: str) -> None:
+    assert rivals(node("db-03"), node(other, "i-2"), node("web-01", "i-3")) == {
+        "i-1": "its name 'db-03' is also another node's",
+        "i-2": f"its name {other!r} is also another node's",
+    }
+
+
+def test_also_where_they_come_from_several_sources() -> None:
+    inventory = InventoryData()
+    assert rivals(node("db-03"), node("web-01", "i-4"), inventory=inventory) == {}
+    assert set(rivals(node("DB-03", "i-2"), inventory=inventory)) == {"i-1", "i-2"}
+    inventory.remove_host(inventory.hosts["db-03"])
+    assert set(rivals(node("db-03", "i-3"), inventory=inventory)) == {"i-3"}  # the others still want it
+    assert rivals(node("web-01", "i-4"), inventory=inventory) == {}  # the same node once more
+
+
+def test_what_somebody_else_has_is_not_taken_over() -> None:
+    inventory = InventoryData()
+    inventory.add_host("bastion")
+    inventory.add_group("dbs")
+    found = rivals(
+        *(node("Bastion"), node("dbs", "i-2"), node("linux", "i-3"), node("i-5", "i-4"), node("web", "i-5")),
+        groups={"linux"},
+        inventory=inventory,
+    )
+    assert found == {
+        "i-1": "its name 'Bastion' is also another host's",
+        "i-2": "its name 'dbs' is also a group's",
+        "i-3": "its name 'linux' is also a group's",
+        "i-4": "its name 'i-5' is also another node's",
+    }
 
 
 def sanitize(name: str) -> str:
@@ -111,8 +148,49 @@ def test_of_values_that_would_be_one_group_the_rarer_one_is_left_out() -> None:
     assert groups.of(known[1]) == ["managed_nodes", "patch_group_web_a"]
 
 
-def test_a_clash_of_equals_always_ends_the_same() -> None:
-    plain, odd, odder = (node(patch_wave=value) for value in ("a_1", "a 1", "a-1"))
-    for known in ([plain, odd, odder], [odder, odd, plain]):
+def test_of_a_clash_of_equals_nobody_is_left_however_well_one_is_spelt() -> None:
+    plain, odd, odder = (node(patch_wave=value) for value in ("canary_1", "canary-1", "canary 1"))
+    for known in ([plain, odd], [odd, plain], [odder, plain, odd], [plain, plain, odd, odd, odder]):
         groups = names.GroupNames(known, sanitize)
-        assert [bool(groups.clash(one)) for one in (plain, odd, odder)] == [False, True, True]
+        assert all(groups.clash(one) for one in known)
+    assert names.GroupNames([plain, odd], sanitize).clash(odd) == (
+        "its group 'wave_canary-1' would be wave_canary_1, and so would 'wave_canary_1' of other nodes"
+    )
+
+
+def test_values_of_earlier_sources_count() -> None:
+    known, earlier = [node(patch_wave="a-1")], [node(patch_wave="a 1", node_id="i-2")]
+    groups = names.GroupNames(known, sanitize, earlier)
+    assert groups.clash(known[0])
+    assert groups.clash(earlier[0])
+    groups = names.GroupNames(known, sanitize, [*earlier, node(patch_wave="a 1", node_id="i-3")])
+    assert [bool(groups.clash(one)) for one in (*known, *earlier)] == [True, False]
+    assert not names.GroupNames(known, sanitize, known).clash(known[0])  # the same node is counted once
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ("contains(node_name, node_tags.Short)", ["i-2"]),  # Python's own TypeError
+        ("starts_with(node_tags.Wave, '3')", ["i-2"]),
+        ("length(node_tags.Wave)", ["i-2"]),
+        ("ceil(to_number(node_tags.Big))", ["i-2"]),  # OverflowError
+        ("node_tags.Wave < '3'", []),
+    ],
+)
+def test_an_expression_that_fails_for_a_node_leaves_that_node_out(options: str, left: list[str]) -> None:
+    good = node(node_tags={"Wave": "3", "Short": "web", "Big": "1"})
+    bad = node(node_id="i-2", node_tags={"Big": "1.0e999"})
+    left_out = LeftOut()
+    found = hosts.Expression("select", options).of_all([good, bad], left_out)
+    assert [one["node_id"] for one in left_out.entries()] == left
+    assert len(found) == 2 - len(left)
+    assert all(line.isprintable() and "select fails for it: " in line for line in left_out.lines())
+
+
+def test_a_node_that_host_name_fails_for_is_not_named_by_its_id() -> None:
+    left_out, by_name = LeftOut(), hosts.Expression("host_name", "join('-', [node_tags.Name, region])")
+    known = [node(node_tags={"Name": "web"}), node(node_id="i-2", node_tags={})]
+    named = names.wanted_names(known, by_name, Notes(), left_out)
+    assert [one.name for one in named] == ["web-eu-central-1"]
+    assert [one["node_id"] for one in left_out.entries()] == ["i-2"]

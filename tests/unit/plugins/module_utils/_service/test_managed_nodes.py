@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -64,6 +65,7 @@ def read(
     agents: list[dict[str, str]],
     hybrid: dict[str, dict[str, str]],
     everything: bool = False,
+    full: bool = False,
 ) -> service.Region:
     def describe(ec2: Any, filters: dict[str, list[str]], short: bool, keep: Any) -> list[dict[str, Any]]:
         assert filters == {
@@ -76,7 +78,7 @@ def read(
     monkeypatch.setattr(service.ssm_api, "describe_instance_properties", lambda ssm: agents)
     monkeypatch.setattr(service.ssm_api, "managed_instance_tags", lambda tagging: hybrid)
     filters = {"tag:Environment": ["production"]}
-    return service.managed_nodes(service.Clients(None, None, lambda: None), *PLACE, filters, everything, full=False)
+    return service.managed_nodes(service.Clients(None, None, lambda: None), *PLACE, filters, everything, full)
 
 
 def test_nodes_out_of_scope_are_counted_and_the_odd_ones_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +126,55 @@ def test_what_an_agent_says_of_itself_is_taken_only_where_it_makes_sense(monkeyp
         ("mi-1", "", "-oProxyCommand=x", ""),
         ("mi-2", "192.168.0.1", "", "macos"),
     ]
+
+
+def test_a_node_is_named_by_its_tag_and_never_by_its_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    instances = [instance("i-1", PatchGroup="web", Name="web-01"), instance("i-2", PatchGroup="web")]
+    agents = [agent("i-1", ComputerName="db-03"), agent("i-2", ComputerName="db-03"), agent("mi-1", ComputerName="db")]
+    nodes = read(monkeypatch, instances, agents, {"mi-1": {"PatchGroup": "a"}}).nodes
+    assert [(node.name, node.agent["ComputerName"]) for node in nodes] == [
+        ("web-01", "db-03"),
+        ("i-2", "db-03"),
+        ("mi-1", "db"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ec2", "said", "wanted"),
+    [
+        *(("windows", "Windows", "windows"), ("windows", "", "windows"), ("windows", "Linux", "")),
+        *(("", "Linux", "linux"), ("", "", "linux"), ("", "MacOS", "macos"), ("", "Windows", ""), ("", "x", "")),
+    ],
+)
+def test_which_credentials_a_node_gets_is_not_its_agents_choice(
+    monkeypatch: pytest.MonkeyPatch, ec2: str, said: str, wanted: str
+) -> None:
+    one = {**instance("i-1", PatchGroup="web"), "Platform": ec2}
+    (node,) = read(monkeypatch, [one], [agent("i-1", PlatformType=said)], {}).nodes
+    assert node.platform == wanted
+
+
+def test_an_instances_address_is_what_ec2_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = {**instance("i-1", PatchGroup="web"), "PrivateIpAddress": ""}
+    six = {**instance("i-2", PatchGroup="web"), "PrivateIpAddress": "", "Ipv6Address": "2600:1f14::5"}
+    nodes = read(monkeypatch, [bare, six], [agent("i-1"), agent("i-2")], {}).nodes
+    assert [(node.address, node.odd_address) for node in nodes] == [("", ""), ("2600:1f14::5", "")]
+
+
+ODD = "a\ud800b\x00\x1b[2J\x9b2J"
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_all_texts_may_go_to_any_file_and_terminal(monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
+    odd = instance("i-1", PatchGroup="web", Name=ODD, **{ODD: ODD, "PatchWave": "\udfff"})
+    odd["Nested"] = [{ODD: [{"x": ODD}]}]
+    said = {"ComputerName": ODD * 1000, "AgentVersion": ODD, "PlatformName": ODD, "Nested": {ODD: [ODD * 1000, 1]}}
+    tags = {"mi-1": {"PatchGroup": ODD, ODD: ODD}}
+    agents = [agent("i-1", **said), agent("mi-1", **said, IPAddress=ODD, PlatformType=ODD)]  # type: ignore[arg-type]
+    region = read(monkeypatch, [odd, instance("i-2", PatchGroups=ODD)], agents, tags, full=full)
+    written = json.dumps([node._asdict() for node in region.nodes] + region.strays, ensure_ascii=False)
+    assert written.isprintable()
+    assert written.encode().decode() == written
+    assert len(written) < 20000
+    assert all(len(node.agent["ComputerName"]) <= 200 for node in region.nodes)
+    assert [bool(node.details) for node in region.nodes] == [full, full]
