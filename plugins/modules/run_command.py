@@ -18,7 +18,7 @@ description:
   - The batch is exactly the hosts for which Ansible runs the task, each with its own document and parameters, as with
     M(patchwave.aws.run_module), which says more. Each host ends the task with its own result; with C(run_once=true)
     C(results) holds all of them.
-  - C(environment), C(become_user) other than C(root), C(delegate_to), C(async) and C(loop) are refused.
+  - C(environment) and the keywords that M(patchwave.aws.run_module) refuses are refused.
   - Before anything is sent, each account and region is asked for the document and its nodes. Parameters that do not
     fit stop the task. A node of another platform ends C(unsupported), one whose agent is away C(unreachable), and a
     document that is missing in one region costs the nodes of that region only.
