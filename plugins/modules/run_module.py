@@ -18,8 +18,8 @@ description:
     has its own arguments, as Ansible evaluates them for it. Hosts with the same arguments share a payload, and all of
     them share the limits of the batch.
   - The process of the first host sends the work of all, and each host then ends the task with its own result, which
-    C(register), C(rescue), C(failed_when) and the recap see. A host that this process could not foresee, or that C(until)
-    repeats, is a batch of its own.
+    C(register), C(rescue), C(failed_when) and the recap see. A host that this process could not foresee, or that
+    C(until) repeats, is a batch of its own.
   - With C(run_once=true), Ansible decides by the first host whether the task runs at all. Then C(results) holds each
     host's result, for M(patchwave.aws.node_result) or for a program. It spares Ansible a process for each host.
   - C(environment) reaches the module, in the payload. C(become_user) must be C(root), as which the agent runs it;
