@@ -99,6 +99,11 @@ def no_rights(batch: Any) -> None:
     batch.end(*batch.hosts, outcome="unreachable", reason="access_denied", msg="may not send", **ENGINE)
 
 
+def no_account(batch: Any) -> None:
+    batch.start()
+    batch.end(*batch.hosts, outcome="unreachable", reason="wrong_account", msg="of another account", **ENGINE)
+
+
 def no_region(batch: Any) -> None:
     batch.start()
     batch.end(*batch.hosts, outcome="unreachable", reason="api_error", msg="AccessDenied", **ENGINE)
@@ -116,7 +121,17 @@ def certainly_refused(batch: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "play", [refused, killed_before, no_rights, no_region, left_out, certainly_refused, lambda batch: "ERROR! vault"]
+    "play",
+    [
+        refused,
+        killed_before,
+        no_rights,
+        no_account,
+        no_region,
+        left_out,
+        certainly_refused,
+        lambda batch: "ERROR! vault",
+    ],
 )
 def test_a_wave_of_which_nothing_was_sent_ends_the_rollout(rollouts: Any, play: Any) -> None:
     rollouts.budgets = (4, 4)

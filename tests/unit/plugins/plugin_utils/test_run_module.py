@@ -182,6 +182,12 @@ def test_objects_are_found_wherever_they_are() -> None:
     assert _payload.replaced(args, {"s3://c/k": "https://c"})["list"][0] == {"url": "https://c"}
 
 
+@pytest.mark.parametrize("separator", ":/")
+def test_an_access_point_is_read_whole(separator: str) -> None:
+    point = f"arn:aws:s3:eu-west-1:123456789012:accesspoint{separator}mine"
+    assert _payload.s3_objects(f"s3://{point}/a/k") == {f"s3://{point}/a/k": (point, "a/k")}
+
+
 @pytest.mark.parametrize("text", ["zip_data='UEsDBA=='", "date_time=datetime.datetime(2026, 1, 1, 2, 3, 4),"])
 def test_arguments_that_look_like_ansible_s_own_lines_stay(text: str) -> None:
     program = b"params=%r,\n" % json.dumps({"content": f"x\n{text}\ny"})

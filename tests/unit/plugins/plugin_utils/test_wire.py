@@ -454,7 +454,9 @@ def test_the_whole_download_has_an_end(tmp_path: Path, served: Any, own_places: 
         head = b"HTTP/1.0 200 OK\r\n" + (b"\r\n" if part == "body" else b"X-Slow: ")
         try:
             request.wfile.write(head)
-            while not over.wait(0.1):
+            for dummy in range(200):
+                if over.wait(0.1):
+                    break
                 request.wfile.write(b"x")
         except OSError:
             pass
@@ -498,9 +500,16 @@ print(json.dumps({"launcher": seen[0], "own": own}))
     assert "<<" not in _wire.script({"url": "x"})
 
 
+def seen(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def test_what_a_killed_launcher_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
-    module = f"import time; open({str(tmp_path / 'begun')!r}, 'w'); time.sleep(600)"
-    running = threading.Thread(target=run, args=(tmp_path, module), kwargs={"timeout": 600})
+    module = f"import time; open({str(tmp_path / 'begun')!r}, 'w'); time.sleep(60)"
+    running = threading.Thread(target=run, args=(tmp_path, module), kwargs={"timeout": 60}, daemon=True)
     running.start()
     while not (tmp_path / "begun").exists():
         time.sleep(0.01)
@@ -508,14 +517,15 @@ def test_what_a_killed_launcher_left_is_removed_by_the_next_one(tmp_path: Path) 
     assert (folder.stat().st_mode & 0o777, (tmp_path / "run").stat().st_mode & 0o777) == (0o700, 0o700)
     assert _wire.decode(run(tmp_path, "print('{}')")) == {}
     assert list((tmp_path / "run").iterdir()) == [folder]  # it lives
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line, parent = path.read_text(), (path.parent / "stat").read_text().rpartition(")")[2].split()[1]
-        except OSError:
-            continue
-        if str(folder) in line:
-            for pid in (int(parent), int(path.parent.name)):
-                os.kill(pid, signal.SIGKILL)
+    (module_pid, launcher) = next(
+        (int(path.parent.name), int((path.parent / "stat").read_text().rpartition(")")[2].split()[1]))
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if str(folder) in seen(path)
+    )
+    os.kill(launcher, signal.SIGKILL)
+    assert _wire.decode(run(tmp_path, "print('{}')")) == {}
+    assert list((tmp_path / "run").iterdir()) == [folder]  # its module lives, and may read its URLs
+    os.kill(module_pid, signal.SIGKILL)
     running.join()
     assert (folder / "module.py").exists()
     assert _wire.decode(run(tmp_path, "print('{}')")) == {}
