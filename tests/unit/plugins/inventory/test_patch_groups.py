@@ -21,7 +21,10 @@ from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import re
 PLACE = ("123456789012", "eu-central-1")
 OWN = yaml.safe_load(patch_groups.DOCUMENTATION)["options"]
 #: Of Ansible's own fragments of documentation.
-OTHERS = {"compose": {}, "groups": {}, "keyed_groups": [], "strict": False, "leading_separator": True, "cache": False}
+OTHERS = {
+    **{"compose": {}, "groups": {}, "keyed_groups": [], "strict": False, "leading_separator": True, "cache": False},
+    "profile": None,
+}
 BY_ROLE = {"key": "node_tags.Role", "prefix": "", "separator": ""}
 
 
@@ -63,6 +66,11 @@ class Plugin(patch_groups.InventoryModule):  # type: ignore[misc]
     def get_options(self) -> dict[str, Any]:
         """Return all options."""
         return self.chosen
+
+    @property
+    def option_definitions(self) -> dict[str, Any]:
+        """Return what options there are."""
+        return {**OWN, "profile": {}}
 
     def _read_config_data(self, dummy: str) -> dict[str, Any]:
         return {}
