@@ -60,8 +60,9 @@ ENVIRONMENT = "\n# patchwave-environment "
 REBOOT = 194
 #: What waits for the end of a reboot, one file for each work; root's alone.
 FOLDER = "/var/lib/patchwave-reboots"
-#: What a module is run from, a folder for each run; root's alone, and gone with a reboot.
-RUN = "/run/patchwave"
+#: Where a module is run from, in a folder that begins so, root's alone, and gone with a reboot; else the usual place.
+RUN = "/run"
+PREFIX = "patchwave-run-"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 #: Seconds in which a node that was told to reboot goes down, and for which the agent takes work up again.
 GRACE, MEMORY = 180, 48 * 3600
@@ -142,33 +143,41 @@ def private() -> t.Tuple[str, int]:
     Returns:
         The folder, and what holds it: as long as the launcher or its module has that open, nobody removes it.
     """
+    parent = RUN if os.access(RUN, os.W_OK) else tempfile.gettempdir()
+    for name in os.listdir(parent):
+        if name.startswith(PREFIX):
+            sweep(os.path.join(parent, name))
+    for dummy in range(9):
+        folder = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
+        held = hold(folder)
+        if held is not None:  # or somebody took it for one that was left
+            return folder, held
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), parent)
+
+
+def hold(folder: str) -> t.Optional[int]:
+    """Hold a folder of our own; None where somebody else does, or it is gone."""
     try:
-        os.makedirs(RUN, 0o700, exist_ok=True)
-        base = os.open(RUN, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        base = -1
-    if base < 0 or os.fstat(base).st_uid != os.geteuid() or os.fstat(base).st_mode & 0o077:
-        folder = tempfile.mkdtemp(prefix="patchwave-")
-        return folder, os.open(folder, os.O_RDONLY)
-    fcntl.flock(base, fcntl.LOCK_EX)  # nobody removes a folder before it is held
-    for name in os.listdir(RUN):
-        sweep(os.path.join(RUN, name))
-    folder = tempfile.mkdtemp(dir=RUN)
-    held = os.open(folder, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    os.close(base)
-    return folder, held
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        about = os.fstat(held)
+        if about.st_uid == os.geteuid() and os.path.samestat(about, os.lstat(folder)):
+            return held
+    except OSError:
+        pass
+    os.close(held)
+    return None
 
 
 def sweep(folder: str) -> None:
     """Remove the folder of a run unless that lives."""
-    with contextlib.suppress(OSError):
-        held = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(held)
+    held = hold(folder)
+    if held is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
 
 
 def run(payload: bytes, config: t.Dict[str, t.Any], seconds: float) -> t.Dict[str, t.Any]:
@@ -236,7 +245,7 @@ def unwritten(error: OSError) -> NotBegun:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         msg = "no room on the node's disk (%s); nothing was started: make room in %s and %s" % (
             where,
-            os.path.dirname(RUN),
+            RUN,
             os.environ.get("TMPDIR") or "/tmp",
         )
         return NotBegun(DISK_FULL, msg)

@@ -263,6 +263,7 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
     change(FOLDER=str(tmp_path / "state"), BOOT_ID=str(tmp_path / "boot"), RUN=str(tmp_path / "run"))
     monkeypatch.setattr(_launcher, "__file__", str(launcher))
+    (tmp_path / "run").mkdir()
     return change
 
 
@@ -514,7 +515,7 @@ def test_what_a_killed_launcher_left_is_removed_by_the_next_one(tmp_path: Path) 
     while not (tmp_path / "begun").exists():
         time.sleep(0.01)
     (folder,) = (tmp_path / "run").iterdir()
-    assert (folder.stat().st_mode & 0o777, (tmp_path / "run").stat().st_mode & 0o777) == (0o700, 0o700)
+    assert folder.stat().st_mode & 0o777 == 0o700
     assert _wire.decode(run(tmp_path, "print('{}')")) == {}
     assert list((tmp_path / "run").iterdir()) == [folder]  # it lives
     (module_pid, launcher) = next(
@@ -530,6 +531,34 @@ def test_what_a_killed_launcher_left_is_removed_by_the_next_one(tmp_path: Path) 
     assert (folder / "module.py").exists()
     assert _wire.decode(run(tmp_path, "print('{}')")) == {}
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_only_what_is_ours_and_let_go_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_launcher, "RUN", str(tmp_path / "run"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").touch()
+    (tmp_path / "run" / "patchwave-run-link").symlink_to(tmp_path / "elsewhere")
+    for name in ("patchwave-run-left", "patchwave-lab", "patchwave-run-held", "other"):
+        (tmp_path / "run" / name).mkdir()
+    held = _launcher.hold(str(tmp_path / "run" / "patchwave-run-held"))
+    assert held is not None
+    folder, own = _launcher.private()
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {"patchwave-run-link", "patchwave-lab", "patchwave-run-held", "other", Path(folder).name}
+    assert (tmp_path / "elsewhere" / "file").exists()
+    assert _launcher.hold(folder) is None
+    monkeypatch.setattr(_launcher.os, "geteuid", lambda: 12345)
+    os.close(held)
+    assert _launcher.hold(str(tmp_path / "run" / "patchwave-run-held")) is None  # somebody else's
+    os.close(own)
+
+
+def test_a_node_without_run_takes_the_usual_place(tmp_path: Path, own_places: Any) -> None:
+    own_places(RUN=str(tmp_path / "nowhere"))
+    module = "import json; print(json.dumps({'msg': __file__}))"
+    path = Path(_wire.decode(run(tmp_path, module))["msg"])
+    assert path.parent.parent == tmp_path
+    assert not path.parent.exists()
 
 
 @pytest.mark.parametrize(
