@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from patchwave import locks
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """Counts them, and makes the stop file, which every action of the rollout obeys, once there is one."""
+    """Counts them, and says stop to every action of the rollout, once there is one that may hear it."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._stop_file: Path | None = None
+        self._stop: locks.StopFile | None = None
 
     def asked(self) -> bool:
         """Say whether the rollout is to stop."""
@@ -28,13 +28,12 @@ class Interrupts:
 
     def stop_sending(self) -> None:
         """Ask the running action to send nothing more; not the end of what was sent."""
-        if self._stop_file:
-            with contextlib.suppress(OSError):
-                self._stop_file.touch()
+        if self._stop:
+            self._stop.say()
 
-    def name_stop_file(self, path: Path | None) -> None:
-        """Say which file means stop from now on; None when it means nothing any more."""
-        self._stop_file = path
+    def name_stop_file(self, stop: locks.StopFile | None) -> None:
+        """Say by which file actions are stopped from now on; None when there is nobody any more who must obey."""
+        self._stop = stop
         if self.count:
             self.stop_sending()
 

@@ -236,13 +236,14 @@ class _Rollout:
         to_do = len(all_nodes) - len(done) - len(held)
         ledger.write("started", plan=plan_hash(plan), to_do=to_do, **scope.as_dict())
         self._skip(held, "held", "a tag holds it from patching")
-        with _stop_file(run):
+        with _stop_file(run) as stop:
             for wave in plan.waves:
                 nodes = [node for node in wave.nodes if node.host not in done | held]
                 stopped = self._must_stop(before_another=True) if nodes else None
                 if stopped:
                     self._skip([node.host for node in nodes], "not_started", f"not started: {stopped.why}")
                 elif nodes:
+                    stop.check()
                     self._verdict = WaveRun(run, wave, nodes).run()
         stopped = self._must_stop(before_another=False)
         ledger.write("finished", stopped=stopped.why if stopped else None)
@@ -270,12 +271,17 @@ class _Rollout:
 
 
 @contextmanager
-def _stop_file(run: Run) -> Iterator[None]:
-    """Let signals make the stop file until the block ends. Nobody is left then who must obey it."""
-    # Those of a killed run: whoever had to obey it has ended, or this run would not have its folder.
-    run.stop_file.unlink(missing_ok=True)
-    run.interrupts.name_stop_file(run.stop_file)
-    yield
-    # Not when something went wrong: an action that cannot be ended must go on finding it.
+def _stop_file(run: Run) -> Iterator[locks.StopFile]:
+    """Let signals stop the actions until the block ends. Nobody is left then who must obey."""
+    stop = locks.StopFile(run.stop_file)
+    run.interrupts.name_stop_file(stop)
+    try:
+        yield stop
+    except BaseException:
+        # An action that cannot be ended must go on finding it.
+        stop.say()
+        run.interrupts.name_stop_file(None)
+        stop.close()
+        raise
     run.interrupts.name_stop_file(None)
-    run.stop_file.unlink(missing_ok=True)
+    stop.withdraw()

@@ -43,7 +43,7 @@ class Run:
     Attributes:
         folder: gets ledger, journals, logs and reports.
         owner: the file that this driver holds for as long as it lives.
-        stop_file: while it is there, nothing is sent.
+        stop_file: held while waves run; once it is not, nothing more is sent.
     """
 
     wanted: RolloutFile
