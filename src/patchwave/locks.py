@@ -139,8 +139,8 @@ def has_open(pid: int, path: Path) -> bool:
             os.kill(pid, 0)
             return True
         return False
-    wanted = path.stat()
     with contextlib.suppress(OSError):
+        wanted = path.stat()
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 found = entry.stat()
