@@ -54,6 +54,8 @@ options:
       - While this file is there on the controller, nothing more is sent, what no agent has begun is cancelled, and what
         runs is waited for. It is the way to stop a batch; Ctrl-C at C(ansible-playbook) leaves all that was sent to
         itself.
+      - Whoever starts the run may hold the file locked (C(flock), exclusive) from before the run on. Then it is a stop
+        once the lock is let go, also where the file was removed meanwhile.
     type: path
   stop_at:
     description:

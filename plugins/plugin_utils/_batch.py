@@ -156,12 +156,12 @@ def begun(limits: Limits, nodes: int, work: str, refused: t.Mapping[str, t.Mappi
         ValueError: the owner lock cannot be opened.
     """
     token = f"{TOKEN}{limits.token or uuid.uuid4().hex}"
-    file = limits.stop_file
+    with contextlib.closing(Owner(limits.owner_lock)) as owner, contextlib.closing(StopFile(limits.stop_file)) as stop:
 
-    def asked() -> bool:
-        return bool(file and os.path.exists(file))
+        def asked() -> bool:
+            # A dead owner has let both locks go: what was sent is left to the next run then, and not cancelled.
+            return stop.asked() and not owner.gone()
 
-    with contextlib.closing(Owner(limits.owner_lock)) as owner:
         control = Control(limits.max_in_flight, allowed(limits.max_errors, nodes), asked, owner.gone)
         control.check()
         journal = Journal(limits.journal, token, work, control.check)
@@ -209,6 +209,68 @@ class Owner:
         """Let the file go."""
         if self._lock is not None:
             os.close(self._lock)
+
+
+class StopFile:
+    """The word to stop: a file that is there and that nobody holds locked.
+
+    Who starts a run may hold the file locked from before the run until it is to stop. To let a lock go takes no disk,
+    and whoever has the file open hears of it even where the file or its folder has been removed.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        """Open the file, and keep it open where somebody holds it now."""
+        self._path = path
+        self._held: int | None = None
+        file = _opened(path) if path else None
+        if file is not None:
+            if _is_held(file):
+                self._held = file
+            else:
+                os.close(file)
+
+    def asked(self) -> bool:
+        """Say whether the run is to stop."""
+        if self._held is not None and not _is_held(self._held):
+            return True
+        try:
+            there = os.stat(self._path) if self._path else None
+        except OSError:
+            return False
+        if not there or not self._path or (self._held is not None and os.path.samestat(there, os.fstat(self._held))):
+            return False
+        file = _opened(self._path)
+        if file is None:
+            return os.path.exists(self._path)  # there, and nobody can say that it is held
+        try:
+            return not _is_held(file)
+        finally:
+            os.close(file)
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._held is not None:
+            os.close(self._held)
+
+
+def _opened(path: str) -> int | None:
+    """Open a file of any kind for its lock, if that is possible."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
+def _is_held(file: int) -> bool:
+    """Say whether another process holds a file locked for itself alone."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # no locks here, so the file's being there is what counts
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return False
 
 
 def clean_up(

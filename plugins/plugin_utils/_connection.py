@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import typing as t
 
@@ -39,8 +38,9 @@ class Watch:
     def _reason(self) -> str:
         options, now = self._options, time.time()
         stop_at = _batch.stop_time(options["stop_at"])
-        if (options["stop_file"] and os.path.exists(options["stop_file"])) or (stop_at is not None and now >= stop_at):
-            return "asked_to_stop"
+        with contextlib.closing(_batch.StopFile(options["stop_file"])) as stop:
+            if stop.asked() or (stop_at is not None and now >= stop_at):
+                return "asked_to_stop"
         with contextlib.closing(_batch.Owner(options["owner_lock"])) as owner:
             if owner.gone():
                 return "asked_to_stop"

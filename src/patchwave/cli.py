@@ -55,6 +55,7 @@ def apply(
 
 def main() -> None:
     """Run the command line; an error a person can act on is one line and an exit code that says what was changed."""
+    _without_prompt()
     _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -67,6 +68,12 @@ def main() -> None:
     except Stopped:
         _say("stopped before anything was sent")
         sys.exit(130)
+
+
+def _without_prompt() -> None:
+    """Begin anew without PYTHONINSPECT, with which Python would wait at the end for somebody to type."""
+    if sys.flags.inspect and os.environ.pop("PYTHONINSPECT", ""):
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _open_streams() -> None:

@@ -15,5 +15,13 @@ class PatchwaveError(Exception):
         self.exit_code = exit_code
 
 
+def of_file(path: object, error: OSError, what: str = "make room, or mend its rights") -> PatchwaveError:
+    """Return in a line that a file of ours cannot be read or written, and what to do."""
+    if isinstance(error, IsADirectoryError):
+        return PatchwaveError(f"{path}: is a folder, where a file is needed; move it away")
+    why = error.strerror or str(error) or type(error).__name__
+    return PatchwaveError(f"{path}: cannot be used: {why}; {what}, then run the same command again")
+
+
 class Stopped(Exception):
     """Somebody stopped the driver before it began a wave."""

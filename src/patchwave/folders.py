@@ -13,25 +13,62 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from patchwave.errors import PatchwaveError
+
 _PREFIX = "patchwave-apply-"
 #: In each folder: held for as long as the driver that made the folder lives.
 _LOCK = ".lock"
 #: Seconds that a folder without a lock may be on its way to one.
 _YOUNG = 60.0
+#: Bytes without which nothing begins.
+_ROOM = 65_536
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """Make a folder for this user only, and remove it when the block ends; those of dead drivers go as well."""
     remove_stale()
-    # An orphan of Ansible may still write there for a moment.
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with (folder / _LOCK).open("w") as lock:
+    with contextlib.ExitStack() as stack:
+        try:
+            # An orphan of Ansible may still write there for a moment.
+            made = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(made))
+            lock = stack.enter_context((folder / _LOCK).open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
             (folder / "cache").mkdir(mode=0o700)
             (folder / "tmp").mkdir(mode=0o700)
-            yield folder
+            check_room(folder)
+        except OSError as error:
+            raise of_temporary(error) from error
+        yield folder
+
+
+def check_room(folder: Path) -> None:
+    """Find out whether something can be written in a private folder.
+
+    Raises:
+        PatchwaveError: it cannot.
+    """
+    file = folder / ".room"
+    try:
+        with file.open("wb") as probe:
+            probe.write(bytes(_ROOM))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise of_temporary(error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
+
+
+def of_temporary(error: OSError) -> PatchwaveError:
+    """Return in a line that temporary files cannot be written, and what to do."""
+    place = "TMPDIR"
+    with contextlib.suppress(OSError):
+        place = tempfile.gettempdir()
+    what = "make room there, or set TMPDIR to a folder that has some"
+    return PatchwaveError(f"{place}: temporary files cannot be written: {error.strerror or error}; {what}")
 
 
 def remove_stale() -> None:

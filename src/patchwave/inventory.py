@@ -10,10 +10,11 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from patchwave import child, environment, output
 from patchwave.errors import PatchwaveError, Stopped
+from patchwave.folders import check_room, of_temporary
 
 #: Seconds between two questions whether it is to be left.
 _ASKED_EVERY = 0.25
@@ -56,7 +57,7 @@ def read_inventory(
         Stopped: it was to be left.
     """
     file, said = folder / "inventory.json", folder / "inventory.log"
-    with said.open("wb") as log:
+    with _log(said) as log:
         process = subprocess.Popen(
             [*child.command("inventory"), "--list", "-i", str(source), "--output", str(file)],
             env=environment.ansible(folder),
@@ -72,12 +73,20 @@ def read_inventory(
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        check_room(folder)  # or the inventory would be blamed for it
         printed = said.read_text(encoding="utf-8", errors="replace")
         raise PatchwaveError(output.why_no_inventory(source, printed)) from None
     known = found.pop("_meta", {})
     groups = {name: _members(found, name) for name in found}
     of_all = {name: value for name, value in known.get("of_all", {}).items() if isinstance(value, list)}
     return Inventory(groups, known.get("hostvars", {}), of_all)
+
+
+def _log(file: Path) -> IO[bytes]:
+    try:
+        return file.open("wb")
+    except OSError as error:
+        raise of_temporary(error) from error
 
 
 def _wait(process: subprocess.Popen[bytes], stopped: Callable[[], bool]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
+
+from patchwave.errors import PatchwaveError, of_file
 
 #: What the action puts before a token that it was given.
 _TOKEN_PREFIX = "patchwave "
@@ -29,6 +33,7 @@ class Journal:
     def __init__(self, path: Path, token: str) -> None:
         """Take in what earlier runs of the work called token have left in the file; it may be missing."""
         self._path, self._token = path, _TOKEN_PREFIX + token
+        self._file: IO[bytes] | None = None
         self._offset, self._mine = 0, False
         self._intents: dict[str, set[str]] = {}
         self._refused: set[str] = set()
@@ -76,15 +81,24 @@ class Journal:
 
     def forget(self) -> None:
         """Remove the file; of what could not be deleted in S3 a line stays, so that the next run tries again."""
+        self.close()
         lines = [
             json.dumps({"event": "leftover", "time": time.time(), "bucket": bucket, "key": key, "error": error}) + "\n"
             for (bucket, key), error in self.leftovers.items()
         ]
         if not lines:
-            return self._path.unlink(missing_ok=True)
+            try:
+                return self._path.unlink(missing_ok=True)
+            except OSError as error:
+                raise of_file(self._path, error) from error
         draft = self._path.with_name(f".{self._path.name}")
-        draft.write_text("".join(lines), encoding="utf-8")
-        draft.replace(self._path)
+        try:
+            draft.write_text("".join(lines), encoding="utf-8")
+            draft.replace(self._path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise of_file(self._path, error) from error
 
     def _started(self, event: dict[str, Any]) -> None:
         self._mine = event.get("token") == self._token
@@ -108,12 +122,7 @@ class Journal:
             self.unreadable.pop(where, None)
 
     def _events(self) -> Iterator[dict[str, Any]]:
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except OSError:
-            return
+        data = self._new()
         whole = data[: data.rfind(b"\n") + 1]  # the rest is half a line, whole at the next poll
         self._offset += len(whole)
         for line in whole.splitlines():
@@ -123,6 +132,34 @@ class Journal:
                 continue  # a crash cut it
             if isinstance(event, dict):
                 yield event
+
+    def _new(self) -> bytes:
+        """Read what was appended; of a file that somebody removes, what the action still writes into it as well.
+
+        Raises:
+            PatchwaveError: it cannot be read, or is another file than before.
+        """
+        try:
+            self._file = self._file or self._path.open("rb")
+            self._file.seek(self._offset)
+            data = self._file.read()
+            if data or os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+                return data
+        except OSError as error:
+            if not self._file:
+                if isinstance(error, FileNotFoundError):
+                    return b""
+                raise of_file(self._path, error, "it knows what was sent; mend its rights, or move it away") from error
+        raise PatchwaveError(f"{self._path}: was removed or replaced while the wave ran; run the same command again")
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _hosts(event: dict[str, Any]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fcntl
 import json
@@ -14,7 +15,7 @@ from typing import Any
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 
-from patchwave.errors import PatchwaveError
+from patchwave.errors import PatchwaveError, of_file
 
 #: Outcomes after which a node may be another than before.
 _MAY_HAVE_CHANGED = outcomes.CHARGED | {outcomes.PATCHED, outcomes.REBOOT_PENDING}
@@ -44,32 +45,42 @@ class Ledger:
         self.time = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+", encoding="utf-8")
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except IsADirectoryError as error:
+            raise of_file(path, error) from error
         except OSError as error:
             raise PatchwaveError(f"{path}: cannot be written: {error.strerror}") from error
+        #: How long the file is, in whole lines.
+        self._length = 0
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._read()
         except BlockingIOError as error:
             self.close()
             raise PatchwaveError(f"{path}: another patchwave apply is running on this rollout; wait for it") from error
+        except OSError as error:
+            self.close()
+            raise of_file(path, error) from error
         except PatchwaveError:
             self.close()
             raise
 
     def _read(self) -> None:
-        self._file.seek(0)
-        text = self._file.read()
-        if text and not text.endswith("\n"):
-            # A crash cut the last line; what it would have said is not known, so it counts for nothing.
-            text = text[: text.rfind("\n") + 1]
-            self._file.truncate(len(text.encode("utf-8")))
+        with os.fdopen(os.dup(self._file), "rb") as file:
+            data = file.read()
+        # A crash cut the last line; what it would have said is not known, so it counts for nothing.
+        whole = data[: data.rfind(b"\n") + 1]
+        self._length = len(whole)
+        if len(whole) < len(data):
+            os.ftruncate(self._file, self._length)
         try:
-            for line in text.splitlines():
+            for line in whole.decode("utf-8").splitlines():
                 self._take(json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            # What it does not tell may be that nodes were changed.
+            why = "is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
             raise PatchwaveError(
-                f"{self._path}: is damaged: {error}; move it away to start the rollout anew"
+                f"{self._path}: is damaged: {why}; move it away to start the rollout anew", exit_code=3
             ) from error
 
     def _take(self, line: dict[str, Any], result: NodeResult | None = None) -> None:
@@ -99,15 +110,47 @@ class Ledger:
         lines = [({"time": time, **line}, result) for line, result in entries]
         with self._lock:
             try:
-                self._file.write("".join(json.dumps(line, allow_nan=False) + "\n" for line, dummy in lines))
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                self._put("".join(json.dumps(line, allow_nan=False) + "\n" for line, dummy in lines).encode())
             except OSError as error:
                 again = "run the same command again when it can, and it takes up what was sent"
                 raise PatchwaveError(f"{self._path}: cannot be written: {error.strerror}; {again}") from error
             for line, result in lines:
                 self._take(line, result)
 
+    def _put(self, data: bytes) -> None:
+        """Append whole lines; of those that do not fit nothing stays, now or before the next ones."""
+        if os.fstat(self._file).st_size != self._length:
+            os.ftruncate(self._file, self._length)
+        try:
+            left = data
+            while left:
+                left = left[os.write(self._file, left) :]
+            os.fsync(self._file)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._length)
+            raise
+        self._length += len(data)
+
     def close(self) -> None:
-        """Let the file go."""
-        self._file.close()
+        """Let the file go; all that was written is on the disk already."""
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._file)
+            self._file = -1
+
+
+def may_have_changed(path: Path) -> bool:
+    """Say whether a ledger that cannot be opened just now tells of nodes that may have been changed."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return not path.is_dir()
+    for line in lines:
+        with contextlib.suppress(ValueError, AttributeError, RecursionError):
+            known = json.loads(line)
+            if known.get("event") == "node" and NodeResult.read(known).outcome in _MAY_HAVE_CHANGED:
+                return True
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ def write(report: dict[str, Any], folder: Path) -> None:
             draft.write_text(text, encoding="utf-8")
             draft.replace(folder / name)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
             again = "the ledger has everything, run the same command again for the report"
             raise PatchwaveError(f"{folder / name}: cannot be written: {error.strerror}; {again}") from error
 

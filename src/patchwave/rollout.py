@@ -8,13 +8,15 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core import budget, outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import EmptyWave, Plan, make_waves, plan_hash
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 
+from patchwave import ledger as ledgers
 from patchwave import locks, names, report, runner
-from patchwave.errors import PatchwaveError, Stopped
+from patchwave.errors import PatchwaveError, Stopped, of_file
 from patchwave.folders import private_folder
 from patchwave.interrupts import Interrupts
 from patchwave.inventory import Inventory, read_inventory
@@ -84,6 +86,10 @@ def _check_folder(folder: Path) -> None:
 
 def _unexpected(error: Exception, folder: Path, exit_code: int) -> PatchwaveError:
     """Return in a line what nobody thought of; the rest goes into a file that its user alone can read."""
+    if isinstance(error, OSError) and error.filename:
+        told = of_file(error.filename, error)
+        told.exit_code = exit_code
+        return told
     file = folder / "internal-error.log"
     where = f"; see {file}"
     try:
@@ -92,6 +98,8 @@ def _unexpected(error: Exception, folder: Path, exit_code: int) -> PatchwaveErro
             log.write("".join(traceback.format_exception(error)))
     except OSError:
         where = ""
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)  # empty, or a part
     said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return PatchwaveError(f"internal error: {said}; the ledger has what is known{where}", exit_code)
 
@@ -131,8 +139,8 @@ def _run(
     interrupts: Interrupts,
 ) -> int:
     """Run a plan, write its report, and return the exit code."""
-    with _owned(folder) as owner:
-        ledger = Ledger(folder / f"ledger-{plan_hash(plan)[:12]}.jsonl")
+    path = folder / f"ledger-{plan_hash(plan)[:12]}.jsonl"
+    with _owned(folder, path) as owner, contextlib.closing(_opened(path)) as ledger:
         run = Run(
             wanted=wanted,
             plan=plan,
@@ -145,49 +153,75 @@ def _run(
             interrupts=interrupts,
             budget=budget.Budget(plan.error_budget, plan.unreachable_budget),
         )
+        verdict: Verdict | None = None
         try:
-            return _report(run, *_Rollout(run, inventory).run())
+            scope, verdict = _Rollout(run, inventory).run()
+            return _report(run, scope, verdict)
         except Exception as error:
             code = EXIT_STOPPED if _may_have_changed(run) else EXIT_MISTAKE
             told = error if isinstance(error, PatchwaveError) else _unexpected(error, folder, code)
-            told.exit_code = code
+            told.exit_code = EXIT_INTERRUPTED if verdict and verdict.why == INTERRUPTED else code
             _report_anyway(run, str(told))
             raise told from error
-        finally:
-            ledger.close()
+
+
+def _opened(path: Path) -> Ledger:
+    """Open a ledger; an error's exit code says what it tells all the same."""
+    try:
+        return Ledger(path)
+    except PatchwaveError as error:
+        if ledgers.may_have_changed(path):
+            error.exit_code = EXIT_STOPPED
+        raise
 
 
 @contextmanager
-def _owned(folder: Path) -> Iterator[Path]:
+def _owned(folder: Path, ledger: Path) -> Iterator[Path]:
     """Hold the output folder alone, which tells every action begun from here that its driver lives.
 
     Raises:
         PatchwaveError: another driver has it, or what a killed one began does not end.
     """
     path = folder / "apply.lock"
-    busy = f"{path}: another patchwave apply is running on this rollout; wait for it"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        first = locks.take(path)
-        if not first:
-            raise PatchwaveError(busy)
-        first.close()  # what a killed driver began sees in this moment that its owner is gone, and ends
-        for journal in folder.glob("*.journal"):
-            if not locks.wait_until_free(journal, _PATIENCE):
-                raise PatchwaveError(f"{journal}: what an earlier run began is still at work; end it, or wait for it")
-        held = locks.take(path)
-        if not held:
-            raise PatchwaveError(busy)
+        held = _take_folder(folder, path)
     except OSError as error:
-        raise PatchwaveError(f"{path}: cannot be written: {error.strerror}") from error
+        told = of_file(error.filename or path, error)
+        told.exit_code = EXIT_STOPPED if ledgers.may_have_changed(ledger) else EXIT_MISTAKE
+        raise told from error
     with held:
         yield path
 
 
+def _take_folder(folder: Path, path: Path) -> IO[str]:
+    """Return the locked file at path, once what a killed driver began has ended."""
+    busy = f"{path}: another patchwave apply is running on this rollout; wait for it"
+    folder.mkdir(parents=True, exist_ok=True)
+    first = locks.take(path)
+    if not first:
+        raise PatchwaveError(busy)
+    first.close()  # what a killed driver began sees in this moment that its owner is gone, and ends
+    for journal in folder.glob("*.journal"):
+        if not locks.wait_until_free(journal, _PATIENCE):
+            raise PatchwaveError(f"{journal}: what an earlier run began is still at work; end it, or wait for it")
+    held = locks.take(path)
+    if not held:
+        raise PatchwaveError(busy)
+    return held
+
+
 def _may_have_changed(run: Run) -> bool:
     """Say whether any run of this plan may have changed a node."""
-    journals = (Journal(run.journal(wave.name), run.token(wave.name)) for wave in run.plan.waves)
-    return run.ledger.may_have_changed or any(journal.maybe_sent() for journal in journals)
+    if run.ledger.may_have_changed:
+        return True
+    try:
+        for wave in run.plan.waves:
+            with contextlib.closing(Journal(run.journal(wave.name), run.token(wave.name))) as journal:
+                if journal.maybe_sent():
+                    return True
+        return False
+    except PatchwaveError:  # there is one, and nobody knows what it says; but a folder is none
+        return any(run.journal(wave.name).is_file() for wave in run.plan.waves)
 
 
 def _report(run: Run, scope: Scope, verdict: Verdict | None) -> int:
@@ -236,13 +270,14 @@ class _Rollout:
         to_do = len(all_nodes) - len(done) - len(held)
         ledger.write("started", plan=plan_hash(plan), to_do=to_do, **scope.as_dict())
         self._skip(held, "held", "a tag holds it from patching")
-        with _stop_file(run):
+        with _stop_file(run) as stop:
             for wave in plan.waves:
                 nodes = [node for node in wave.nodes if node.host not in done | held]
                 stopped = self._must_stop(before_another=True) if nodes else None
                 if stopped:
                     self._skip([node.host for node in nodes], "not_started", f"not started: {stopped.why}")
                 elif nodes:
+                    stop.check()
                     self._verdict = WaveRun(run, wave, nodes).run()
         stopped = self._must_stop(before_another=False)
         ledger.write("finished", stopped=stopped.why if stopped else None)
@@ -270,12 +305,17 @@ class _Rollout:
 
 
 @contextmanager
-def _stop_file(run: Run) -> Iterator[None]:
-    """Let signals make the stop file until the block ends. Nobody is left then who must obey it."""
-    # Those of a killed run: whoever had to obey it has ended, or this run would not have its folder.
-    run.stop_file.unlink(missing_ok=True)
-    run.interrupts.name_stop_file(run.stop_file)
-    yield
-    # Not when something went wrong: an action that cannot be ended must go on finding it.
+def _stop_file(run: Run) -> Iterator[locks.StopFile]:
+    """Let signals stop the actions until the block ends. Nobody is left then who must obey."""
+    stop = locks.StopFile(run.stop_file)
+    run.interrupts.name_stop_file(stop)
+    try:
+        yield stop
+    except BaseException:
+        # An action that cannot be ended must go on finding it.
+        stop.say()
+        run.interrupts.name_stop_file(None)
+        stop.close()
+        raise
     run.interrupts.name_stop_file(None)
-    run.stop_file.unlink(missing_ok=True)
+    stop.withdraw()

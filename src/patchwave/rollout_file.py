@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from ansible_collections.patchwave.aws.plugins.module_utils._core import software, spec
 
+from patchwave import yaml_file
 from patchwave.errors import PatchwaveError
 
 #: The rollout file as an Ansible argument spec; `error_budget` and `unreachable_budget` are numbers or percentages.
@@ -59,7 +60,7 @@ _CONNECTION = (
     *("ansible_python_interpreter", "ansible_user"),
 )
 #: A rollout file or a catalog is not deeper and not larger than this, counted in values.
-_DEEPEST, _MOST = 40, 200_000
+_DEEPEST, _MOST = 40, yaml_file.MOST
 #: Bytes of a rollout's name, of which a folder is made.
 _LONGEST_NAME = 150
 
@@ -184,17 +185,13 @@ def _definition(path: Path, catalog: Path, programs: Any, name: str) -> dict[str
 
 def _load(path: Path) -> Any:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise PatchwaveError(f"{path}: is nested too deeply") from error
+        found = yaml_file.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PatchwaveError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PatchwaveError(f"{path}: is not UTF-8 text") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise PatchwaveError(f"{path}{where}: is not YAML: {getattr(error, 'problem', error)}") from error
+    except yaml_file.Problem as error:
+        raise PatchwaveError(f"{path}{error.where}: {error}") from error
     for where, problem in _odd_values(found):
         raise PatchwaveError(f"{path}: {where or 'the file'}: {problem}")
     return found

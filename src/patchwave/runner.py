@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from patchwave import child, environment, output
+from patchwave.folders import of_temporary
 
 #: What one host's task came to: event name without `runner_on_`, host, the task's action, and its result.
 OnResult = Callable[[str, str, str, dict[str, Any]], None]
@@ -90,10 +91,13 @@ class _Process:
         from ansible_runner.utils import get_callback_dir
 
         self._own = folder / f"play-{time.monotonic_ns()}"
-        self._own.mkdir(mode=0o700)
         settings = {"pexpect_timeout": _ASKED_EVERY}
-        config = RunnerConfig(private_data_dir=str(self._own), playbook="-", quiet=True, settings=settings)
-        config.prepare()
+        try:
+            self._own.mkdir(mode=0o700)
+            config = RunnerConfig(private_data_dir=str(self._own), playbook="-", quiet=True, settings=settings)
+            config.prepare()
+        except OSError as error:
+            raise of_temporary(error) from error
         # Ansible itself says what ./ansible.cfg and relative paths mean, here as for the inventory: the user's folder.
         config.cwd = os.getcwd()
         config.env = {
@@ -113,14 +117,12 @@ class _Process:
 
     def play(self, wanted: Play, on_result: OnResult, cancelled: Callable[[], bool]) -> str:
         """See Ansible.play()."""
-        own = self._own
         self._on_result, self._cancelled = on_result, cancelled
-        (own / "limit").write_text("\n".join(wanted.hosts), encoding="utf-8")
-        (own / "variables.json").write_text(json.dumps(_unsafe(wanted.variables), allow_nan=False), encoding="utf-8")
-        arguments = ["-i", str(wanted.inventory), "--limit", f"@{own}/limit", "-e", f"@{own}/variables.json"]
-        draft = own / "arguments.draft"
-        draft.write_text(json.dumps([*arguments, wanted.playbook]), encoding="utf-8")
-        draft.replace(own / "arguments.json")
+        try:
+            self._begin(wanted)
+        except OSError as error:
+            self.close()
+            raise of_temporary(error) from error
         self._thread.join()
         status, code = self._ended
         if status in ("", "canceled") or code is None:  # killed, and its workers have sessions of their own
@@ -128,10 +130,20 @@ class _Process:
         printed = Path(self._config.artifact_dir) / "stdout"
         text = printed.read_text(encoding="utf-8", errors="replace") if printed.exists() else ""
         _keep(output.without_secrets(text), wanted.log)
-        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(self._own, ignore_errors=True)
         if self._error:
             raise self._error
         return "" if status == "successful" else output.what_went_wrong(text)
+
+    def _begin(self, wanted: Play) -> None:
+        """Say what is to be played; the file that it waits for comes last and whole."""
+        own = self._own
+        (own / "limit").write_text("\n".join(wanted.hosts), encoding="utf-8")
+        (own / "variables.json").write_text(json.dumps(_unsafe(wanted.variables), allow_nan=False), encoding="utf-8")
+        arguments = ["-i", str(wanted.inventory), "--limit", f"@{own}/limit", "-e", f"@{own}/variables.json"]
+        draft = own / "arguments.draft"
+        draft.write_text(json.dumps([*arguments, wanted.playbook]), encoding="utf-8")
+        draft.replace(own / "arguments.json")
 
     def close(self) -> None:
         """End it."""
@@ -141,7 +153,9 @@ class _Process:
     def _run(self) -> None:
         try:
             self._ended = _run(self._config, lambda *event: self._on_result(*event), lambda: self._cancelled())
-        except Exception as error:  # told by play()
+        except OSError as error:  # told by play(); files of ansible-runner lie there, and nothing else is written
+            self._error = of_temporary(error)
+        except Exception as error:
             self._error = error
 
 

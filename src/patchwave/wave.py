@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import threading
 from collections import Counter
@@ -43,7 +44,7 @@ class Run:
     Attributes:
         folder: gets ledger, journals, logs and reports.
         owner: the file that this driver holds for as long as it lives.
-        stop_file: while it is there, nothing is sent.
+        stop_file: held while waves run; once it is not, nothing more is sent.
     """
 
     wanted: RolloutFile
@@ -113,6 +114,10 @@ class WaveRun:
 
     def run(self) -> Verdict | None:
         """Run it; return why no wave may follow, or None."""
+        with contextlib.closing(self._journal):
+            return self._watched()
+
+    def _watched(self) -> Verdict | None:
         run = self._run
         run.ledger.write("wave_started", wave=self._wave.name, nodes=len(self._hosts))
         with run.screen.wave(self._wave.name, len(self._wave.nodes)) as view:
@@ -155,12 +160,15 @@ class WaveRun:
         def on_result(*event: Any) -> None:
             self._guarded(lambda: self._event(*event))
 
+        said: list[str] = []
         thread.start()
         try:
-            return run.ansible.play(wanted, on_result, run.interrupts.left_alone)
+            # If it fails, what was sent is still taken, and whoever may send is still ended.
+            self._guarded(lambda: said.append(run.ansible.play(wanted, on_result, run.interrupts.left_alone)))
         finally:
             over.set()
             thread.join()
+        return said[0] if said else str(self._error)
 
     def _guarded(self, act: Any) -> None:
         """Do something while the play runs; if it fails, nothing more is sent, and it is told when the play is over."""

@@ -31,7 +31,7 @@ def allowed(value: t.Union[int, str], nodes: int) -> int:
     Raises:
         ValueError: neither a whole number from 0 nor a percentage from 0% to 100%.
     """
-    match = re.fullmatch(r"(\d+)(%?)", str(value))
+    match = re.fullmatch(r"(\d+)(%?)", str(value), re.ASCII)
     if not match or isinstance(value, bool) or (match.group(2) and int(match.group(1)) > 100):
         raise ValueError("must be a number of nodes or a percentage such as 5%, not '{0}'".format(value))
     number = int(match.group(1))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from patchwave.errors import PatchwaveError
 from patchwave.journal import Journal
 
 
@@ -96,3 +97,26 @@ def test_where_it_cannot_be_read_is_known_until_it_can(tmp_path: Path) -> None:
     write(path, {"event": "readable", "where": "1 r"})
     list(journal.read())
     assert journal.unreadable == {}
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_journal_that_somebody_removes_is_read_to_its_end_and_then_missed(tmp_path: Path, replaced: bool) -> None:
+    path = tmp_path / "wave.journal"
+    write(path, started())
+    journal = Journal(path, "t")
+    with path.open("a") as action:
+        path.unlink()
+        if replaced:
+            path.touch()
+        action.write(json.dumps(intent("c", "a")) + "\n")
+        action.flush()
+        assert list(journal.read()) == []
+    assert journal.maybe_sent() == {"a"}
+    with pytest.raises(PatchwaveError, match=r"wave\.journal: was removed or replaced while the wave ran"):
+        list(journal.read())
+
+
+def test_a_journal_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "wave.journal").mkdir()
+    with pytest.raises(PatchwaveError, match=r"wave\.journal: is a folder, where a file is needed; move it away"):
+        Journal(tmp_path / "wave.journal", "t")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,45 @@ def test_a_disk_that_is_full_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(PatchwaveError, match=r"ledger\.jsonl: cannot be written: No space left on device; run"):
         ledger.write("node", host="a", outcome="patched")
     ledger.close()
+
+
+def test_of_lines_that_do_not_fit_nothing_stays_and_closing_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "ledger.jsonl", os.write
+
+    def full(file: int, data: bytes) -> int:
+        if len(data) < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, data[: len(data) - 10])
+
+    ledger = Ledger(path)
+    ledger.write("node", host="a", outcome="patched")
+    before = path.read_bytes()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        disk.setattr(os, "ftruncate", lambda *dummy: (_ for _ in ()).throw(OSError(errno.EIO, "x")))
+        with pytest.raises(PatchwaveError, match="No space left on device"):
+            ledger.write("node", host="b", outcome="patched")
+    assert path.read_bytes() != before
+    ledger.write("node", host="c", outcome="patched")
+    ledger.close()
+    assert [json.loads(line)["host"] for line in path.read_text().splitlines()] == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    "text", [b"\xff\n", b'{"time": "t", "event": "node", "host": "\xff"}\n', b"[1]\n", b"[" * 9999 + b"\n"]
+)
+def test_whatever_is_damaged_is_said_so_and_may_have_told_of_changes(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "ledger.jsonl").write_bytes(text)
+    with pytest.raises(PatchwaveError, match=r"ledger\.jsonl: is damaged: .*; move it away") as caught:
+        Ledger(tmp_path / "ledger.jsonl")
+    assert caught.value.exit_code == 3
+
+
+def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PatchwaveError, match="is a folder, where a file is needed; move it away"):
+        Ledger(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -127,6 +127,64 @@ def test_a_mistake_in_the_catalog_names_file_and_key(write: Any, change: dict[st
     assert f"software.yml: {message}" in str(caught.value)
 
 
+BOMB = (
+    "a: &a {" + ", ".join(f"k{n}: 1" for n in range(700)) + "}\n" + "".join(f"b{n}: {{<<: *a}}\n" for n in range(300))
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", ":3:1: key 'a' is there twice, first in line 1; keep one"),
+        ("a: 1\n'a': 3\n", ":2:1: key 'a' is there twice"),
+        ("vars:\n  x:\n  - {b: 1, b: 1}\n", ":3:12: key 'b' is there twice, first in line 3"),
+        ("a: &a {b: 1}\nc: {<<: *a, b: 2, b: 3}\n", ":2:19: key 'b' is there twice"),
+        ("a: &a {<<: *a}\n", "is nested too deeply"),
+        ("a: &a {b: *a}\n", " is nested too deeply"),
+        ("? &a [*a]\n: 1\n", ":1:3: is not YAML: found unhashable key"),
+        (BOMB, "merges (<<) more than 200000 values"),
+        ("a: 2026-13-45\n", ":1:4: '2026-13-45' is not what YAML takes it for; put it in quotes"),
+        ("a: " + "9" * 5000, ":1:4: '999"),
+        ("a: !!bool x\n", ":1:4: 'x' is not what YAML takes it for"),
+        ("a: !!timestamp x\n", ":1:4: 'x' is not what YAML takes it for"),
+        ("a: !!int ''\n", ":1:4: '' is not what YAML takes it for"),
+        ("a: !!python/object:os.system x\n", ":1:4: is not YAML: could not determine a constructor"),
+        ("a: 1\n---\nb: 1\n", ":2:1: is not YAML: but found another document"),
+    ],
+)
+def test_a_file_that_says_something_twice_or_without_end_is_refused(
+    write: Any, tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(PatchwaveError) as caught:
+        read_rollout(write(text))
+    assert message in str(caught.value)
+    path = write()
+    (tmp_path / "software.yml").write_text(text)
+    with pytest.raises(PatchwaveError) as caught:
+        read_rollout(path)
+    assert str(caught.value).startswith(f"{tmp_path}/software.yml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_merge_keys_are_merged_and_overridden(write: Any) -> None:
+    base = yaml.safe_dump(ROLLOUT) + "vars:\n"
+    text = "  gate_minutes_left: &n 5\n  patch_software_execution_timeout: *n\noverride: &o {by: a, reason: b}\n"
+    assert read_rollout(write(base + text)).vars == {"gate_minutes_left": 5, "patch_software_execution_timeout": 5}
+    catalog = (
+        f"base: &base {yaml.safe_dump(JUST, default_flow_style=True).strip()}\n"
+        "just: {<<: *base, dest: /opt/one}\nbat: {<<: [*base, *base], dest: /opt/two}\nagain: {<<: *base}\n"
+    )
+    path = write({"software": ["just", "bat", "again"]})
+    (path.parent / "software.yml").write_text(catalog)
+    found = read_rollout(path).software
+    assert {name: one["dest"] for name, one in found.items()} == {
+        "just": "/opt/one",
+        "bat": "/opt/two",
+        "again": JUST["dest"],
+    }
+
+
 def test_a_rollout_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PatchwaveError, match=r"gone\.yml: cannot be read: No such file or directory"):
         read_rollout(tmp_path / "gone.yml")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch
 
 from patchwave import locks, wave
 from patchwave.errors import PatchwaveError
@@ -322,8 +326,10 @@ def test_only_a_process_that_has_the_journal_open_is_ended(tmp_path: Path, monke
 def test_an_interrupt_ends_with_130_and_nothing_else_begins(rollouts: Any) -> None:
     def play(batch: Any) -> None:
         batch.patch("a1")
+        assert locks.is_held(rollouts.folder / "stop")
         batch.interrupts._handle()
         assert (rollouts.folder / "stop").exists()
+        assert not locks.is_held(rollouts.folder / "stop")
         batch.end("a2", outcome="skipped", reason="asked_to_stop", **ENGINE)
 
     code, report = rollouts.run(wave_a=play)
@@ -335,6 +341,64 @@ def test_an_interrupt_ends_with_130_and_nothing_else_begins(rollouts: Any) -> No
 def test_a_stop_file_of_a_killed_run_stops_nothing(rollouts: Any) -> None:
     (rollouts.folder / "stop").touch()
     assert rollouts.run(wave_a=lambda batch: batch.patch() if not Path("stop").exists() else None)[0] == 0
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "folder"])
+def test_a_stop_is_heard_where_no_file_can_be_made(rollouts: Any, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    def play(batch: Any) -> None:
+        path = batch.play.variables["patch_software_stop_file"]
+        with contextlib.closing(_batch.StopFile(path)) as stop:
+            if how == "folder":
+                rollouts.folder.rename(rollouts.folder.with_name("away"))
+            else:
+                os.unlink(path)
+            held = open(path, "w") if how == "replaced" else contextlib.nullcontext()  # noqa: SIM115
+            with held as other:
+                if other:
+                    fcntl.flock(other, fcntl.LOCK_EX)
+                assert not stop.asked()
+                with monkeypatch.context() as full:
+                    full.setattr(os, "open", lambda *dummy: _no_space())
+                    batch.interrupts._handle()
+                assert stop.asked()
+            if how == "folder":
+                rollouts.folder.with_name("away").rename(rollouts.folder)
+        batch.patch()
+
+    assert rollouts.run(wave_a=play)[0] == 130
+
+
+def _no_space() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_no_wave_begins_that_could_not_be_stopped(rollouts: Any) -> None:
+    def play(batch: Any) -> None:
+        batch.patch()
+        (rollouts.folder / "stop").unlink()
+
+    with pytest.raises(PatchwaveError, match=r"stop: was removed or replaced while the rollout ran") as caught:
+        rollouts.run(wave_a=play)
+    assert (caught.value.exit_code, rollouts.played) == (3, ["wave_a"])
+
+
+def test_without_a_stop_file_nothing_begins(rollouts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (rollouts.folder / "stop").mkdir()
+    with pytest.raises(PatchwaveError, match=r"/stop: is a folder, where a file is needed") as caught:
+        rollouts.run()
+    assert (caught.value.exit_code, rollouts.played) == (1, [])
+    (rollouts.folder / "stop").rmdir()
+    real = os.open
+
+    def full(path: Any, *more: Any, **named: Any) -> int:
+        if Path(path).name == "stop":
+            _no_space()
+        return real(path, *more, **named)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(PatchwaveError, match=r"/stop: cannot be made and locked: No space left on device; ") as caught:
+        rollouts.run()
+    assert (caught.value.exit_code, rollouts.played) == (1, [])
 
 
 def test_a_payload_that_stays_is_told_and_remembered(rollouts: Any) -> None:

@@ -57,3 +57,11 @@ def test_the_owner_lives_while_its_lock_is_held(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert Watch(options(owner_lock=str(tmp_path / "lock")), "web-1").refused() is None
+
+
+def test_a_stop_file_that_somebody_holds_is_no_stop_until_it_is_let_go(tmp_path: Path) -> None:
+    with (tmp_path / "stop").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        watch = Watch(options(stop_file=str(tmp_path / "stop")), "web-1")
+        assert watch.refused() is None
+    assert watch.refused() is not None

@@ -175,3 +175,32 @@ def test_once_gone_is_gone() -> None:
 def test_who_has_no_parent_that_made_it_has_none_to_lose() -> None:
     assert os.getppid() != 0
     assert _batch.Owner(None).gone() == ""
+
+
+def test_a_stop_file_that_nobody_holds_stops_while_it_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "stop"
+    for make in (path.touch, path.mkdir, lambda: os.mkfifo(path)):
+        stop = _batch.StopFile(str(path))
+        assert not stop.asked()
+        make()
+        assert stop.asked()
+        assert _batch.StopFile(str(path)).asked()
+        path.rmdir() if path.is_dir() else path.unlink()
+        assert not stop.asked()
+        stop.close()
+    assert not _batch.StopFile(None).asked()
+
+
+def test_who_died_with_both_locks_has_not_asked_to_stop(tmp_path: Path) -> None:
+    """Nothing is cancelled then: what was sent is left to the next run."""
+    limits = _batch.Limits(0, "0", "t", None, str(tmp_path / "stop"), str(tmp_path / "lock"))
+    with (tmp_path / "lock").open("w") as lock, (tmp_path / "stop").open("w") as stop:
+        for file in (lock, stop):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with _batch.begun(limits, 1, "w", {}) as batch:
+            fcntl.flock(stop, fcntl.LOCK_UN)
+            assert batch.control.stop_reason() == "asked_to_stop"
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            with pytest.raises(OwnerGone):
+                batch.control.check()
+            assert not batch.control._asked_to_stop()

@@ -10,7 +10,7 @@ def test_a_percentage_is_rounded_down(value: object, nodes: int, allowed: int) -
     assert budget.allowed(value, nodes) == allowed
 
 
-@pytest.mark.parametrize("value", ["", "five", -1, "101%", "5 %", 2.5, None, True])
+@pytest.mark.parametrize("value", ["", "five", -1, "101%", "\u0663", "\uff15%", "5 %", 2.5, None, True])
 def test_what_is_no_budget_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="must be a number of nodes or a percentage"):
         budget.allowed(value, 10)
