@@ -120,7 +120,7 @@ class AtTask:
 
     def _refuse_keywords(self) -> None:
         for name, attribute, hint in _REFUSED:
-            if getattr(self._raw, attribute, None):
+            if getattr(self._raw, attribute, None) and not (name == "loop" and self._task.run_once):
                 raise AnsibleActionFail(f"{name}: {self._task.action} does the work of all hosts at once; {hint}")
         found = varying(self._raw.when, self._vars)
         if found:
@@ -133,7 +133,9 @@ class AtTask:
         known = {"_hosts": strategy._hosts_cache, "_hosts_all": strategy._hosts_cache_all}
         variables = strategy._variable_manager.get_vars(play=play, host=host, task=self._raw, **known)
         strategy.add_tqm_variables(variables, play=play)
-        return dict(variables)
+        # With run_once, the first host's loop is that of all.
+        looping = ("ansible_loop", self._vars.get("ansible_loop_var"), self._vars.get("ansible_index_var"))
+        return {**variables, **{name: self._vars[name] for name in looping if name in self._vars}}
 
     def _own(self) -> Request:
         """Return what Ansible has evaluated for the action's own host."""

@@ -183,6 +183,14 @@ def test_serial_and_run_once_and_handlers(run: Run) -> None:
     assert sorted(hosts(worked)) == ["db-1", "db-1", "db-2", "db-2"], output
 
 
+def test_with_run_once_the_loop_of_the_first_host_is_that_of_all(run: Run) -> None:
+    task = {"name": "Ask", "ask": {"program": "{{ item }} {{ group }}"}, "loop": ["x", "y"], "run_once": True}
+    worked, output = run(task)
+    assert sorted(one["args"]["program"] for one in worked) == sorted(
+        f"{item} {variables['group']}" for item in ("x", "y") for variables in HOSTS.values()
+    ), output
+
+
 def test_a_task_that_runs_again_works_again(run: Run, tmp_path: Path) -> None:
     (tmp_path / "ask.yml").write_text(yaml.safe_dump([ASK]))
     worked, output = run({"ansible.builtin.include_tasks": "ask.yml", "loop": [1, 2]})
