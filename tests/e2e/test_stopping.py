@@ -18,6 +18,8 @@ import pytest
 import yaml
 from conftest import BIN, BUCKET, OVERRIDE, ROOT
 
+from patchwave import locks
+
 #: Kills in the test of many; `make kills` asks for 200.
 KILLS = int(os.environ.get("PATCHWAVE_TEST_KILLS", "6"))
 #: Seconds that a SendCommand may take that was under way when somebody died.
@@ -232,7 +234,7 @@ def test_two_interrupts_while_calls_are_slow_leave_nothing_that_sends_and_no_nod
         before = len(rollout.events("intent"))
         until(lambda: len(rollout.events("intent")) > before, process)  # a sending is under way for 3 s
         process.send_signal(signal.SIGINT)
-        until(lambda: (rollout.out / "stop").exists(), process)
+        until(lambda: not locks.is_held(rollout.out / "stop"), process)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         output, dummy = process.communicate(timeout=60)
