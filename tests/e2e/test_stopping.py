@@ -223,6 +223,16 @@ def test_a_closed_terminal_is_a_stop_and_the_report_is_written(
     assert rollout.leftovers() == []
 
 
+def test_ctrl_z_does_not_keep_a_driver_from_hearing_ctrl_c(started: tuple[Rollout, subprocess.Popen[str]]) -> None:
+    rollout, process = started
+    process.send_signal(signal.SIGTSTP)
+    process.send_signal(signal.SIGINT)
+    output, dummy = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "cannot be suspended while a rollout runs" in output
+    assert not rollout.processes()
+
+
 def test_two_interrupts_while_calls_are_slow_leave_nothing_that_sends_and_no_node_is_called_unsent(
     virtual: Any, tmp_path: Path
 ) -> None:
