@@ -103,3 +103,11 @@ def test_a_budget_that_is_none(lab: Any, rollout: Callable[..., Path], value: st
     assert refused(lab, path) == (
         f"patchwave: {path}: error_budget: must be a number of nodes or a percentage such as 5%, not '{value}'"
     )
+
+
+def test_a_key_that_is_there_twice(lab: Any, rollout: Callable[..., Path]) -> None:
+    path = rollout()
+    path.write_text(f"error_budget: 1\n{path.read_text()}error_budget: 5\n")
+    lines = len(path.read_text().splitlines())
+    wanted = "key 'error_budget' is there twice, first in line 1; keep one"
+    assert refused(lab, path) == f"patchwave: {path}:{lines}:1: {wanted}"

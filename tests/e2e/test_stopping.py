@@ -18,6 +18,8 @@ import pytest
 import yaml
 from conftest import BIN, BUCKET, OVERRIDE, ROOT
 
+from patchwave import locks
+
 #: Kills in the test of many; `make kills` asks for 200.
 KILLS = int(os.environ.get("PATCHWAVE_TEST_KILLS", "6"))
 #: Seconds that a SendCommand may take that was under way when somebody died.
@@ -221,6 +223,16 @@ def test_a_closed_terminal_is_a_stop_and_the_report_is_written(
     assert rollout.leftovers() == []
 
 
+def test_ctrl_z_does_not_keep_a_driver_from_hearing_ctrl_c(started: tuple[Rollout, subprocess.Popen[str]]) -> None:
+    rollout, process = started
+    process.send_signal(signal.SIGTSTP)
+    process.send_signal(signal.SIGINT)
+    output, dummy = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "cannot be suspended while a rollout runs" in output
+    assert not rollout.processes()
+
+
 def test_two_interrupts_while_calls_are_slow_leave_nothing_that_sends_and_no_node_is_called_unsent(
     virtual: Any, tmp_path: Path
 ) -> None:
@@ -232,7 +244,7 @@ def test_two_interrupts_while_calls_are_slow_leave_nothing_that_sends_and_no_nod
         before = len(rollout.events("intent"))
         until(lambda: len(rollout.events("intent")) > before, process)  # a sending is under way for 3 s
         process.send_signal(signal.SIGINT)
-        until(lambda: (rollout.out / "stop").exists(), process)
+        until(lambda: not locks.is_held(rollout.out / "stop"), process)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         output, dummy = process.communicate(timeout=60)
