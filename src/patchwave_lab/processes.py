@@ -4,10 +4,15 @@ import contextlib
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+#: Held while a process is started or a script is written. A process that is started meanwhile would hold the script
+#: open for writing for a moment, and nobody could run it ("Text file busy").
+STARTING = threading.Lock()
 
 
 def start_time(pid: int) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import random
@@ -77,7 +78,9 @@ class Rollout:
         command = [BIN / "patchwave", "apply", self.path, "--output", self.out]
         given = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
         environment = {**self.lab.environment, "TMPDIR": str(self.folder / "tmp")}
-        return subprocess.Popen(command, env=environment, cwd=self.folder, **{**given, **options})
+        # Whoever runs the tests may have been told to ignore a closed terminal (nohup), and the driver obeys that.
+        heeds = {"preexec_fn": functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)}
+        return subprocess.Popen(command, env=environment, cwd=self.folder, **{**given, **heeds, **options})
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         path = self.out / "wave_1.journal"

@@ -1,5 +1,6 @@
 """What a node's agent does with a script, and how its output comes back."""
 
+import contextlib
 import time
 
 import pytest
@@ -129,10 +130,16 @@ def test_a_lost_bucket_does_not_fail_the_command(lab):  # aws.md 1.8
     assert lab.run_one("web-01", "true", OutputS3BucketName="no-such-bucket")["Status"] == "Success"
 
 
+def known(ssm, command_id, node):
+    with contextlib.suppress(ssm.exceptions.InvocationDoesNotExist):
+        return ssm.get_command_invocation(CommandId=command_id, InstanceId=node)
+
+
 def test_output_is_empty_and_the_code_minus_one_before_the_end(lab, ssm):  # aws.md 2
     ids = lab.ids("web-06")
     command_id = lab.send(ids, f"echo early > /tmp/early; echo early; {lab.waits('web-06')}")
     lab.eventually(lambda: lab.cli("exec", "web-06", "--", "test", "-s", "/tmp/early").returncode == 0)
+    lab.eventually(lambda: known(ssm, command_id, ids[0]))  # not for a moment after SendCommand
     one = ssm.get_command_invocation(CommandId=command_id, InstanceId=ids[0])
     assert (one["Status"], one["ResponseCode"], one["StandardOutputContent"]) == ("InProgress", -1, "")
     lab.go("web-06")

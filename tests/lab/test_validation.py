@@ -47,7 +47,10 @@ CASES = {
     ("ec2", "describe_instances"): ({"MaxResults": 1001}, "InvalidParameterValue", "from 5 to 1000"),
 }
 #: Operations without a member that a caller could get wrong, or whose names moto itself checks.
-FREE = {"get_caller_identity", "describe_regions", "put_object", "delete_object", "head_object", "get_object"}
+FREE = {
+    *("get_caller_identity", "describe_regions", "put_object", "delete_object", "head_object", "get_object"),
+    "head_bucket",
+}
 
 
 @pytest.mark.parametrize(("service", "operation"), CASES)

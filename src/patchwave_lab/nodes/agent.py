@@ -185,7 +185,8 @@ class RealAgent:
         folder = namespaces.upper_path(home, inner)
         folder.mkdir(parents=True, exist_ok=True)
         script = folder / "_script.sh"
-        script.write_text(task.script)
+        with processes.STARTING:
+            script.write_text(task.script)
         script.chmod(0o700)
         outputs = home / "output" / task.command_id
         outputs.mkdir(parents=True, exist_ok=True)
@@ -208,14 +209,15 @@ class RealAgent:
             shutil.rmtree(folder.parents[1], ignore_errors=True)
 
     def _wait(self, job: "_Job", command: list[str], stdout: int, stderr: int) -> tuple[int, str]:
-        process = subprocess.Popen(
-            command,
-            env=self._machine.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-        )
+        with processes.STARTING:
+            process = subprocess.Popen(
+                command,
+                env=self._machine.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
         with self._lock:
             job.process = process
             if job.cancelled or job.lost:

@@ -105,7 +105,7 @@ class Machine:
         run.mkdir(exist_ok=True)
         (run / "init.py").write_text((INSIDE / "init.py").read_text())
         program = ["python3", "-IS", "/run/patchwave-lab/init.py"]
-        with (self.home / "init.log").open("ab") as log:
+        with (self.home / "init.log").open("ab") as log, processes.STARTING:
             holder = subprocess.Popen(
                 namespaces.argv(self.home, self.name, "/", program, uptime=self._uptime()),
                 env=self.environment,
