@@ -189,10 +189,10 @@ def _names_in_text(text: str, whole: bool) -> frozenset[str] | None:
     found: set[str] = set()
     for expression in expressions:
         bare = _TEXT.sub("''", expression)
-        applied = _APPLIED.findall(bare)
-        if _CALLED.search(_APPLIED.sub("", bare)) or not _PURE.issuperset(applied):
+        applied, rest = _APPLIED.findall(bare), _APPLIED.sub(" | ", bare)
+        if not _WORDS.issuperset(_CALLED.findall(rest)) or not _PURE.issuperset(applied):
             return None
-        found.update(_NAME.findall(_APPLIED.sub("", bare)))
+        found.update(_NAME.findall(rest))
     return frozenset(found - _WORDS)
 
 
