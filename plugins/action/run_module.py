@@ -99,19 +99,20 @@ class ActionModule(BatchAction):
         auth = aws_argument_spec()
         dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
         watch = _connection.Watch(options, str(variables["inventory_hostname"]))
-        refused = watch.refused()
-        if refused:
-            return refused
         try:
+            refused = watch.refused()
+            if refused:
+                return refused
             args = dict(options["args"])
             if options["presign"]:
                 sign = signer(Sessions({name: options[name] for name in auth}))
                 urls = {url: sign(*s3, options["url_expiry"]) for url, s3 in _payload.s3_objects(args).items()}
                 args = _payload.replaced(args, urls)
             watch.begins()
-            result = dict(self._execute_module(module_name=options["module"], module_args=args, task_vars=variables))
         except (AwsError, JournalLost, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was started on the node") from None
+        try:
+            result = dict(self._execute_module(module_name=options["module"], module_args=args, task_vars=variables))
         except AnsibleConnectionFailure as error:
             watch.ends(NodeResult.concluded(outcomes.UNREACHABLE, "connection", str(error)))
             raise

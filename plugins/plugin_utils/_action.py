@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import abc
 import gc
 import typing as t
 
@@ -23,7 +24,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.access impo
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import OwnerGone
 
 from . import _batch
-from ._facts import harmless
+from ._facts import cleaned, harmless
 from ._hosts import AtTask, Group
 from ._journal import JournalError, JournalLost
 from ._routing import routing
@@ -106,7 +107,7 @@ class BatchAction(ActionBase):
             said = text(f"{first.get('outcome', 'failed')}: {first.get('msg', '')}", _SAID)
             found["msg"] = f"{len(wrong)} of {len(answers.results)} hosts failed: {named(wrong)}: {said}"
         if not self._task.args.get("owner_lock"):  # or they are read from the journal; ten thousand choke callbacks
-            found["results"] = answers.results
+            found["results"] = cleaned(answers.results)
         return found
 
     def _answers(
@@ -135,11 +136,11 @@ class BatchAction(ActionBase):
         except (JournalLost, OwnerGone) as error:
             raise AnsibleActionFail(str(error)) from None
 
+    @abc.abstractmethod
     def batch(
         self, sessions: Sessions, asked: list[Asked], common: dict[str, t.Any], variables: dict[str, t.Any]
     ) -> Answers:
         """Do the work for these groups of hosts, whose options are valid; `common` are those that all share."""
-        raise NotImplementedError
 
 
 def _charged(result: dict[str, t.Any]) -> bool:

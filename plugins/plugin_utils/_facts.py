@@ -50,7 +50,7 @@ def harmless(result: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any]) -> dic
     names = [
         key for key in result if isinstance(key, str) and key not in _OF_ANSIBLE and not key.startswith("_ansible")
     ]
-    found = {key: _shown(result[key]) for key in names}
+    found = {key: cleaned(result[key]) for key in names}
     found.update({flag: bool(found[flag]) for flag in _FLAGS if flag in found})
     if "warnings" in found:
         warnings = found["warnings"] if isinstance(found["warnings"], list) else [found["warnings"]]
@@ -65,9 +65,10 @@ def harmless(result: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any]) -> dic
     return found
 
 
-def _shown(value: t.Any) -> t.Any:
+def cleaned(value: t.Any) -> t.Any:
+    """Return a value whose texts hold nothing that a terminal would obey, and no signature of a presigned URL."""
     if isinstance(value, dict):
-        return {key: _shown(child) for key, child in value.items()}
+        return {key: cleaned(child) for key, child in value.items()}
     if isinstance(value, list):
-        return [_shown(child) for child in value]
+        return [cleaned(child) for child in value]
     return shown(value) if isinstance(value, str) else value

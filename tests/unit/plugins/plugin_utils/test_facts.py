@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.patchwave.aws.plugins.plugin_utils._facts import harmless
+from ansible_collections.patchwave.aws.plugins.plugin_utils._facts import cleaned, harmless
 
 KNOWN = {"node_id": "i-1", "owner": "team-a"}
 
@@ -73,3 +73,7 @@ def test_signatures_of_urls_are_not_shown() -> None:
     assert "0123" not in str(found)
     assert "AKIA" not in str(found)
     assert found["msg"].endswith("X-Amz-Security-Token=...>")
+
+
+def test_results_of_all_hosts_show_no_signatures_either() -> None:
+    assert cleaned({"web-1": {"msg": "X-Amz-Signature=0123 \x1b"}}) == {"web-1": {"msg": "X-Amz-Signature=... \ufffd"}}
