@@ -16,6 +16,8 @@ import pytest
 import yaml
 from conftest import BIN, ROOT
 
+from patchwave import locks
+
 FIRST_WAVE = ("web-01", "app-01", "db-01", "batch-01")
 
 
@@ -265,7 +267,7 @@ def test_an_interrupted_rollout_waits_for_what_runs_and_begins_nothing_more(lab:
 def test_a_second_interrupt_leaves_the_nodes_alone_and_the_next_run_finds_out(lab: Any, slow: Path) -> None:
     process = begin(lab, slow)
     process.send_signal(signal.SIGINT)
-    while not (slow.parent / "out" / "stop").exists():  # it has heard the first
+    while locks.is_held(slow.parent / "out" / "stop"):  # it has not heard the first
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
