@@ -199,6 +199,7 @@ def begun(
         control = Control(limits.max_in_flight, allowed(limits.max_errors, nodes), asked, owner.gone, marks.stopped)
         control.check()
         journal = Journal(limits.journal, token, work, control.check)
+        marks.heard = lambda said: journal.write("stopped", {"said": said})
         try:
             yield Batch(token, run_names.comment(limits.name), work, control, journal, refused)
             journal.write("finished", {})
