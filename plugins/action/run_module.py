@@ -8,6 +8,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
@@ -98,16 +99,22 @@ class ActionModule(BatchAction):
         ActionBase.run(self, tmp, variables)
         auth = aws_argument_spec()
         dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
-        watch = _connection.Watch(options, str(variables["inventory_hostname"]))
+
+        def sessions() -> Sessions:
+            return Sessions({name: options[name] for name in auth})
+
+        watch = _connection.Watch(options, str(variables["inventory_hostname"]), sessions)
         try:
             refused = watch.refused()
             if refused:
                 return refused
             args = dict(options["args"])
             if options["presign"]:
-                sign = signer(Sessions({name: options[name] for name in auth}))
+                sign = signer(sessions())
                 urls = {url: sign(*s3, options["url_expiry"]) for url, s3 in _payload.s3_objects(args).items()}
                 args = _payload.replaced(args, urls)
+            for warning in watch.warnings:
+                Display().warning(warning)
             watch.begins()
         except (AwsError, JournalLost, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was started on the node") from None

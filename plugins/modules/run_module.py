@@ -59,7 +59,7 @@ options:
     description:
       - V(run_command) sends one Run Command to all hosts of the batch.
       - V(connection) runs the module over the host's own Ansible connection, each host for itself. Of the options of
-        the batch only O(stop_file), O(owner_lock), O(stop_at) and O(journal) apply.
+        the batch only O(stop_file), O(owner_lock), O(stop_at), O(journal) and, with a O(bucket), O(rollout) apply.
     type: str
     choices: [run_command, connection]
     default: run_command

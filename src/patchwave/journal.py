@@ -60,6 +60,8 @@ class Journal:
                 self.leftovers[str(event.get("bucket")), str(event.get("key"))] = str(event.get("error", ""))
             elif kind == "begun" and self._is_mine(event):
                 self.begun.add(str(event.get("host")))
+            elif kind == "stopped" and self._is_mine(event):
+                self.stopped = " ".join(str(event.get("said", "")).split())
             elif self._is_mine(event) and kind == "result" and isinstance(event.get("host"), str):
                 self.ended.add(event["host"])
                 yield event["host"], NodeResult.read(event)
@@ -119,8 +121,6 @@ class Journal:
             self.sent |= _hosts(event)
         elif kind == "refused":
             self._refused.add(comment)
-        elif kind == "stopped":
-            self.stopped = " ".join(str(event.get("said", "")).split())
         elif kind == "unreadable":
             self.unreadable[where] = str(event.get("error", ""))
         elif kind == "readable":
