@@ -80,6 +80,11 @@ options:
     description: What the payload's key starts with.
     type: str
     default: patchwave/
+  refuse:
+    description:
+      - Why nothing may be done, such as what a closed gate says. Then nothing is sent, and every host ends failed with
+        this line, C(skipped) and C(refused). Empty where nothing speaks against it.
+    type: str
   keep_payload:
     description:
       - Whether the payload stays in the bucket, under its SHA-256, so that the next play or stage with the same payload
