@@ -248,4 +248,5 @@ def test_a_stop_says_what_would_be_done_and_what_cannot_be(patient: Any, rollout
         *command, "-e", json.dumps({"patchwave_rollout": "x", "patchwave_bucket": "nowhere"}), check=False
     )
     assert wrong.returncode != 0
-    assert "the rollout is not stopped, nothing was done" in wrong.stdout
+    assert "rollout x is not wholly stopped" in wrong.stdout
+    assert "no mark could be set, so a run that lives goes on sending" in wrong.stdout
