@@ -4,7 +4,7 @@
 
 # This plugin util is PRIVATE to the collection. It can change at any time.
 
-"""A line now and then while a batch runs, for people and for job servers that end a job which prints nothing."""
+"""A line before a batch, and now and then while it runs: for people, and for job servers that end a silent job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typing as t
 from ansible.utils.display import Display
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 
-#: Seconds between two lines; the first comes after so many. A batch that is faster prints none.
+#: Seconds between two lines.
 _EVERY = 30.0
 
 
@@ -25,8 +25,7 @@ class Progress:
     def __init__(self, nodes: int, max_errors: int, max_in_flight: int) -> None:
         """Take the number of nodes and the limits of the batch."""
         self._nodes = nodes
-        at_once = f"{max_in_flight} at once" if max_in_flight else "all at once"
-        self._limits = f"limits of this play alone: {at_once}, {max_errors} may fail"
+        self._limits = f"{f'at most {max_in_flight}' if max_in_flight else 'all'} at once, {max_errors} may fail"
         self._ended = self._wrong = 0
         self._lock = threading.Lock()
 
@@ -36,19 +35,24 @@ class Progress:
             self._ended += 1
             self._wrong += outcome not in outcomes.RIGHT
 
+    def first(self) -> str:
+        """Return the limits. Whoever runs several plays side by side, such as slices of a job, has them as often."""
+        return f"patchwave: {self._nodes} nodes, {self._limits}; these limits are of this play alone"
+
     def line(self) -> str:
         """Return how the batch stands."""
-        return f"patchwave: {self._ended} of {self._nodes} nodes have ended, {self._wrong} not right ({self._limits})"
+        return f"patchwave: {self._ended} of {self._nodes} nodes have ended, {self._wrong} not right"
 
     @contextlib.contextmanager
     def shown(self) -> t.Iterator[None]:
-        """Say so now and then until the block ends."""
+        """Say the limits, and then how it stands now and then until the block ends."""
         over = threading.Event()
 
         def tell() -> None:
             while not over.wait(_EVERY):
                 Display().display(self.line())
 
+        Display().display(self.first())
         thread = threading.Thread(target=tell, daemon=True)
         thread.start()
         try:
