@@ -34,7 +34,7 @@ def arguments(catalog: t.Any, name: t.Any, latest_start: t.Any = "") -> dict[str
         known = ", ".join(sorted(map(str, programs))) or "none"
         what = "', '".join(unknown)
         raise ValueError(f"patch_software_name: '{what}' is not in patch_software_catalog; known programs: {known}")
-    limits = list(filter(None, latest_start if isinstance(latest_start, list) else [latest_start]))
+    limits = latest_start if isinstance(latest_start, list) else [latest_start]
     definitions = [_definition(one, programs[one], limits) for one in names]
     return definitions[0] if len(definitions) == 1 else {"definitions": definitions}
 
@@ -42,14 +42,18 @@ def arguments(catalog: t.Any, name: t.Any, latest_start: t.Any = "") -> dict[str
 def _definition(name: str, options: t.Any, limits: list[t.Any]) -> dict[str, t.Any]:
     where = f"patch_software_catalog.{name}"
     definition = {"name": name, "fixed_in": "", **_mapping(where, options)}
-    own = definition.pop("latest_start", None)
-    latest = _earliest([("latest_start", one) for one in limits], [(f"{where}.latest_start", own)][own in (None, "") :])
+    own = (f"{where}.latest_start", definition.pop("latest_start", None))
+    latest = earliest([own, *(("latest_start", limit) for limit in limits)])
     return {**definition, "latest_start": latest} if latest else definition
 
 
-def _earliest(*limits: list[tuple[str, t.Any]]) -> str:
-    """Return the earliest of some times, each with the name of what it was given by; empty without any."""
-    given = [(where, limit) for some in limits for where, limit in some]
+def earliest(limits: t.Iterable[tuple[str, t.Any]]) -> str:
+    """Return the earliest of some times, each with the name of what gave it; one that is empty is no limit.
+
+    Raises:
+        ValueError: one of them is no time with its zone.
+    """
+    given = [(where, limit) for where, limit in limits if limit is not None and limit != ""]
     for where, limit in given:
         if not moments.is_moment(limit):
             raise ValueError(f"{where}: must be a time with its zone, such as 2026-11-22T04:00:00Z, not {limit!r}")

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.patchwave.aws.plugins.filter import earliest
 from ansible_collections.patchwave.aws.plugins.plugin_utils._catalog import arguments
 
 OWN = "2026-11-22T03:00:00Z"
@@ -70,3 +72,12 @@ def test_what_does_not_fit_is_one_line(catalog: Any, name: Any, why: str) -> Non
     with pytest.raises(ValueError, match=why.replace("(", r"\(")) as error:
         arguments(catalog, name)
     assert "\n" not in str(error.value)
+
+
+def test_the_earliest_of_several_limits() -> None:
+    given = ["", "2026-11-22T04:00:00Z", None, "2026-11-22T04:30:00+01:00"]
+    assert earliest.earliest(given) == "2026-11-22T04:30:00+01:00"
+    assert earliest.earliest([""]) == earliest.earliest([]) == ""
+    for odd in (["soon"], [0], [False], "2026-11-22T04:00:00Z", None, {}):
+        with pytest.raises(AnsibleFilterError, match="earliest: must be "):
+            earliest.earliest(odd)
