@@ -91,10 +91,6 @@ class _Calendar(t.NamedTuple):
     zone: datetime.tzinfo
     words: dict[str, str]
 
-    def told(self, opens: str) -> str:
-        """Return the line of a closed calendar."""
-        return f"{_names(self.hosts)}: {self.closed}{opens if self.verdict else ''}"
-
 
 def judge(groups: list[Asked], read: t.Callable[[str], _calendars.Sources]) -> dict[str, t.Any]:
     """Return the result of all hosts; each is judged by its own calendar and its own group's wishes.
@@ -105,7 +101,7 @@ def judge(groups: list[Asked], read: t.Callable[[str], _calendars.Sources]) -> d
     calendars = [one for asked in groups for one in _alike(asked, read)]
     barred = [one for one in calendars if one.closed and not one.asked.override]
     opens = _opening([one for one in calendars if not one.asked.override] or calendars)
-    lines = {id(one): one.told(opens(one.zone)) for one in calendars if one.closed}
+    lines = _lines(calendars, opens)
     limits = [one.verdict.until for one in calendars if one.verdict and one.verdict.until and not one.asked.override]
     latest = min(limits, key=datetime.datetime.timestamp).isoformat(timespec="seconds") if limits else ""
     said = next((asked.override for asked in groups if asked.override), {})
@@ -113,7 +109,7 @@ def judge(groups: list[Asked], read: t.Callable[[str], _calendars.Sources]) -> d
     result: dict[str, t.Any] = {
         "changed": False,
         "latest_start": "" if barred else latest,
-        "closed": [*lines.values()],
+        "closed": lines,
         "override": said,
         "calendars": _told(calendars),
     }
@@ -121,10 +117,9 @@ def judge(groups: list[Asked], read: t.Callable[[str], _calendars.Sources]) -> d
         names = ", ".join(doubtful)
         result["warnings"] = [f"the gate does not read {names}; did you mean patch_windows or patch_freezes_NAME?"]
     if barred:
-        closed = "; ".join(lines[id(one)] for one in barred)
-        return {**result, "failed": True, "msg": f"the gate is closed: {closed}"}
+        return {**result, "failed": True, "msg": f"the gate is closed: {'; '.join(_lines(barred, opens))}"}
     if said:
-        what = f"closed but overridden by {said['by']}: {said['reason']}: {'; '.join(lines.values())}"
+        what = f"closed but overridden by {said['by']}: {said['reason']}: {'; '.join(lines)}"
         who = what if lines else f"open, and overridden for the whole run by {said['by']}: {said['reason']}"
         return {**result, "msg": f"the gate is {who}"}
     return {**result, "msg": "the gate is open" + (f" until {latest}" if latest else "")}
@@ -186,6 +181,16 @@ def _opening(calendars: list[_Calendar]) -> t.Callable[[datetime.tzinfo], str]:
         return lambda zone: ""
     first = calendar.first_start(now, spans)
     return lambda zone: f", may start {calendar.shown(first.astimezone(zone)) if first else 'never within a year'}"
+
+
+def _lines(calendars: list[_Calendar], opens: t.Callable[[datetime.tzinfo], str]) -> list[str]:
+    """Return a line for each reason why hosts may not be patched."""
+    closed: dict[str, list[str]] = {}
+    for one in calendars:
+        if one.closed:
+            why = one.closed + (opens(one.zone) if one.verdict else "")
+            closed.setdefault(why, []).extend(one.hosts)
+    return [f"{_names(hosts)}: {why}" for why, hosts in closed.items()]
 
 
 def _told(calendars: list[_Calendar]) -> list[dict[str, t.Any]]:
