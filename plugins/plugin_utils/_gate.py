@@ -104,7 +104,7 @@ def judge(groups: list[Asked], read: t.Callable[[str], _calendars.Sources]) -> d
     lines = _lines(calendars, opens)
     limits = [one.verdict.until for one in calendars if one.verdict and one.verdict.until and not one.asked.override]
     latest = min(limits, key=datetime.datetime.timestamp).isoformat(timespec="seconds") if limits else ""
-    said = next((asked.override for asked in groups if asked.override), {})
+    said = _said([asked.override for asked in groups if asked.override])
     doubtful = sorted({name for one in calendars for name in one.sources.doubtful})
     result: dict[str, t.Any] = {
         "changed": False,
@@ -191,6 +191,12 @@ def _lines(calendars: list[_Calendar], opens: t.Callable[[datetime.tzinfo], str]
             why = one.closed + (opens(one.zone) if one.verdict else "")
             closed.setdefault(why, []).extend(one.hosts)
     return [f"{_names(hosts)}: {why}" for why, hosts in closed.items()]
+
+
+def _said(overrides: list[dict[str, str]]) -> dict[str, str]:
+    """Return who overrides the gate and why; where hosts have different overrides, all of them."""
+    keys = ("by", "reason") if overrides else ()
+    return {key: "; ".join(dict.fromkeys(one[key] for one in overrides)) for key in keys}
 
 
 def _told(calendars: list[_Calendar]) -> list[dict[str, t.Any]]:

@@ -145,6 +145,44 @@ def test_a_group_with_freezes_of_its_own_keeps_those_of_everybody(verdicts: Call
         assert verdicts("patch_group_db", "2027-01-07T12:00+01:00", **freezes)["failed"]
 
 
+def ask_static(lab: Any, folder: Path, group_vars: dict[str, str], **options: Any) -> tuple[dict[str, Any], str]:
+    """Ask the gate in a worker of Ansible's own about a host in two groups; return result and what was printed."""
+    (folder / "group_vars").mkdir(parents=True)
+    hosts = {"all": {"children": {group: {"hosts": {"h1": None}} for group in ("web", "db")}}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    (folder / "password").write_text("secret")
+    for group, text in group_vars.items():
+        (folder / "group_vars" / f"{group}.yml").write_text(text)
+    task = {"name": "Ask", "patchwave.aws.gate": {"at": "2026-11-27T12:00Z", **options}}
+    (folder / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+    vault = ("--vault-password-file", folder / "password")
+    shown = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+    done = lab.run("ansible-playbook", "-i", folder / "hosts.yml", folder / "play.yml", *vault, check=False, **shown)
+    return dict(json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["h1"]), done.stdout
+
+
+def test_freezes_of_two_groups_with_one_name_add_up_vaulted_and_templated_too(lab: Any, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret")
+    options = ("--vault-password-file", tmp_path / "password", "--name", "name")
+    vaulted = lab.run("ansible-vault", "encrypt_string", *options, "Moving house").stdout
+    indented = vaulted.strip().replace("\n", "\n    ")
+    group_vars = {
+        "all": "patch_freezes: [{name: All, start: 2026-12-01, end: 2026-12-02}]",
+        "web": "team: Web\npatch_freezes: [{name: '{{ team }}', start: 2026-12-03, end: 2026-12-04}]",
+        "db": f"patch_freezes:\n  - start: 2026-12-05\n    end: 2026-12-06\n    {indented}\n",
+    }
+    found, dummy = ask_static(lab, tmp_path / "estate", group_vars)
+    (calendar,) = found["calendars"]
+    assert [text.split(",")[0] for text in calendar["freezes"].split("; ")] == ["All", "Moving house", "Web"]
+    assert found["latest_start"] == "2026-12-01T00:00:00+00:00"
+
+
+def test_what_may_be_a_calendar_of_ours_is_warned_of(lab: Any, tmp_path: Path) -> None:
+    found, printed = ask_static(lab, tmp_path / "estate", {"web": "maintenance_windows: []"})
+    assert (found["closed"], found["calendars"][0]["windows"]) == ([], "none, so at any time")
+    assert "the gate does not read maintenance_windows; did you mean patch_windows or patch_freezes_NAME?" in printed
+
+
 def inventory(folder: Path, **variables: Any) -> Path:
     """Write an inventory like the example, with other windows and freezes for the first wave."""
     source = folder / "estate"

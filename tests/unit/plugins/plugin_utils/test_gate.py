@@ -78,6 +78,15 @@ def test_groups_with_an_override_and_without() -> None:
     assert found["msg"].startswith("the gate is closed: b: less than 151 minutes are left")
 
 
+def test_all_overrides_are_recorded() -> None:
+    known = {host: sources([TUESDAY], SALE) for host in "abc"}
+    found = judge(
+        known, (["a"], {"override": ADA}), (["b"], {"override": {**ADA, "by": "Bob"}}), (["c"], {"override": ADA})
+    )
+    assert found["override"] == {"by": "Ada; Bob", "reason": "it cannot wait"}
+    assert "failed" not in found
+
+
 def test_what_is_wrong_or_doubtful_is_told() -> None:
     found = judge({"a": sources(wrong=["patch_freeze: is neither"]), "b": sources(doubtful=["freezes"])})
     assert found["closed"] == ["a: the calendar cannot be read: patch_freeze: is neither"]
