@@ -116,7 +116,9 @@ class Reader:
         found: dict[str, list[t.Any]] = {}
         everybody = [self._inventory.groups["all"]]
         groups = sort_groups([group for group in host.get_groups() if group.name != "all"])
-        order = [entry for entry in constants.VARIABLE_PRECEDENCE if entry in _PRECEDENCE] or list(_PRECEDENCE)
+        # What a setting leaves out counts too, before all others, or it would take calendars away.
+        listed = [entry for entry in constants.VARIABLE_PRECEDENCE if entry in _PRECEDENCE]
+        order = [entry for entry in _PRECEDENCE if entry not in listed] + listed
         parts = [(everybody if entry.startswith("all_") else groups, _PRECEDENCE[entry]) for entry in order]
         parts += [([host], kind) for kind in ("inventory", "beside_inventory", "beside_play")]
         for entities, kind in parts:

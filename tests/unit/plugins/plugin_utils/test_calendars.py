@@ -81,6 +81,36 @@ def test_windows_are_those_of_the_most_specific(estate: Estate) -> None:
         assert estate.read(host).windows == [("patch_windows", windows)]
 
 
+NESTED = """
+all:
+  vars: {patch_windows: [inline all]}
+  children:
+    site:
+      vars: {patch_windows: [inline site]}
+      children:
+        b_late: {vars: {patch_windows: [inline late]}, hosts: {h1: , h2: , h3: {patch_windows: [inline h3]}, h4: }}
+        a_first: {vars: {ansible_group_priority: 5}, hosts: {h2: , h3: , h5: }}
+    other: {hosts: {h4: , h5: , h6: }}
+"""
+
+
+def test_of_groups_side_by_side_and_nested_those_windows_count_that_ansible_chooses(estate: Estate) -> None:
+    estate.write(estate.inventory / "hosts.yml", NESTED)
+    for group, beside in (("a_first", "inventory"), ("b_late", "inventory"), ("other", "play"), ("all", "play")):
+        estate.group(group, f"patch_windows: [{group} beside {beside}]", beside=beside)
+    estate.write(estate.play / "host_vars" / "h1.yml", "patch_windows: [h1 beside play]")
+    found = {host: estate.read(host) for host in ("h1", "h2", "h3", "h4", "h5", "h6")}
+    assert not any(one.wrong for one in found.values())  # as it would be told where Ansible's choice is another
+    assert [one.windows[0][1] for one in found.values()] == [
+        ["h1 beside play"],
+        ["a_first beside inventory"],
+        ["inline h3"],
+        ["other beside play"],
+        ["other beside play"],
+        ["other beside play"],
+    ]
+
+
 def test_templates_are_evaluated_with_the_hosts_own_variables(estate: Estate) -> None:
     estate.group("all", "patch_freezes: [{name: '{{ team }}', start: 2026-01-01}]\nteam: ours")
     estate.group("web", "patch_freezes: '{{ empty }}'\nempty: ''")
