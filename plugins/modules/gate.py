@@ -100,6 +100,12 @@ calendars:
   type: list
   elements: dict
   sample: [{hosts: 4, windows: "second tuesday, 1 days after, 18:00 to 22:00 Europe/Berlin", freezes: none}]
+not_read:
+  description: Names of variables that may be meant as windows or freezes and are not read; Ansible warns of them, too.
+  returned: always
+  type: list
+  elements: str
+  sample: [maintenance_windows]
 override:
   description: The option O(override), empty without it.
   returned: always

@@ -112,6 +112,7 @@ def judge(groups: list[Asked], read: t.Callable[[str], _calendars.Sources]) -> d
         "closed": lines,
         "override": said,
         "calendars": _told(calendars),
+        "not_read": doubtful,
     }
     if doubtful:
         names = ", ".join(doubtful)

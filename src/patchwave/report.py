@@ -27,9 +27,10 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
 
     Returns:
         `schema` (int), `rollout` (dict: name, plan, software, version, fixed_in, transport, started, finished, runs,
-        error_budget, unreachable_budget, wave_error_budgets, stopped, overridden, calendars, leftovers, and what Scope
-        has), `totals` (dict of outcome to int, all of them), and `nodes` (list of dict by wave and name: host, id,
-        name, account, region, patch_group, wave, outcome, version_before, version_after, reason, msg, seconds).
+        error_budget, unreachable_budget, wave_error_budgets, stopped, overridden, calendars, gate_warnings, leftovers,
+        and what Scope has), `totals` (dict of outcome to int, all of them), and `nodes` (list of dict by wave and name:
+        host, id, name, account, region, patch_group, wave, outcome, version_before, version_after, reason, msg,
+        seconds).
     """
     ordered = [node for wave in plan.waves for node in sorted(wave.nodes, key=lambda node: (node.name, node.host))]
     nodes = [_node(node._asdict(), ledger.results.get(node.host)) for node in ordered]
@@ -53,6 +54,7 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
         "leftovers": [{key: line[key] for key in _LEFTOVER} for line in last if line["event"] == "leftover"],
         "overridden": gates.overrides(ledger.lines),
         "calendars": gates.calendars(ledger.lines),
+        "gate_warnings": gates.warnings(ledger.lines),
     }
     totals = outcomes.totals(node["outcome"] for node in nodes)
     return {"schema": SCHEMA, "rollout": rollout, "totals": totals, "nodes": nodes}

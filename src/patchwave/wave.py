@@ -227,17 +227,16 @@ class WaveRun:
     def _gate(self, how: str, result: dict[str, Any]) -> None:
         """Note by what the gate judged, until when work may start, who overrides it, and a gate that is closed."""
         self._latest_start = str(result.get("latest_start") or "")
-        name, closed, override = self._wave.name, result.get("closed"), result.get("override") or {}
-        if not isinstance(closed, list):
+        if not isinstance(result.get("closed"), list):
             return
-        calendars = [one for one in result.get("calendars") or [] if isinstance(one, dict)]
-        for line in gates.lines(name, calendars):
+        event = gates.event(self._wave.name, result)
+        for line in gates.lines(event):
             self._run.screen.say(line)
-        said = f"{name}: {' '.join(str(result.get('msg', '')).split())}"
-        if closed or override:
+        said = f"{self._wave.name}: {' '.join(str(result.get('msg', '')).split())}"
+        if event["closed"] or event["override"]:
             self._run.screen.say(said)
-        self._run.ledger.write("gate", wave=name, closed=closed, override=override, calendars=calendars)
-        if closed and how == "failed":
+        self._run.ledger.write("gate", **event)
+        if event["closed"] and how == "failed":
             self._closed = said
 
     def _variables(self) -> dict[str, Any]:

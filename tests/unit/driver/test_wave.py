@@ -85,14 +85,18 @@ def test_what_was_in_force_is_shown_and_in_the_report_for_each_wave(
 ) -> None:
     def play(batch: Any) -> None:
         result = {"latest_start": "", "closed": [], "override": {}, "calendars": [CALENDAR]}
+        result["not_read"] = ["freezes"]
         batch.event("ok", "a1", "patchwave.aws.gate", result)
         batch.patch()
 
     dummy, report = rollouts.run(wave_a=play, wave_b=play)
     found = [{key: one[key] for key in ("wave", *CALENDAR)} for one in report["rollout"]["calendars"]]
     assert found == [{"wave": "wave_a", **CALENDAR}, {"wave": "wave_b", **CALENDAR}]
-    told = "wave_b: 2 nodes: windows: every monday, 22:00 to 23:00 UTC; freezes: none"
+    told = "wave_b: 2 nodes: windows: every monday, 22:00 to 23:00 UTC; freezes: none\nWarning: wave_b: the gate does"
     assert told in capsys.readouterr().out
+    warning = "the gate does not read freezes; did you mean patch_windows or patch_freezes_NAME?"
+    assert report["rollout"]["gate_warnings"] == [f"wave_a: {warning}", f"wave_b: {warning}"]
+    assert f"Warning of the gate:</b> wave_a: {warning}" in (rollouts.folder / "report.html").read_text()
     assert "<td>every monday, 22:00 to 23:00 UTC</td>" in (rollouts.folder / "report.html").read_text()
 
 
