@@ -57,7 +57,7 @@ class Asked(t.NamedTuple):
 
 
 def _minutes(value: t.Any) -> int:
-    text = value if isinstance(value, str) else str(value) if type(value) is int else ""
+    text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
     if not (text.isascii() and text.isdigit() and len(text) < 10) or int(text) > _MOST_MINUTES:
         raise ValueError(f"minutes_left: must be 0 to {_MOST_MINUTES} minutes, not {value!r}")
     return int(text)
