@@ -16,13 +16,16 @@ from __future__ import annotations
 import datetime
 import difflib
 import functools
+import inspect
+import os
 import re
 import typing as t
 from collections.abc import Mapping
 
 from ansible import constants
 from ansible.inventory.helpers import sort_groups
-from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
+from ansible.inventory.host import Host
+from ansible.vars.plugins import get_vars_from_path
 
 from ._hosts import template_engine
 
@@ -39,6 +42,9 @@ _PERHAPS = re.compile(
 )
 #: How much alike a name is that has a letter too many or too few.
 _ALIKE = 0.85
+
+#: What Ansible's loader is told of files since ansible-core 2.19.
+_TRUST = "trusted_as_template"
 
 Values = list[tuple[str, t.Any]]
 
@@ -134,13 +140,31 @@ class Reader:
         if key not in self._of_entity:
             if kind == "inventory":
                 found = [entity.get_vars()]
-            elif kind == "beside_inventory":
-                sources = self._inventory._sources
-                found = [get_vars_from_inventory_sources(self._loader, [one], [entity], "task") for one in sources]
             else:
-                found = [get_vars_from_path(self._loader, folder, [entity], "task") for folder in self._folders]
+                folders = self._beside_inventory() if kind == "beside_inventory" else self._folders
+                found = [values for folder in folders for values in self._beside(folder, entity)]
             self._of_entity[key] = [ours for ours in map(_ours, found) if ours]
         return self._of_entity[key]
+
+    def _beside_inventory(self) -> list[str]:
+        sources = [source for source in self._inventory._sources if source and os.path.exists(source)]
+        return [source if os.path.isdir(source) else os.path.dirname(source) for source in sources]
+
+    def _beside(self, folder: str, entity: t.Any) -> list[t.Mapping[str, t.Any]]:
+        """Return what is set beside an inventory or a play: by each of several files, then as Ansible merges them."""
+        merged = get_vars_from_path(self._loader, folder, [entity], "task")
+        if not _ours(merged):
+            return []
+        kind = "host_vars" if isinstance(entity, Host) else "group_vars"
+        files = self._loader.find_vars_files(os.path.join(os.path.realpath(folder), kind), entity.name)
+        several = [self._load(file) for file in files] if len(files) > 1 else []
+        return [*(values for values in several if isinstance(values, Mapping)), merged]
+
+    def _load(self, file: str) -> t.Any:
+        known = inspect.signature(self._loader.load_from_file).parameters
+        return self._loader.load_from_file(
+            file, cache="all", unsafe=True, **({_TRUST: True} if _TRUST in known else {})
+        )
 
 
 #: Ansible's names for where variables of groups come from, in its own order.

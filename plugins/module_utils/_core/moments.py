@@ -21,8 +21,8 @@ _SHAPE = re.compile(
     r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?(Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)?)?\Z",
     re.ASCII,
 )
-#: Years of which every time can be had in every zone, and a day later too.
-_YEARS = (1970, 9998)
+#: Years of which every time can be had in every zone, and the year after too.
+_YEARS = (1970, 9990)
 #: What a moment may look like, for messages.
 WANTED = "a date such as 2026-11-22 or a time such as 2026-11-22T04:00:00+01:00"
 

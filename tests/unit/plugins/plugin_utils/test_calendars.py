@@ -73,6 +73,15 @@ def test_freezes_of_all_groups_add_up_whatever_they_are_called(estate: Estate) -
     assert sorted(freezes(estate.read("h3"))) == ["all", "db", "db sale", "inline"]
 
 
+def test_freezes_of_several_files_of_one_group_add_up(estate: Estate) -> None:
+    for file, freeze in (("a", "one"), ("b", "'{{ other }}'"), ("c/d", "three")):
+        text = f"other: two\npatch_freezes: [{freeze}]\npatch_windows: [{file}]"
+        estate.write(estate.inventory / "group_vars" / "web" / f"{file}.yml", text)
+    found = estate.read("h1")
+    assert sorted(freezes(found)) == ["one", "three", "two"]
+    assert found.windows == [("patch_windows", ["c/d"])]
+
+
 def test_windows_are_those_of_the_most_specific(estate: Estate) -> None:
     estate.group("all", "patch_windows: [all]")
     estate.group("web", "patch_windows: [web]")

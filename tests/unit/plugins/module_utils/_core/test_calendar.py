@@ -144,10 +144,11 @@ def test_windows_are_those_of_dateutil(now: datetime.datetime, week: int, weekda
     rule = rrule.rrule(rrule.MONTHLY, dtstart=begin, until=tomorrow, byweekday=rrule.weekday(weekday, week))
     expected = False
     for day in rule:
-        opens = datetime.datetime(day.year, day.month, day.day, start, tzinfo=zone)
         last = day if end > start else day + datetime.timedelta(days=1)
-        closes = datetime.datetime(last.year, last.month, last.day, end, tzinfo=zone)
-        expected = expected or opens <= now.replace(tzinfo=UTC) < closes
+        folds = [{"tzinfo": zone, "fold": fold} for fold in (0, 1)]
+        opens = max(datetime.datetime(day.year, day.month, day.day, start, **fold).timestamp() for fold in folds)
+        closes = min(datetime.datetime(last.year, last.month, last.day, end, **fold).timestamp() for fold in folds)
+        expected = expected or opens <= now.replace(tzinfo=UTC).timestamp() < closes
     assert verdict(now.isoformat() + "Z", [written]).may_start == expected
 
 
