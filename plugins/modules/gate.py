@@ -99,7 +99,7 @@ calendars:
   returned: always
   type: list
   elements: dict
-  sample: [{hosts: 4, windows: "second tuesday, 1 days after, 18:00 to 22:00 Europe/Berlin", freezes: none}]
+  sample: [{hosts: 4, windows: "second tuesday, 1 day after, 18:00 to 22:00 Europe/Berlin", freezes: none}]
 not_read:
   description: Names of variables that may be meant as windows or freezes and are not read; Ansible warns of them, too.
   returned: always

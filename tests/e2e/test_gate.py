@@ -205,7 +205,7 @@ def test_a_wave_in_its_window_is_patched(
     assert report["totals"]["patched"] == len(FIRST_WAVE)
     (calendar,) = report["rollout"]["calendars"]
     assert (calendar["wave"], calendar["hosts"], calendar["freezes"]) == ("wave_1", len(FIRST_WAVE), "none")
-    assert "every monday, 00:00 to 00:00 UTC" in calendar["windows"]
+    assert "every monday, 00:00 to 00:00 of the next day UTC" in calendar["windows"]
 
 
 def test_a_rollout_can_require_windows(lab: Any, rollout: Callable[..., Path], tmp_path: Path) -> None:

@@ -89,8 +89,9 @@ class Window(t.NamedTuple):
     def words(self) -> str:
         """Return it for people."""
         weeks = {0: "every", 1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", -1: "last"}
-        after = ", {0} days after".format(self.offset_days) if self.offset_days else ""
-        clock = "{0:%H:%M} to {1:%H:%M}".format(self.start, self.end)
+        after = ", {0} day{1} after".format(self.offset_days, "s"[self.offset_days == 1 :]) if self.offset_days else ""
+        over_night = "" if self.end > self.start else " of the next day"
+        clock = "{0:%H:%M} to {1:%H:%M}{2}".format(self.start, self.end, over_night)
         return "{0} {1}{2}, {3} {4}".format(weeks[self.week], WEEKDAYS[self.weekday], after, clock, self.zone)
 
 

@@ -212,6 +212,15 @@ def test_a_machine_without_time_zones_is_not_blamed_on_the_name(monkeypatch: pyt
     assert calendar.windows([{**SECOND_TUESDAY, "timezone": "UTC"}], "x")
 
 
+def test_a_calendar_in_words() -> None:
+    (window,) = calendar.windows([{**SECOND_TUESDAY, "offset_days": 4}], "x")
+    assert window.words() == "second tuesday, 4 days after, 22:00 to 04:00 of the next day Europe/Berlin"
+    (window,) = calendar.windows([{"weekday": "monday", "offset_days": 1, "start": "01:00", "end": "02:00"}], "x")
+    assert window.words() == "every monday, 1 day after, 01:00 to 02:00 UTC"
+    (freeze,) = calendar.freezes([YEAR_END], "x")
+    assert freeze.words() == "Year end, 2026-12-18T00:00+00:00 to 2027-01-07T00:00+00:00"
+
+
 def test_windows_that_adjoin_or_overlap_are_one() -> None:
     def until(*hours: str) -> str | None:
         windows = [{"weekday": "tuesday", "start": hour[:5], "end": hour[6:]} for hour in hours]
