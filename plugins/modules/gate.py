@@ -49,7 +49,7 @@ options:
     description:
       - Opens the gate in an emergency, for the whole run, with C(by) (who takes the responsibility) and C(reason) (why
         it cannot wait). Both are required. It and what it overrides are in the result, also where the gate is open.
-      - Empty, it is not given. A text is read as JSON.
+      - Empty, it is not given. A text is read as JSON or YAML.
     type: raw
   require_windows:
     description: Whether a host without C(patch_windows) closes the gate. V(false) unless given.

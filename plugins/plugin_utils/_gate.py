@@ -12,6 +12,8 @@ import datetime
 import json
 import typing as t
 
+from ansible.errors import AnsibleError
+from ansible.parsing.utils.yaml import from_yaml
 from ansible_collections.patchwave.aws.plugins.module_utils._core import calendar
 
 from . import _calendars
@@ -74,9 +76,9 @@ def _truth(value: t.Any) -> bool:
 def _override(value: t.Any) -> dict[str, str]:
     if isinstance(value, str):  # of a survey, or -e
         try:
-            value = json.loads(value)
-        except ValueError:
-            raise ValueError("override: must be a mapping with by and reason; as text it must be JSON") from None
+            value = _calendars.plain(from_yaml(value))
+        except AnsibleError:
+            raise ValueError("override: is a text that is neither JSON nor YAML") from None
     return {} if value == {} and isinstance(value, dict) else calendar.override(value)
 
 

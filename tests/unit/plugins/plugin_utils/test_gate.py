@@ -102,6 +102,7 @@ def test_what_is_wrong_or_doubtful_is_told() -> None:
         ),
         *(("override", odd) for odd in ([], "no", "{", 0, False, True, "0", {"by": "Ada"}, {**ADA, "reason": True})),
         *(("override", odd) for odd in ({**ADA, "reason": " "}, {**ADA, "for": "a"}, "null", "[]", '{"by": "x"}')),
+        *(("override", odd) for odd in ("by=Ada reason=x", "by: Ada", "{by: Ada, reason: 5}", "a: [", "~", " ")),
         *(("at", odd) for odd in (20261127, True, "20261127", "2026-12-08Z", " ", "now", [], 0, False)),
         *(("require_windows", odd) for odd in ("maybe", 1, 0, [], {}, "on")),
     ],
@@ -123,6 +124,7 @@ def test_an_empty_option_is_not_given(value: Any) -> None:
 def test_texts_of_a_survey() -> None:
     given = {"minutes_left": "30", "override": '{"by": "Ada", "reason": "it  cannot wait"}', "require_windows": "yes"}
     assert _gate.Asked.of(["a"], given)[2:] == (30, ADA, True)
+    assert _gate.Asked.of(["a"], {"override": "by: Ada\nreason: it cannot wait"}).override == ADA
 
 
 def test_check_mode_tells_and_goes_on() -> None:
