@@ -37,6 +37,14 @@ options:
         proves nothing, is asked once more, and ends as that second run says.
     type: bool
     default: false
+  rollout:
+    description:
+      - The rollout's name, by which M(patchwave.aws.stop) finds the batch, whoever runs it. It is in the comment of
+        each command, and in the keys of what is stored in O(bucket). O(token) unless given; V(all) is no name.
+      - Once the payload lies in O(bucket), and again before each sending, the batch looks for a mark there that stops
+        the rollout. Then it is as with O(stop_file), and the hosts that were not sent to end C(skipped) with the reason
+        C(stopped).
+    type: str
   token:
     description:
       - Names the work, at most 70 characters, and no other in O(journal). While that holds sendings of this very work,
@@ -62,6 +70,19 @@ options:
       - When the window closes, a time such as V(2026-12-13T04:00+01:00). From then on it is as with O(stop_file).
       - Without an offset it is in UTC; a date is its first moment.
     type: str
+  max_unreachable:
+    description:
+      - So many nodes of the batch may be unreachable, a number or a percentage that is rounded down. It stops nothing;
+        see O(ignore_within_budget).
+    type: str
+    default: "0"
+  ignore_within_budget:
+    description:
+      - Whether hosts that failed or were unreachable are ignored errors (C(ignored) in the recap), as long as both
+        O(max_errors) and O(max_unreachable) hold. Their results have C(within_budget). The play goes on with these
+        hosts and does not fail for them.
+    type: bool
+    default: false
   owner_lock:
     description:
       - A file on the controller that whoever started the run holds locked (C(flock)) for as long as it lives. Once the

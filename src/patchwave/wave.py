@@ -210,11 +210,13 @@ class WaveRun:
             new = {host: result for host, result in self._journal.read() if host in self._waiting}
             self._waiting -= new.keys()
         self._run.record(new)
+        if self._journal.stopped and not self._state.stopping:
+            self._run.screen.say(f"{self._wave.name}: {self._journal.stopped}: nothing more is sent")
         self._state.counts.update(result.outcome for result in new.values())
         sent = (self._journal.sent | self._journal.begun) & self._hosts
         self._state.sent, self._state.in_flight = len(sent), len(sent & self._waiting)
         self._state.unreadable = dict(self._journal.unreadable)
-        self._state.stopping = self._run.interrupts.asked()
+        self._state.stopping = self._run.interrupts.asked() or bool(self._journal.stopped)
         view.update(self._state)
 
     def _event(self, how: str, host: str, action: str, result: dict[str, Any]) -> None:
@@ -252,6 +254,7 @@ class WaveRun:
             "patch_software_journal": str(self._path.resolve()),
             "patch_software_stop_file": str(run.stop_file.resolve()),
             "patch_software_owner_lock": str(run.owner.resolve()),
+            "patchwave_rollout": wanted.name,
             "patch_software_token": run.token(self._wave.name),
         }
         if wanted.require_windows:
@@ -308,6 +311,9 @@ class WaveRun:
         if self._closed:
             return Verdict(self._closed, of_the_window=True)
         results = {host: known[host] for host in self._hosts if host in known}
+        if self._journal.stopped:
+            said = f"the rollout was {self._journal.stopped}; `patchwave stop --lift` lets it go on"
+            return Verdict(f"{name}: {said}", of_the_window=True)
         late = self._late(results)
         if late:
             ended = len(self._hosts) - len(self._waiting)
