@@ -173,3 +173,85 @@ def test_a_command_that_cannot_be_cancelled_any_more_begins_nothing_either(patie
     report = json.loads((rollout.parent / "out" / "report.json").read_text())
     assert {node["outcome"] for node in report["nodes"]} <= {"unreachable", "skipped", "unknown"}
     assert process.returncode in (2, 3)
+
+
+def stop(lab: Any, name: str, **given: str) -> subprocess.CompletedProcess[str]:
+    extra = {"patchwave_rollout": name, "patchwave_bucket": BUCKET, **given}
+    command = ["ansible-playbook", "-i", ROOT / "inventory", "patchwave.aws.stop", "-e", json.dumps(extra)]
+    return lab.run(*command, check=False)
+
+
+def test_a_job_that_a_job_server_kills_is_stopped_by_its_number(
+    patient: Any, rollout: Path, keys: Callable[[str], list[str]]
+) -> None:
+    catalog = yaml.safe_load((rollout.parent / "software.yml").read_text())
+    extra = {
+        **{"patch_software_name": "tool", "patch_software_catalog": catalog, "patch_software_bucket": BUCKET},
+        **{"gate_override": OVERRIDE, "awx_job_id": 77},
+    }
+    fault(patient, "agent-off", *NODES)
+    process = subprocess.Popen(
+        [
+            *(BIN / "ansible-playbook", "-i", ROOT / "inventory", "patchwave.aws.patch_software"),
+            *("-e", json.dumps(extra)),
+        ],
+        env=patient.environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    before = patient.calls()
+    until(lambda: any(call[2] == "SendCommand" for call in patient.calls() - before))
+    kill(process)
+    other = stop(patient, "awx-7")  # of nobody
+    assert "0 payloads were taken away" in other.stdout
+    assert len(keys("patchwave/run/awx-77/")) == 1
+    done = stop(patient, "awx-77", patchwave_stop_reason="wrong program")
+    assert done.returncode == 0, done.stdout
+    assert "of 1 commands under way 2 nodes were cancelled, 0 go on" in done.stdout
+    fault(patient, "agent-off", "--clear")
+    time.sleep(2)
+    assert not any(begun(patient, node) for node in NODES)
+    for name in ("awx-7", "awx-77"):
+        stop(patient, name, patchwave_stop_state="absent")
+    assert keys("patchwave/stop/") == keys("patchwave/run/") == []
+
+
+def test_a_stop_of_all_holds_for_every_batch_that_knows_the_bucket(patient: Any, tmp_path: Path) -> None:
+    send = {"document": "AWS-RunShellScript", "parameters": {"commands": ["date"]}}
+    tasks = [
+        {"name": "Ship", "patchwave.aws.run_module": {"module": "ansible.builtin.ping", "bucket": BUCKET}},
+        {"name": "Send", "patchwave.aws.run_command": {**send, "bucket": BUCKET}},
+        {"name": "Send blindly", "patchwave.aws.run_command": send},
+    ]
+    play = {"name": "Play", "hosts": "managed_nodes", "gather_facts": False, "tasks": tasks, "ignore_errors": True}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    assert stop(patient, "all", patchwave_stop_by="Ada", patchwave_stop_reason="a bad day").returncode == 0
+    try:
+        done = patient.run("ansible-playbook", "-i", ROOT / "inventory", tmp_path / "play.yml")
+        assert done.stdout.count("not sent: the rollout was stopped by Ada at ") == 4
+        assert done.stdout.count(": a bad day") == 4
+        assert len([line for line in done.stdout.splitlines() if line.startswith(("ok:", "changed:"))]) == 2
+    finally:
+        lifted = stop(patient, "all", patchwave_stop_state="absent")
+    assert "rollout all may go on; it was stopped by Ada at" in lifted.stdout
+    done = patient.run("ansible-playbook", "-i", ROOT / "inventory", tmp_path / "play.yml")
+    assert "fatal" not in done.stdout
+
+
+def test_a_stop_says_what_would_be_done_and_what_cannot_be(patient: Any, rollout: Path, tmp_path: Path) -> None:
+    extra = json.dumps({"patchwave_rollout": NAME, "patchwave_bucket": BUCKET})
+    command = ("ansible-playbook", "-i", ROOT / "inventory", "patchwave.aws.stop")
+    dry = patient.run(*command, "-e", extra, "--check")
+    assert "changed: [" in dry.stdout
+    assert "is stopped" in dry.stdout
+    lifted = patient.run("patchwave", "stop", rollout, "--lift")
+    assert f"rollout {NAME} was not stopped" in lifted.stdout
+    nameless = patient.run(*command, check=False)
+    assert nameless.returncode != 0
+    assert "patchwave_rollout: name the rollout, or all" in nameless.stdout
+    wrong = patient.run(
+        *command, "-e", json.dumps({"patchwave_rollout": "x", "patchwave_bucket": "nowhere"}), check=False
+    )
+    assert wrong.returncode != 0
+    assert "the rollout is not stopped, nothing was done" in wrong.stdout
