@@ -6,20 +6,17 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible import constants, context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.patchwave.aws.plugins.plugin_utils import _gate
+from ansible_collections.patchwave.aws.plugins.plugin_utils import _calendars, _gate
 from ansible_collections.patchwave.aws.plugins.plugin_utils._action import named, validated
 from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import AtTask, Group
 from ansible_collections.patchwave.aws.plugins.plugin_utils._shared import Done, own_result
 
+#: Their values are read by the gate itself: Ansible would make a text of any value, and a number of a truth.
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
-    "minutes_left": {"type": "int", "default": 0},
-    "override": {
-        "type": "dict",
-        "options": {"by": {"type": "str", "required": True}, "reason": {"type": "str", "required": True}},
-    },
-    "at": {"type": "str"},
+    name: {"type": "raw"} for name in ("minutes_left", "override", "at", "require_windows")
 }
 
 
@@ -39,28 +36,38 @@ class ActionModule(ActionBase):
 
         def work(alone: bool, spent: int) -> Done:
             groups = at_task.groups(alone)
-            result = _verdict(groups, variables["hostvars"].__getitem__)
+            result = self._verdict(groups, at_task.host, variables)
             return Done({host: result for group in groups for host in group.hosts}, 0)
 
         if self._task.run_once:
-            return work(alone=False, spent=0).results[at_task.host]
+            # The calendars are shown, and not only kept.
+            return {**work(alone=False, spent=0).results[at_task.host], "_ansible_verbose_always": True}
         again, self._ran = self._ran, True
         return own_result(at_task.execution, at_task.host, work, again)
 
+    def _verdict(self, groups: list[Group], own: str, variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Judge each group by its own options; the batch may go on when all of them may."""
+        hostvars = variables["hostvars"]
+        try:
+            asked = [_asked(group) for group in groups]
+            if "gate_verdict" in hostvars._variable_manager.extra_vars:
+                raise ValueError("gate_verdict: is the gate's own to set, and no extra variable")
+        except ValueError as error:
+            raise AnsibleActionFail(f"the gate is closed: {error}") from None
+        result = _gate.judge(asked, _calendars.Reader(hostvars, own, variables, self._folders(hostvars)).read)
+        # A task that says check_mode of itself is followed by others that do not.
+        return _gate.in_check_mode(result) if self._task.check_mode and context.CLIARGS.get("check") else result
 
-def _verdict(groups: list[Group], variables: t.Callable[[str], t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-    """Judge each group by its own options; the batch may go on when all of them may."""
-    batches, overrides = [], []
+    def _folders(self, hostvars: t.Any) -> list[str]:
+        """Return the folders whose C(group_vars) and C(host_vars) Ansible reads for this task."""
+        found = [self._loader.get_basedir()] if hostvars._variable_manager.safe_basedir else []
+        search = self._task.get_search_path() if constants.PLAYBOOK_VARS_ROOT != "top" else []
+        return [*found, *(folder for folder in search if folder not in found)]
+
+
+def _asked(group: Group) -> _gate.Asked:
+    options = validated(ARGUMENT_SPEC, group)
     try:
-        for group in groups:
-            options = validated(ARGUMENT_SPEC, group)
-            override = options["override"] or {}
-            for key, text in override.items():
-                if not text.strip():
-                    raise ValueError(f"override.{key}: must not be empty ({named(group.hosts)})")
-            batch = _gate.judge(group.hosts, variables, _gate.moment(options["at"]), options["minutes_left"])
-            batches.append(batch)
-            overrides.append(override)
+        return _gate.Asked.of(group.hosts, options)
     except ValueError as error:
-        raise AnsibleActionFail(str(error)) from None
-    return _gate.combined(batches, overrides)
+        raise ValueError(f"{error} ({named(group.hosts)})") from None

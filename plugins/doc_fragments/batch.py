@@ -67,7 +67,8 @@ options:
     type: path
   stop_at:
     description:
-      - When the window closes, ISO 8601 such as V(2026-12-13T04:00+01:00). From then on it is as with O(stop_file).
+      - When the window closes, a time such as V(2026-12-13T04:00+01:00). From then on it is as with O(stop_file).
+      - Without an offset it is in UTC; a date is its first moment.
     type: str
   max_unreachable:
     description:

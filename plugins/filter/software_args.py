@@ -30,9 +30,12 @@ options:
     elements: str
     required: true
   latest_start:
-    description: When work may no longer start on a node. A program that has a C(latest_start) of its own keeps it.
-    type: str
-    default: ""
+    description:
+      - When work may no longer start on a node, or a list of several such times, ISO 8601 with their zones; an empty
+        one is no limit. Of these and of the C(latest_start) of a program the earliest counts for it.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""

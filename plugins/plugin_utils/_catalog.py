@@ -12,6 +12,7 @@ import typing as t
 
 from ansible.errors import AnsibleError
 from ansible.parsing.utils.yaml import from_yaml
+from ansible_collections.patchwave.aws.plugins.module_utils._core import moments
 
 
 def arguments(catalog: t.Any, name: t.Any, latest_start: t.Any = "") -> dict[str, t.Any]:
@@ -20,7 +21,8 @@ def arguments(catalog: t.Any, name: t.Any, latest_start: t.Any = "") -> dict[str
     Args:
         catalog: the options of each program by its name; a text is read as YAML, which JSON is a part of.
         name: a program, a list of several, or a text with commas or in YAML's brackets.
-        latest_start: when work may no longer start, unless a program says so itself.
+        latest_start: when work may no longer start, or several such times; empty for no limit. Of these and of the
+            C(latest_start) of a program the earliest counts for it.
 
     Raises:
         ValueError: one of them does not fit; one line that names the role's variable.
@@ -32,14 +34,30 @@ def arguments(catalog: t.Any, name: t.Any, latest_start: t.Any = "") -> dict[str
         known = ", ".join(sorted(map(str, programs))) or "none"
         what = "', '".join(unknown)
         raise ValueError(f"patch_software_name: '{what}' is not in patch_software_catalog; known programs: {known}")
-    definitions = [_definition(one, programs[one], str(latest_start or "")) for one in names]
+    limits = latest_start if isinstance(latest_start, list) else [latest_start]
+    definitions = [_definition(one, programs[one], limits) for one in names]
     return definitions[0] if len(definitions) == 1 else {"definitions": definitions}
 
 
-def _definition(name: str, options: t.Any, latest_start: str) -> dict[str, t.Any]:
+def _definition(name: str, options: t.Any, limits: list[t.Any]) -> dict[str, t.Any]:
     where = f"patch_software_catalog.{name}"
-    given = {"latest_start": latest_start} if latest_start else {}
-    return {"name": name, **given, "fixed_in": "", **_mapping(where, options)}
+    definition = {"name": name, "fixed_in": "", **_mapping(where, options)}
+    own = (f"{where}.latest_start", definition.pop("latest_start", None))
+    latest = earliest([own, *(("latest_start", limit) for limit in limits)])
+    return {**definition, "latest_start": latest} if latest else definition
+
+
+def earliest(limits: t.Iterable[tuple[str, t.Any]]) -> str:
+    """Return the earliest of some times, each with the name of what gave it; one that is empty is no limit.
+
+    Raises:
+        ValueError: one of them is no time with its zone.
+    """
+    given = [(where, limit) for where, limit in limits if limit is not None and limit != ""]
+    for where, limit in given:
+        if not moments.is_moment(limit):
+            raise ValueError(f"{where}: must be a time with its zone, such as 2026-11-22T04:00:00Z, not {limit!r}")
+    return moments.earliest(str(limit) for dummy, limit in given)
 
 
 def _mapping(where: str, value: t.Any) -> dict[str, t.Any]:

@@ -64,6 +64,7 @@ _PURE = frozenset(
         "unique",
         "upper",
         "zip",
+        "patchwave.aws.earliest",
         "patchwave.aws.software_args",
         "defined",
         "undefined",

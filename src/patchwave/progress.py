@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,8 +140,16 @@ class Screen:
         """Print one line."""
         self._console.print(_shown(text), soft_wrap=True)
 
-    def plan(self, plan: Plan, done: set[str], held: set[str], slots: int) -> None:
-        """Show what is about to happen with so many slots (0: no limit), what is done already, what is left alone."""
+    def plan(self, plan: Plan, done: set[str], held: set[str], slots: int, limits: Mapping[str, int]) -> None:
+        """Show what is about to happen, what is done already, and what is left alone.
+
+        Args:
+            plan: the plan.
+            done: hosts that are done.
+            held: hosts that a tag holds.
+            slots: the maximum number of nodes at once (0: no limit).
+            limits: how many nodes of each wave may fail.
+        """
         nodes = sum(len(wave.nodes) for wave in plan.waves)
         software = ", ".join(f"{name} to {target_version(wanted)}" for name, wanted in plan.software.items())
         self.say(f"Rollout {plan.rollout}: {software} on {nodes} nodes")
@@ -149,7 +157,7 @@ class Screen:
         for wave in plan.waves:
             groups = Counter(node.patch_group for node in wave.nodes)
             of_groups = ", ".join(f"{group} {count}" for group, count in sorted(groups.items()))
-            self.say(f"  {wave.name}: {len(wave.nodes)} nodes ({of_groups})")
+            self.say(f"  {wave.name}: {len(wave.nodes)} nodes ({of_groups}), {limits[wave.name]} of them may fail")
         largest = max(len(wave.nodes) for wave in plan.waves)
         flying = min(largest, slots or largest)
         worst = min(nodes, plan.error_budget + flying)

@@ -12,6 +12,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Pl
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 from ansible_collections.patchwave.aws.plugins.module_utils._core.software import target_version
 
+from patchwave import gates
 from patchwave.errors import PatchwaveError
 from patchwave.ledger import Ledger
 from patchwave.scope import Scope
@@ -26,9 +27,10 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
 
     Returns:
         `schema` (int), `rollout` (dict: name, plan, software, version, fixed_in, transport, started, finished, runs,
-        error_budget, unreachable_budget, stopped, overridden, leftovers, and what Scope has), `totals` (dict of outcome
-        to int, all of them), and `nodes` (list of dict by wave and name: host, id, name, account, region, patch_group,
-        wave, outcome, version_before, version_after, reason, msg, seconds).
+        error_budget, unreachable_budget, wave_error_budgets, stopped, overridden, calendars, gate_warnings, leftovers,
+        and what Scope has), `totals` (dict of outcome to int, all of them), and `nodes` (list of dict by wave and name:
+        host, id, name, account, region, patch_group, wave, outcome, version_before, version_after, reason, msg,
+        seconds).
     """
     ordered = [node for wave in plan.waves for node in sorted(wave.nodes, key=lambda node: (node.name, node.host))]
     nodes = [_node(node._asdict(), ledger.results.get(node.host)) for node in ordered]
@@ -46,17 +48,16 @@ def content(plan: Plan, digest: str, ledger: Ledger, stopped: str | None) -> dic
         "runs": len(starts),
         "error_budget": plan.error_budget,
         "unreachable_budget": plan.unreachable_budget,
+        "wave_error_budgets": last[0].get("wave_error_budgets", {}),
         "stopped": stopped,
         **Scope.of_report(last[0]).as_dict(),
         "leftovers": [{key: line[key] for key in _LEFTOVER} for line in last if line["event"] == "leftover"],
-        "overridden": [_override(line) for line in ledger.lines if line["event"] == "gate" and line["override"]],
+        "overridden": gates.overrides(ledger.lines),
+        "calendars": gates.calendars(ledger.lines),
+        "gate_warnings": gates.warnings(ledger.lines),
     }
     totals = outcomes.totals(node["outcome"] for node in nodes)
     return {"schema": SCHEMA, "rollout": rollout, "totals": totals, "nodes": nodes}
-
-
-def _override(line: dict[str, Any]) -> dict[str, Any]:
-    return {"time": line["time"], "wave": line["wave"], "closed": line["closed"], **line["override"]}
 
 
 def _node(node: dict[str, str], result: NodeResult | None) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _plan(wanted: RolloutFile, inventory: Inventory) -> Plan:
             raise PatchwaveError(f"{wanted.inventory}: {why}")
     nodes = sum(len(wave.nodes) for wave in waves)
     budgets = []
-    for key in ("error_budget", "unreachable_budget"):
+    for key in ("error_budget", "unreachable_budget", "wave_error_budget"):
         try:
             budgets.append(budget.allowed(getattr(wanted, key), nodes))
         except ValueError as error:
@@ -265,10 +265,11 @@ class _Rollout:
         all_nodes = {node.host for wave in plan.waves for node in wave.nodes}
         done = {host for host in all_nodes & ledger.results.keys() if ledger.results[host].outcome in outcomes.RIGHT}
         held = all_nodes & self._inventory.held() - done
-        run.screen.plan(plan, done, held, run.wanted.max_in_flight)
+        limits = {wave.name: min(run.wave_limit(wave), plan.error_budget) for wave in plan.waves}
+        run.screen.plan(plan, done, held, run.wanted.max_in_flight, limits)
         run.screen.scope(scope)
         to_do = len(all_nodes) - len(done) - len(held)
-        ledger.write("started", plan=plan_hash(plan), to_do=to_do, **scope.as_dict())
+        ledger.write("started", plan=plan_hash(plan), to_do=to_do, wave_error_budgets=limits, **scope.as_dict())
         self._skip(held, "held", "a tag holds it from patching")
         with _stop_file(run) as stop:
             for wave in plan.waves:
@@ -279,6 +280,7 @@ class _Rollout:
                 elif nodes:
                     stop.check()
                     self._verdict = WaveRun(run, wave, nodes).run()
+                self._verdict = _also_by_its_failures(self._verdict, None if stopped else run.failures(wave))
         stopped = self._must_stop(before_another=False)
         ledger.write("finished", stopped=stopped.why if stopped else None)
         return scope, stopped
@@ -302,6 +304,13 @@ class _Rollout:
         known = self._run.ledger.results
         new = [host for host in sorted(hosts) if host not in known or known[host].outcome == outcomes.SKIPPED]
         self._run.record(dict.fromkeys(new, NodeResult.concluded(outcomes.SKIPPED, reason, msg)))
+
+
+def _also_by_its_failures(verdict: Verdict | None, failures: Verdict | None) -> Verdict | None:
+    """Return why no wave may follow: that too many nodes failed says more than what nobody knows of the others then."""
+    if not failures or (verdict and (verdict.of_the_window or verdict.not_begun or failures.only_before_another)):
+        return verdict
+    return failures
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core import run_nam
 from patchwave import yaml_file
 from patchwave.errors import PatchwaveError
 
-#: The rollout file as an Ansible argument spec; `error_budget` and `unreachable_budget` are numbers or percentages.
+#: The rollout file as an Ansible argument spec; the three budgets are numbers or percentages.
 ROLLOUT: dict[str, dict[str, Any]] = {
     "schema": {"type": "int", "required": True, "choices": [1]},
     "name": {"type": "str", "required": True},
@@ -29,6 +29,8 @@ ROLLOUT: dict[str, dict[str, Any]] = {
     "max_in_flight": {"type": "int"},
     "error_budget": {"type": "raw"},
     "unreachable_budget": {"type": "raw"},
+    "wave_error_budget": {"type": "raw"},
+    "require_windows": {"type": "bool"},
     "override": {
         "type": "dict",
         "options": {"by": {"type": "str", "required": True}, "reason": {"type": "str", "required": True}},
@@ -42,6 +44,7 @@ _ROLES = ("gate", "patch_software")
 #: Variables of the roles that the rollout file has keys for.
 _HAS_KEY = {
     "gate_override": "override",
+    "gate_require_windows": "require_windows",
     "patch_software_bucket": "bucket",
     "patch_software_catalog": "catalog",
     "patch_software_max_errors": "error_budget",
@@ -82,6 +85,8 @@ class RolloutFile:
     override: dict[str, str]
     vars: dict[str, Any]
     all_in_waves: bool
+    wave_error_budget: int | str = "50%"
+    require_windows: bool = False
 
 
 def read_rollout(path: Path) -> RolloutFile:
@@ -113,6 +118,8 @@ def read_rollout(path: Path) -> RolloutFile:
         override=data.get("override", {}),
         vars=data.get("vars", {}),
         all_in_waves=data.get("not_in_waves") != "allowed",
+        wave_error_budget=data.get("wave_error_budget", "50%"),
+        require_windows=data.get("require_windows", False),
     )
 
 
@@ -126,7 +133,7 @@ def _problems(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "name", f"must not be {run_names.ALL!r}, which stands for every rollout where one is stopped"
     if len(data["name"].encode()) > _LONGEST_NAME:
         yield "name", f"must have at most {_LONGEST_NAME} bytes, for it names a folder"
-    empty = [key for key, text in data.get("override", {}).items() if not text.strip()]
+    empty = [key for key, text in data.get("override", {}).items() if not any(map(str.isalnum, text))]
     yield from ((f"override.{key}", "must not be empty") for key in empty)
     if data.get("max_in_flight", 0) < 0:
         yield "max_in_flight", "must be 0 (all of a wave at once) or more"

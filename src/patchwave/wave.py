@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.patchwave.aws.plugins.module_utils._core import budget, outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core import budget, moments, outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.plan import Node, Plan, Wave, plan_hash
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import ENGINE, NodeResult
 
-from patchwave import locks, names, runner
+from patchwave import gates, locks, names, runner
 from patchwave.errors import PatchwaveError
 from patchwave.interrupts import Interrupts
 from patchwave.journal import Journal
@@ -29,6 +29,8 @@ _GATE = "patchwave.aws.gate"
 _LATE = ("asked_to_stop", "too_late")
 #: Reasons with which a node is skipped without the wave being incomplete.
 _LEFT_ALONE = ("duplicate", "held")
+#: Outcomes of nodes on which the work was done.
+_WORKED = outcomes.RIGHT | {outcomes.REBOOT_PENDING}
 #: What the engine says of nodes of which it knows nothing, by outcome: the next wave must not begin.
 _NOT_KNOWN = {outcomes.UNKNOWN: ("api_error", "no_result"), outcomes.UNREACHABLE: ("api_error",)}
 #: What it says of unreachable nodes that the caller may not reach.
@@ -65,6 +67,30 @@ class Run:
     def token(self, wave: str) -> str:
         """Return the name of a wave's work."""
         return f"{plan_hash(self.plan)[:16]} {names.short(wave)}"
+
+    def wave_limit(self, wave: Wave) -> int:
+        """Return how many nodes of a wave may fail, whatever the budget over all waves says."""
+        return budget.allowed_in_wave(self.wanted.wave_error_budget, len(wave.nodes))
+
+    def failures(self, wave: Wave) -> Verdict | None:
+        """Say why no wave may follow one of which so many nodes failed, in this run or an earlier one, or None."""
+        known, size = self.ledger.results, len(wave.nodes)
+        ends = [known[node.host].outcome for node in wave.nodes if node.host in known]
+        failed, limit = sum(end in outcomes.CHARGED for end in ends), self.wave_limit(wave)
+        if failed > limit:
+            return Verdict(f"{wave.name}: {failed} of {size} nodes failed, {limit} allowed in this wave")
+        if failed and not any(end in _WORKED for end in ends):
+            return Verdict(
+                f"{wave.name}: every node that was reached failed ({failed} of {size})", only_before_another=True
+            )
+        return None
+
+    def errors_left(self, wave: Wave, to_do: set[str]) -> int:
+        """Return how many nodes of those to do may fail, by the budget over all waves and by that of the wave."""
+        known = self.ledger.results
+        others = [node.host for node in wave.nodes if node.host not in to_do and node.host in known]
+        failed = sum(known[host].outcome in outcomes.CHARGED for host in others)
+        return min(self.budget.errors_left(), max(0, self.wave_limit(wave) - failed))
 
     def record(self, results: dict[str, NodeResult]) -> None:
         """Write down how nodes ended, and charge the budgets."""
@@ -201,16 +227,18 @@ class WaveRun:
             self._failures.append(_failure(result))
 
     def _gate(self, how: str, result: dict[str, Any]) -> None:
-        """Note until when work may start, and a gate that stops the rollout, or would have but for the override."""
+        """Note by what the gate judged, until when work may start, who overrides it, and a gate that is closed."""
         self._latest_start = str(result.get("latest_start") or "")
-        closed = result.get("closed")
-        if not isinstance(closed, list) or not closed:
+        if not isinstance(result.get("closed"), list):
             return
+        event = gates.event(self._wave.name, result)
+        for line in gates.lines(event):
+            self._run.screen.say(line)
         said = f"{self._wave.name}: {' '.join(str(result.get('msg', '')).split())}"
-        self._run.screen.say(said)
-        override = result.get("override")
-        self._run.ledger.write("gate", wave=self._wave.name, closed=closed, override=override or {})
-        if how == "failed":
+        if event["closed"] or event["override"]:
+            self._run.screen.say(said)
+        self._run.ledger.write("gate", **event)
+        if event["closed"] and how == "failed":
             self._closed = said
 
     def _variables(self) -> dict[str, Any]:
@@ -221,7 +249,7 @@ class WaveRun:
             "patch_software_node_results": False,
             "patch_software_name": list(run.plan.software),
             "patch_software_catalog": run.plan.software,
-            "patch_software_max_errors": str(run.budget.errors_left()),
+            "patch_software_max_errors": str(run.errors_left(self._wave, self._hosts)),
             "patch_software_max_in_flight": wanted.max_in_flight,
             "patch_software_journal": str(self._path.resolve()),
             "patch_software_stop_file": str(run.stop_file.resolve()),
@@ -229,6 +257,8 @@ class WaveRun:
             "patchwave_rollout": wanted.name,
             "patch_software_token": run.token(self._wave.name),
         }
+        if wanted.require_windows:
+            own["gate_require_windows"] = True
         if wanted.override:
             own["gate_override"] = wanted.override
         if wanted.bucket:
@@ -334,11 +364,7 @@ def _was_not_sent(result: NodeResult) -> bool:
 
 
 def _is_past(moment: str) -> bool:
-    try:
-        found = datetime.datetime.fromisoformat(moment)
-    except ValueError:
-        return False
-    return found.tzinfo is not None and datetime.datetime.now(datetime.UTC) >= found
+    return moments.is_moment(moment) and time.time() >= moments.seconds(moment)
 
 
 def _failure(result: dict[str, Any]) -> str:

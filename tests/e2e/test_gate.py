@@ -48,7 +48,11 @@ def test_a_wave_may_start_in_its_window_until_it_ends(verdicts: Callable[..., di
     ("group", "at", "why"),
     [
         ("wave_2", "2026-10-17T21:59+02:00", "outside its window, may start 2026-10-17T22:00+02:00"),
-        ("wave_2", "2026-10-18T03:31+02:00", "less than 30 minutes are left until 2026-10-18T04:00+02:00"),
+        (
+            "wave_2",
+            "2026-10-18T03:31+02:00",
+            "less than 30 minutes are left until 2026-10-18T04:00+02:00, may start 2026-11-14T22:00+01:00",
+        ),
         ("wave_3", "2026-12-19T23:00+01:00", "frozen (Year end), may start 2027-01-23T22:00+01:00"),
     ],
 )
@@ -59,10 +63,72 @@ def test_else_it_is_told_when(verdicts: Callable[..., dict[str, Any]], group: st
     assert found["msg"].startswith("the gate is closed: ")
 
 
+def test_of_a_batch_the_moment_is_told_that_suits_everybody(verdicts: Callable[..., dict[str, Any]]) -> None:
+    # A week lies between the windows of these two, so they never start together.
+    found = verdicts("wave_1:wave_2", "2026-10-17T23:00+02:00")
+    assert all(line.endswith("outside its window, may start never within a year") for line in found["closed"])
+    assert sorted(one["hosts"] for one in found["calendars"])[-1] > 1
+
+
+def test_check_mode_tells_the_verdict_and_goes_on(
+    lab: Any, install: Callable[..., None], variables: Path, tmp_path: Path
+) -> None:
+    install("web-01")
+    content = yaml.safe_load(variables.read_text())
+    del content["gate_override"]
+    content["patch_freezes"] = [{"name": "Sale", "start": "2026-01-01", "end": "2050-01-01"}]
+    variables.write_text(yaml.safe_dump(content))
+    options = ("-i", INVENTORY, "-e", f"@{variables}", "--limit", lab.nodes()["web-01"])
+    done = lab.run("ansible-playbook", "patchwave.aws.patch_software", *options, "--check")
+    assert "frozen (Sale), may start never within a year; check mode goes on" in done.stdout
+    assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"
+    done = lab.run("ansible-playbook", "patchwave.aws.patch_software", *options, check=False)
+    assert done.returncode == 2
+    assert "the gate is closed: " in done.stdout
+
+
+@pytest.mark.parametrize("more", [{}, {"patch_software_node_results": False}])
+def test_a_node_that_was_too_late_is_no_success(
+    lab: Any, install: Callable[..., None], variables: Path, more: dict[str, Any]
+) -> None:
+    install("web-01")
+    content = yaml.safe_load(variables.read_text())
+    content["patch_software_catalog"]["tool"]["latest_start"] = "2026-01-01T00:00:00Z"
+    variables.write_text(yaml.safe_dump({**content, **more}))
+    options = ("-i", INVENTORY, "-e", f"@{variables}", "--limit", lab.nodes()["web-01"])
+    done = lab.run("ansible-playbook", "patchwave.aws.patch_software", *options, check=False)
+    assert done.returncode == 2, done.stdout
+    assert "too_late" in done.stdout
+    assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"
+
+
+@pytest.mark.needs_root
+def test_nor_is_it_over_its_own_connection(
+    lab: Any, install: Callable[..., None], variables: Path, ssh_inventory: Path
+) -> None:
+    install("web-02", "db-02")
+    content = yaml.safe_load(variables.read_text())
+    content["patch_software_catalog"]["tool"]["latest_start"] = "2026-01-01T00:00:00Z"
+    variables.write_text(yaml.safe_dump({**content, "patchwave_transport": "connection"}))
+    options = ("-i", ssh_inventory, "-e", f"@{variables}")
+    done = lab.run("ansible-playbook", "patchwave.aws.patch_software", *options, check=False)
+    assert done.returncode == 2, done.stdout
+    assert done.stdout.count("too_late") >= 2
+
+
+def test_the_verdict_cannot_be_an_extra_variable(lab: Any, variables: Path) -> None:
+    options = ("-i", INVENTORY, "-e", f"@{variables}", "-e", '{"gate_verdict": {"latest_start": ""}}')
+    before = lab.calls()
+    done = lab.run("ansible-playbook", "patchwave.aws.patch_software", *options, check=False)
+    assert done.returncode == 2
+    assert "gate_verdict: is the gate's own to set, and no extra variable" in done.stdout
+    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+
+
 def test_a_misspelt_or_emptied_variable_does_not_leave_the_gate_open(verdicts: Callable[..., dict[str, Any]]) -> None:
     for variable, why in (
         ("patch_freeze", "is neither patch_windows nor patch_freezes nor patch_freezes_NAME"),
-        ("patch_windows", "has no window; without the variable any time will do"),
+        ("patch_windows", "is set by extra variables, which cannot change the inventory's windows; use an override"),
     ):
         (line,) = verdicts("wave_2", "2026-10-17T23:00+02:00", **{variable: []})["closed"]
         assert line.endswith(f": the calendar cannot be read: {variable}: {why}")
@@ -74,6 +140,47 @@ def test_a_group_with_freezes_of_its_own_keeps_those_of_everybody(verdicts: Call
     lines = verdicts("patch_group_db", "2026-12-19T12:00+01:00")["closed"]
     assert lines
     assert all("frozen (Year end)" in line for line in lines)
+    # Nor do extra variables take them away.
+    for freezes in ({"patch_freezes": []}, {"patch_freezes_db": []}):
+        assert verdicts("patch_group_db", "2027-01-07T12:00+01:00", **freezes)["failed"]
+
+
+def ask_static(lab: Any, folder: Path, group_vars: dict[str, str], **options: Any) -> tuple[dict[str, Any], str]:
+    """Ask the gate in a worker of Ansible's own about a host in two groups; return result and what was printed."""
+    (folder / "group_vars").mkdir(parents=True)
+    hosts = {"all": {"children": {group: {"hosts": {"h1": None}} for group in ("web", "db")}}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    (folder / "password").write_text("secret")
+    for group, text in group_vars.items():
+        (folder / "group_vars" / f"{group}.yml").write_text(text)
+    task = {"name": "Ask", "patchwave.aws.gate": {"at": "2026-11-27T12:00Z", **options}}
+    (folder / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+    vault = ("--vault-password-file", folder / "password")
+    shown = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+    done = lab.run("ansible-playbook", "-i", folder / "hosts.yml", folder / "play.yml", *vault, check=False, **shown)
+    return dict(json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["h1"]), done.stdout
+
+
+def test_freezes_of_two_groups_with_one_name_add_up_vaulted_and_templated_too(lab: Any, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret")
+    options = ("--vault-password-file", tmp_path / "password", "--name", "name")
+    vaulted = lab.run("ansible-vault", "encrypt_string", *options, "Moving house").stdout
+    indented = vaulted.strip().replace("\n", "\n    ")
+    group_vars = {
+        "all": "patch_freezes: [{name: All, start: 2026-12-01, end: 2026-12-02}]",
+        "web": "team: Web\npatch_freezes: [{name: '{{ team }}', start: 2026-12-03, end: 2026-12-04}]",
+        "db": f"patch_freezes:\n  - start: 2026-12-05\n    end: 2026-12-06\n    {indented}\n",
+    }
+    found, dummy = ask_static(lab, tmp_path / "estate", group_vars)
+    (calendar,) = found["calendars"]
+    assert [text.split(",")[0] for text in calendar["freezes"].split("; ")] == ["All", "Moving house", "Web"]
+    assert found["latest_start"] == "2026-12-01T00:00:00+00:00"
+
+
+def test_what_may_be_a_calendar_of_ours_is_warned_of(lab: Any, tmp_path: Path) -> None:
+    found, printed = ask_static(lab, tmp_path / "estate", {"web": "maintenance_windows: []"})
+    assert (found["closed"], found["calendars"][0]["windows"]) == ([], "none, so at any time")
+    assert "the gate does not read maintenance_windows; did you mean patch_windows or patch_freezes_NAME?" in printed
 
 
 def inventory(folder: Path, **variables: Any) -> Path:
@@ -94,7 +201,18 @@ def test_a_wave_in_its_window_is_patched(
     path = rollout(inventory=str(inventory(tmp_path, patch_windows=windows)), override=None)
     done = lab.run("patchwave", "apply", path, "--output", tmp_path / "out", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["totals"]["patched"] == len(FIRST_WAVE)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["totals"]["patched"] == len(FIRST_WAVE)
+    (calendar,) = report["rollout"]["calendars"]
+    assert (calendar["wave"], calendar["hosts"], calendar["freezes"]) == ("wave_1", len(FIRST_WAVE), "none")
+    assert "every monday, 00:00 to 00:00 of the next day UTC" in calendar["windows"]
+
+
+def test_a_rollout_can_require_windows(lab: Any, rollout: Callable[..., Path], tmp_path: Path) -> None:
+    path = rollout(inventory=str(inventory(tmp_path, other="x")), override=None, require_windows=True)
+    done = lab.run("patchwave", "apply", path, "--output", tmp_path / "out", check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "has no patch_windows, which are required (require_windows)" in " ".join(done.stdout.split())
 
 
 def test_a_closed_gate_stops_the_rollout_before_anything_is_sent(

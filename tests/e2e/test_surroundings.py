@@ -87,7 +87,8 @@ def essence(report: dict[str, Any]) -> Any:
     """Return what two reports of the same have in common."""
     nodes = [{key: value for key, value in node.items() if key != "seconds"} for node in report["nodes"]]
     kept = {key: value for key, value in report["rollout"].items() if key not in ("started", "finished")}
-    kept["overridden"] = [{**one, "time": ""} for one in kept["overridden"]]
+    for told in ("overridden", "calendars"):
+        kept[told] = [{**one, "time": ""} for one in kept[told]]
     return nodes, kept
 
 

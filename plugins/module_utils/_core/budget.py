@@ -38,6 +38,16 @@ def allowed(value: t.Union[int, str], nodes: int) -> int:
     return number * nodes // 100 if match.group(2) else number
 
 
+def allowed_in_wave(value: t.Union[int, str], nodes: int) -> int:
+    """Turn the budget of one wave into a number of nodes of so many; a percentage above 0% is at least one.
+
+    Raises:
+        ValueError: as allowed().
+    """
+    number = allowed(value, nodes)
+    return max(1, number) if allowed(value, 100) and str(value).endswith("%") else number
+
+
 class Budget:
     """The two budgets of a rollout, errors and unreachable nodes, and what has been charged to them."""
 

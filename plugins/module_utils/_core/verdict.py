@@ -33,6 +33,7 @@ def word(result: Result) -> str:
 def _in_no_budget(result: Result) -> bool:
     """Say whether a host is wrong in a way that no budget allows, such as one to which nothing was done."""
     wrong = not result or bool(result.get("failed")) or bool(result.get("unreachable"))
+    wrong = wrong or result.get("reason") == "too_late"
     return wrong and word(result) not in (*outcomes.CHARGED, outcomes.UNREACHABLE)
 
 

@@ -66,8 +66,10 @@ def test_the_worst_case_is_said_beforehand(capsys: pytest.CaptureFixture[str], p
         for name, count in (("wave_1", 3), ("wave_2", 10))
     ]
     plan = Plan("now", {"tool": {"fixed_in": "2", "archive": {"version": "2"}}}, "run_command", 2, 0, tuple(waves))
-    Screen().plan(plan, set(), set(), places)
-    assert f"{said} (the budget and {places or 10} in flight)" in capsys.readouterr().out
+    Screen().plan(plan, set(), set(), places, dict.fromkeys(("wave_1", "wave_2"), 1))
+    told = capsys.readouterr().out
+    assert f"{said} (the budget and {places or 10} in flight)" in told
+    assert "wave_1: 3 nodes (web 3), 1 of them may fail" in told
 
 
 def test_what_the_plan_leaves_out_is_said_and_bounded(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,7 @@ def test_a_good_file_is_read_with_its_defaults(write: Any, tmp_path: Path) -> No
     assert rollout.inventory == tmp_path / "hosts.yml"
     assert rollout.software == {"just": JUST}
     assert (rollout.transport, rollout.error_budget, rollout.unreachable_budget) == ("run_command", 0, "100%")
+    assert (rollout.wave_error_budget, rollout.require_windows) == ("50%", False)
 
 
 def test_a_key_without_a_value_is_not_given(write: Any) -> None:
@@ -209,6 +210,8 @@ def test_a_rollout_file_that_is_not_there_is_named(tmp_path: Path) -> None:
             )
         ),
         ("gate_override", "has a key of its own in this file: override"),
+        ("gate_require_windows", "has a key of its own in this file: require_windows"),
+        *((name, "unknown key; ") for name in ("patch_windows", "patch_freezes", "patch_freezes_db")),
         ("patch_software_bucket", "has a key of its own in this file: bucket"),
         ("gate_minutes_lft", "unknown key; did you mean 'gate_minutes_left'?"),
     ],
@@ -217,6 +220,16 @@ def test_variables_cannot_override_where_nodes_are_or_what_the_driver_says(write
     with pytest.raises(PatchwaveError) as caught:
         read_rollout(write({"vars": {name: "x"}}))
     assert f"rollout.yml: vars.{name}: {said}" in str(caught.value)
+
+
+def test_windows_are_required_and_a_wave_has_a_budget(write: Any) -> None:
+    rollout = read_rollout(write({"require_windows": True, "wave_error_budget": 3}))
+    assert (rollout.wave_error_budget, rollout.require_windows) == (3, True)
+    for odd in ("yes", 1, []):
+        with pytest.raises(PatchwaveError, match=r"rollout\.yml: require_windows: must be bool"):
+            read_rollout(write({"require_windows": odd}))
+    with pytest.raises(PatchwaveError, match=r"rollout\.yml: override\.reason: must not be empty"):
+        read_rollout(write({"override": {"by": "Ada", "reason": "\u200b -"}}))
 
 
 def test_variables_of_the_roles_can_be_set(write: Any) -> None:

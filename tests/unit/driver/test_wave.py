@@ -19,6 +19,7 @@ from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch
 
 from patchwave import locks, wave
 from patchwave.errors import PatchwaveError
+from patchwave.inventory import Inventory
 from patchwave.progress import State, WaveView
 
 ENGINE = {"source": "engine"}
@@ -73,6 +74,158 @@ def test_a_node_that_is_late_by_its_own_clock_counts_when_ours_agrees(rollouts: 
         batch.end("a2", outcome="skipped", reason="too_late")
 
     assert rollouts.run(wave_a=play)[0] == code
+
+
+CALENDAR = {"hosts": 2, "windows": "every monday, 22:00 to 23:00 UTC", "freezes": "none"}
+ADA = {"by": "Ada", "reason": "it cannot wait"}
+
+
+def test_what_was_in_force_is_shown_and_in_the_report_for_each_wave(
+    rollouts: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def play(batch: Any) -> None:
+        result = {"latest_start": "", "closed": [], "override": {}, "calendars": [CALENDAR]}
+        result["not_read"] = ["freezes"]
+        batch.event("ok", "a1", "patchwave.aws.gate", result)
+        batch.patch()
+
+    dummy, report = rollouts.run(wave_a=play, wave_b=play)
+    found = [{key: one[key] for key in ("wave", *CALENDAR)} for one in report["rollout"]["calendars"]]
+    assert found == [{"wave": "wave_a", **CALENDAR}, {"wave": "wave_b", **CALENDAR}]
+    told = "wave_b: 2 nodes: windows: every monday, 22:00 to 23:00 UTC; freezes: none\nWarning: wave_b: the gate does"
+    assert told in capsys.readouterr().out
+    warning = "the gate does not read freezes; did you mean patch_windows or patch_freezes_NAME?"
+    assert report["rollout"]["gate_warnings"] == [f"wave_a: {warning}", f"wave_b: {warning}"]
+    assert f"Warning of the gate:</b> wave_a: {warning}" in (rollouts.folder / "report.html").read_text()
+    assert "<td>every monday, 22:00 to 23:00 UTC</td>" in (rollouts.folder / "report.html").read_text()
+
+
+def test_an_override_is_recorded_where_the_gate_is_open_too(rollouts: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def play(batch: Any) -> None:
+        result = {"closed": [], "override": ADA, "msg": "the gate is open, and overridden", "calendars": []}
+        batch.event("ok", "a1", "patchwave.aws.gate", result)
+        batch.patch()
+
+    rollouts.changes = {"override": ADA}
+    dummy, report = rollouts.run(wave_a=play, wave_b=play)
+    found = [(one["wave"], one["by"], one["reason"], one["closed"]) for one in report["rollout"]["overridden"]]
+    assert found == [(wave, *ADA.values(), []) for wave in ("wave_a", "wave_b")]
+    assert "wave_a: the gate is open, and overridden" in capsys.readouterr().out
+    assert "it was open when the wave began" in (rollouts.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_windows_can_be_required(rollouts: Any, required: bool) -> None:
+    seen: list[Any] = []
+
+    def play(batch: Any) -> None:
+        seen.append(batch.play.variables.get("gate_require_windows"))
+        batch.patch()
+
+    rollouts.changes = {"require_windows": required}
+    rollouts.run(wave_a=play)
+    assert seen == [required or None]
+
+
+# A wave has a budget of its own.
+
+
+def fail(*hosts: str) -> Any:
+    """Play a wave in which these nodes fail, as many as the engine is allowed and one more."""
+
+    def play(batch: Any) -> None:
+        most = int(batch.play.variables["patch_software_max_errors"])
+        batch.start()
+        for host in batch.hosts:
+            if most < 0:
+                batch.end(host, outcome="skipped", reason="max_errors_reached", **ENGINE)
+            else:
+                most -= host in hosts
+                batch.send(host, comment=host)
+                batch.end(host, outcome="failed" if host in hosts else "patched")
+
+    return play
+
+
+CANARIES = ("a1", "a2", "a3", "a4")
+
+
+def test_a_wave_of_which_more_than_half_fails_stops_the_rollout(rollouts: Any) -> None:
+    rollouts.waves, rollouts.budgets = {"wave_a": 4, "wave_b": 100}, (5, 104)
+    code, report = rollouts.run(wave_a=fail(*CANARIES))
+    assert (code, rollouts.played) == (3, ["wave_a"])
+    assert report["rollout"]["stopped"] == "wave_a: 3 of 4 nodes failed, 2 allowed in this wave"
+    assert report["rollout"]["wave_error_budgets"] == {"wave_a": 2, "wave_b": 5}
+    assert report["totals"]["failed"] == 3
+    # The second run tries them again, and is held to the same.
+    code, report = rollouts.run(wave_a=fail(*CANARIES[1:]))
+    assert (code, rollouts.played) == (3, ["wave_a"])
+    # And with half of them right it goes on.
+    code, report = rollouts.run(wave_a=fail(*CANARIES[2:]))
+    assert (code, rollouts.played) == (2, ["wave_a", "wave_b"])
+
+
+def test_a_wave_within_its_budget_lets_the_next_begin(rollouts: Any) -> None:
+    rollouts.waves, rollouts.budgets = {"wave_a": 4, "wave_b": 2}, (5, 104)
+    assert rollouts.run(wave_a=fail("a1", "a2"))[0] == 2
+    assert rollouts.played == ["wave_a", "wave_b"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "failed", "code"),
+    [(0, 1, 3), ("0%", 1, 3), ("25%", 1, 2), ("25%", 2, 3), ("1%", 1, 2), ("1%", 2, 3), (4, 3, 2), ("100%", 3, 2)],
+)
+def test_the_budget_of_a_wave_can_be_given(rollouts: Any, limit: Any, failed: int, code: int) -> None:
+    rollouts.waves, rollouts.budgets = {"wave_a": 4, "wave_b": 2}, (5, 104)
+    rollouts.changes = {"wave_error_budget": limit}
+    assert rollouts.run(wave_a=fail(*CANARIES[:failed]))[0] == code
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_wave_of_which_every_node_failed_always_stops_the_next(rollouts: Any, size: int) -> None:
+    rollouts.waves, rollouts.budgets = {"wave_a": size, "wave_b": 2}, (9, 9)
+    rollouts.changes = {"wave_error_budget": "100%"}
+    code, report = rollouts.run(wave_a=fail(*CANARIES))
+    assert (code, rollouts.played) == (3, ["wave_a"])
+    assert report["rollout"]["stopped"] == f"wave_a: every node that was reached failed ({size} of {size})"
+    # Not where none follows.
+    rollouts.waves = {"wave_a": size}
+    assert rollouts.run(wave_a=fail(*CANARIES))[0] == 2
+
+
+def test_nodes_that_were_not_reached_do_not_make_a_wave_right(rollouts: Any) -> None:
+    def play(batch: Any) -> None:
+        batch.start()
+        batch.send("a1")
+        batch.end("a1", outcome="failed")
+        batch.end("a2", outcome="unreachable", reason="agent_offline", **ENGINE)
+
+    rollouts.budgets = (4, 4)
+    code, report = rollouts.run(wave_a=play)
+    assert (code, report["rollout"]["stopped"]) == (3, "wave_a: every node that was reached failed (1 of 2)")
+
+
+def test_a_wave_that_failed_before_and_is_held_now_stops_the_next(rollouts: Any) -> None:
+    rollouts.waves, rollouts.budgets = {"wave_a": 2, "wave_b": 2}, (9, 9)
+    assert rollouts.run(wave_a=fail("a1", "a2"))[0] == 3
+    rollouts.inventory = Inventory({}, {host: {"not_patchable": "held"} for host in ("a1", "a2")})
+    code, report = rollouts.run()
+    assert (code, rollouts.played) == (3, [])
+    assert report["rollout"]["stopped"].startswith("wave_a: ")
+
+
+def test_what_failed_before_and_is_held_counts_for_the_engine_too(rollouts: Any) -> None:
+    rollouts.waves, rollouts.budgets = {"wave_a": 4, "wave_b": 2}, (9, 9)
+    assert rollouts.run(wave_a=fail("a1", "a2", "a3"))[0] == 3
+    rollouts.inventory = Inventory({}, {"a1": {"not_patchable": "held"}})
+    most: list[str] = []
+
+    def play(batch: Any) -> None:
+        most.append(batch.play.variables["patch_software_max_errors"])
+        batch.patch()
+
+    assert rollouts.run(wave_a=play)[0] == 2
+    assert most == ["1"]
 
 
 def test_a_closed_gate_stops_it(rollouts: Any) -> None:

@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.patchwave.aws.plugins.filter import earliest
 from ansible_collections.patchwave.aws.plugins.plugin_utils._catalog import arguments
 
-CATALOG = {"just": {"fixed_in": "1.42.4", "dest": "/opt/just"}, "jq": {"fixed_in": "1.7", "latest_start": "own"}}
+OWN = "2026-11-22T03:00:00Z"
+CATALOG = {"just": {"fixed_in": "1.42.4", "dest": "/opt/just"}, "jq": {"fixed_in": "1.7", "latest_start": OWN}}
 JUST = {"name": "just", "fixed_in": "1.42.4", "dest": "/opt/just"}
 
 
@@ -19,10 +22,27 @@ def test_a_program(catalog: Any, name: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [["jq", "just"], "jq,just", "jq, just", '["jq", "just"]'])
-def test_several_programs_in_their_order_with_the_latest_start_of_the_gate(name: Any) -> None:
-    first, second = arguments(CATALOG, name, "2026-11-22T04:00:00Z")["definitions"]
-    assert (first["name"], first["latest_start"]) == ("jq", "own")
-    assert (second["name"], second["latest_start"]) == ("just", "2026-11-22T04:00:00Z")
+@pytest.mark.parametrize(
+    ("given", "latest"),
+    [
+        ("2026-11-22T04:00:00Z", (OWN, "2026-11-22T04:00:00Z")),
+        ("2026-11-22T03:30:00+01:00", ("2026-11-22T03:30:00+01:00",) * 2),
+        (["2026-11-22T04:00:00Z", "", "2026-11-22T02:00:00Z"], ("2026-11-22T02:00:00Z",) * 2),
+        ("", (OWN, None)),
+        ([], (OWN, None)),
+        (None, (OWN, None)),
+    ],
+)
+def test_of_a_programs_own_latest_start_and_the_gates_the_earliest_counts(name: Any, given: Any, latest: Any) -> None:
+    first, second = arguments(CATALOG, name, given)["definitions"]
+    assert (first["name"], second["name"]) == ("jq", "just")
+    assert (first.get("latest_start"), second.get("latest_start")) == latest
+
+
+@pytest.mark.parametrize("own", ["", None])
+def test_a_program_cannot_take_the_limit_away(own: Any) -> None:
+    found = arguments({"x": {"latest_start": own}}, "x", "2026-11-22T04:00:00Z")
+    assert found["latest_start"] == "2026-11-22T04:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -40,9 +60,24 @@ def test_several_programs_in_their_order_with_the_latest_start_of_the_gate(name:
         (CATALOG, 7, "patch_software_name: must be"),
         (CATALOG, ["just", None], "patch_software_name: must be"),
         (CATALOG, "just,just", "patch_software_name: names 'just' twice"),
+        (
+            {"x": {"latest_start": "2026-11-22"}},
+            "x",
+            "patch_software_catalog.x.latest_start: must be a time with its zone",
+        ),
+        ({"x": {"latest_start": 20261122}}, "x", "patch_software_catalog.x.latest_start: must be a time with its zone"),
     ],
 )
 def test_what_does_not_fit_is_one_line(catalog: Any, name: Any, why: str) -> None:
     with pytest.raises(ValueError, match=why.replace("(", r"\(")) as error:
         arguments(catalog, name)
     assert "\n" not in str(error.value)
+
+
+def test_the_earliest_of_several_limits() -> None:
+    given = ["", "2026-11-22T04:00:00Z", None, "2026-11-22T04:30:00+01:00"]
+    assert earliest.earliest(given) == "2026-11-22T04:30:00+01:00"
+    assert earliest.earliest([""]) == earliest.earliest([]) == ""
+    for odd in (["soon"], [0], [False], "2026-11-22T04:00:00Z", None, {}):
+        with pytest.raises(AnsibleFilterError, match="earliest: must be "):
+            earliest.earliest(odd)

@@ -33,3 +33,11 @@ def test_unreachable_nodes_have_a_budget_of_their_own() -> None:
     assert spent.exceeded() is None
     spent.charge("unreachable")
     assert spent.exceeded() == "2 nodes were unreachable, 1 allowed"
+
+
+@pytest.mark.parametrize(
+    ("value", "nodes", "number"),
+    [("50%", 4, 2), ("50%", 5, 2), ("50%", 1, 1), ("1%", 10, 1), ("0%", 10, 0), (0, 10, 0), (3, 2, 3), ("100%", 7, 7)],
+)
+def test_the_budget_of_a_wave_is_at_least_one_node(value: int | str, nodes: int, number: int) -> None:
+    assert budget.allowed_in_wave(value, nodes) == number

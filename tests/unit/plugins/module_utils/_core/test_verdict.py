@@ -47,6 +47,7 @@ def test_every_result_has_one_word(result: dict[str, Any], expected: str) -> Non
         ([GOOD, AWAY], 0, 1, True),
         ([FAILED, AWAY], 1, 1, True),
         ([GOOD, LATE], 9, 9, False),
+        ([GOOD, {"outcome": "skipped", "reason": "too_late"}], 9, 9, False),
         ([GOOD, {}], 9, 9, False),
         ([GOOD, {"outcome": "unsupported", "failed": True}], 9, 9, False),
         ([GOOD, {"outcome": "reboot_pending"}], 0, 0, True),

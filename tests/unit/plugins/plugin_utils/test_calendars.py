@@ -1,0 +1,195 @@
+"""Where windows and freezes come from: read by Ansible's own managers from an inventory on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+from ansible_collections.patchwave.aws.plugins.plugin_utils import _calendars
+
+INVENTORY = """
+all:
+  children:
+    web: {hosts: {h1: , h2: }}
+    db: {hosts: {h2: , h3: {patch_freezes: [inline]}}}
+"""
+
+
+class Estate:
+    """An inventory beside which files with variables are written, and a play in another folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.inventory, self.play = folder / "inventory", folder / "play"
+        self.extra: dict[str, Any] = {}
+        self.task: dict[str, Any] = {}
+        self.set_facts: dict[str, Any] = {}
+        self.write(self.inventory / "hosts.yml", INVENTORY)
+        self.play.mkdir()
+
+    def write(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def group(self, name: str, text: str, beside: str = "inventory") -> None:
+        """Write a group's variables beside the inventory or the play."""
+        self.write(getattr(self, beside) / "group_vars" / f"{name}.yml", text)
+
+    def read(self, host: str, own: str = "h1", facts_of: str = "") -> _calendars.Sources:
+        """Read what is set for a host, as an action whose own host may be another; facts are the host's too."""
+        loader = DataLoader()
+        loader.set_basedir(str(self.play))
+        inventory = InventoryManager(loader=loader, sources=[str(self.inventory / "hosts.yml")])
+        manager = VariableManager(loader=loader, inventory=inventory)
+        manager._extra_vars = self.extra
+        if self.set_facts:
+            manager.set_nonpersistent_facts(facts_of or host, self.set_facts)
+        hostvars = HostVars(inventory, manager, loader)
+        task_vars = {**hostvars.raw_get(own), **self.task, **self.extra}
+        return _calendars.Reader(hostvars, own, task_vars, [str(self.play)]).read(host)
+
+
+@pytest.fixture
+def estate(tmp_path: Path) -> Estate:
+    return Estate(tmp_path)
+
+
+def freezes(found: _calendars.Sources) -> list[Any]:
+    assert not found.wrong
+    return [one for dummy, value in found.freezes for one in value]
+
+
+def test_freezes_of_all_groups_add_up_whatever_they_are_called(estate: Estate) -> None:
+    estate.group("all", "patch_freezes: [all]")
+    estate.group("web", "patch_freezes: [web]\npatch_freezes_sale: [sale]")
+    estate.group("web", "patch_freezes: [web beside the play]", beside="play")
+    estate.group("db", "patch_freezes: [db]\npatch_freezes_sale: [db sale]")
+    assert sorted(freezes(estate.read("h1"))) == ["all", "sale", "web", "web beside the play"]
+    assert sorted(freezes(estate.read("h2"))) == ["all", "db", "db sale", "sale", "web", "web beside the play"]
+    assert sorted(freezes(estate.read("h3"))) == ["all", "db", "db sale", "inline"]
+
+
+def test_freezes_of_several_files_of_one_group_add_up(estate: Estate) -> None:
+    for file, freeze in (("a", "one"), ("b", "'{{ other }}'"), ("c/d", "three")):
+        text = f"other: two\npatch_freezes: [{freeze}]\npatch_windows: [{file}]"
+        estate.write(estate.inventory / "group_vars" / "web" / f"{file}.yml", text)
+    found = estate.read("h1")
+    assert sorted(freezes(found)) == ["one", "three", "two"]
+    assert found.windows == [("patch_windows", ["c/d"])]
+
+
+def test_windows_are_those_of_the_most_specific(estate: Estate) -> None:
+    estate.group("all", "patch_windows: [all]")
+    estate.group("web", "patch_windows: [web]")
+    estate.write(estate.inventory / "host_vars" / "h1.yml", "patch_windows: [h1]")
+    for host, windows in (("h1", ["h1"]), ("h2", ["web"]), ("h3", ["all"])):
+        assert estate.read(host).windows == [("patch_windows", windows)]
+
+
+NESTED = """
+all:
+  vars: {patch_windows: [inline all]}
+  children:
+    site:
+      vars: {patch_windows: [inline site]}
+      children:
+        b_late: {vars: {patch_windows: [inline late]}, hosts: {h1: , h2: , h3: {patch_windows: [inline h3]}, h4: }}
+        a_first: {vars: {ansible_group_priority: 5}, hosts: {h2: , h3: , h5: }}
+    other: {hosts: {h4: , h5: , h6: }}
+"""
+
+
+def test_of_groups_side_by_side_and_nested_those_windows_count_that_ansible_chooses(estate: Estate) -> None:
+    estate.write(estate.inventory / "hosts.yml", NESTED)
+    for group, beside in (("a_first", "inventory"), ("b_late", "inventory"), ("other", "play"), ("all", "play")):
+        estate.group(group, f"patch_windows: [{group} beside {beside}]", beside=beside)
+    estate.write(estate.play / "host_vars" / "h1.yml", "patch_windows: [h1 beside play]")
+    found = {host: estate.read(host) for host in ("h1", "h2", "h3", "h4", "h5", "h6")}
+    assert not any(one.wrong for one in found.values())  # as it would be told where Ansible's choice is another
+    assert [one.windows[0][1] for one in found.values()] == [
+        ["h1 beside play"],
+        ["a_first beside inventory"],
+        ["inline h3"],
+        ["other beside play"],
+        ["other beside play"],
+        ["other beside play"],
+    ]
+
+
+def test_templates_are_evaluated_with_the_hosts_own_variables(estate: Estate) -> None:
+    estate.group("all", "patch_freezes: [{name: '{{ team }}', start: 2026-01-01}]\nteam: ours")
+    estate.group("web", "patch_freezes: '{{ empty }}'\nempty: ''")
+    estate.group("db", "patch_freezes: '{{ nowhere }}'")
+    found = {
+        name: value for name, value in estate.read("h3").freezes if isinstance(value, list) and value != ["inline"]
+    }
+    assert found["patch_freezes"][0]["name"] == "ours"
+    assert type(found["patch_freezes"][0]["name"]) is str
+    assert ("patch_freezes", "") in estate.read("h1").freezes
+    (why,) = filter(None, (_calendars.unreadable(value) for dummy, value in estate.read("h3").freezes))
+    assert "nowhere" in why
+
+
+@pytest.mark.parametrize("where", ["extra", "task", "set_facts"])
+def test_what_is_set_elsewhere_adds_freezes_and_takes_nothing_away(estate: Estate, where: str) -> None:
+    estate.group("web", "patch_freezes: [web]\npatch_windows: [web]")
+    for value, left in (([], ["web"]), (["more"], ["web", "more"])):
+        setattr(estate, where, {"patch_freezes": value})
+        assert freezes(estate.read("h1")) == left
+    setattr(estate, where, {"patch_freezes": None})
+    assert ("patch_freezes", None) in estate.read("h1").freezes
+
+
+@pytest.mark.parametrize("where", ["extra", "task", "set_facts"])
+@pytest.mark.parametrize("value", [[], [{"weekday": "monday"}], None, ""], ids=repr)
+def test_windows_that_are_set_elsewhere_close_the_gate(estate: Estate, where: str, value: Any) -> None:
+    for text in ("patch_windows: [web]", "a: b"):
+        estate.group("web", text)
+        setattr(estate, where, {"patch_windows": value})
+        (why,) = estate.read("h1").wrong
+        assert why.startswith("patch_windows: is set by ")
+        assert ("extra variables" in why) == (where == "extra")
+
+
+def test_what_the_play_sets_counts_for_all_hosts_and_what_a_host_is_given_for_it_alone(estate: Estate) -> None:
+    estate.task = {"patch_freezes": ["play"]}
+    assert freezes(estate.read("h2", own="h1")) == ["play"]
+    estate.task, estate.set_facts = {}, {"patch_freezes": ["h2"]}
+    assert freezes(estate.read("h2", own="h1")) == ["h2"]
+    assert freezes(estate.read("h3", own="h2", facts_of="h2")) == ["inline"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("patch_freeze", "patch_window", "patchwindows", "patch_freezes-eu", "patchwave_freezes", "Patch_Windows"),
+        *("patchwave_windows", "patch-freezes", "PATCH_FREEZES", "patch_freezes ", "patch_windows_eu", "patch_freezés"),
+    ],
+)
+def test_a_misspelt_variable_closes_the_gate(estate: Estate, name: str) -> None:
+    estate.extra = {name: []}
+    assert estate.read("h1").wrong == [f"{name}: is neither patch_windows nor patch_freezes nor patch_freezes_NAME"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("maintenance_windows", "freezes", "freeze", "patching_windows", "change_freeze", "my_maintenance_window"),
+        *("pacth_windows", "patch_wndows", "patches_windows", "update-windows", "Deployment_Freezes", "ptch_freezes"),
+    ],
+)
+def test_one_that_may_be_another_tools_is_told(estate: Estate, name: str) -> None:
+    estate.extra = {name: []}
+    found = estate.read("h1")
+    assert (found.wrong, found.doubtful) == ([], [name])
+
+
+def test_other_variables_are_none_of_ours(estate: Estate) -> None:
+    estate.extra = dict.fromkeys(
+        ("windows_version", "patch_group", "patch_software_name", "freezer", "os_windows"), "x"
+    )
+    assert estate.read("h1") == _calendars.Sources([], [], [], [])
