@@ -222,13 +222,22 @@ from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
-from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, names, options, read, tags
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import (
+    hosts,
+    listing,
+    names,
+    options,
+    read,
+    tags,
+)
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import LeftOut, Notes, bounded, one_line
 
 #: Marks what must not be templated. Since ansible-core 2.19 that is so for all that an inventory plugin sets.
 _data = (lambda value: value) if hasattr(BaseInventoryPlugin, "trusted_by_default") else wrap_var
 
+#: Variables that all hosts get.
+_OF_ALL = frozenset({"inventory_warnings", "left_out", "out_of_scope", "unread"})
 #: How many lines on tags the screen shows.
 _LINES = 20
 
@@ -298,6 +307,16 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if chosen["keyed_groups"]:
             self._add_keyed_groups(named, left_out, chosen)
         self._say(notes, left_out)
+        if listing.is_listing():
+            self._list_plainly()
+
+    def _list_plainly(self) -> None:
+        """Have C(ansible-inventory) write values, and those that the user's expressions made of them, as they are."""
+        for host in self.inventory.hosts.values():
+            if "node_id" in host.vars:
+                host.vars = {name: listing.plain(value) for name, value in host.vars.items()}
+        of_all = self.inventory.groups["all"].vars
+        of_all.update({name: listing.plain(of_all[name]) for name in _OF_ALL & of_all.keys()})
 
     def _remove(self, left_out: LeftOut) -> None:
         """Take back hosts, also of earlier sources, that turned out to be left out."""
