@@ -6,8 +6,8 @@
 
 """A play without hosts is green in Ansible, and nothing was patched: find out before it begins, and say why.
 
-The hosts of a play, and what C(--limit) leaves of them, are known to the inventory manager of the program. Ansible hands
-it to no plugin, so it is read from the stack frame that evaluates the play's C(hosts).
+The hosts of a play, and what C(--limit) leaves of them, are known to the inventory manager of the program. Ansible
+hands it to no plugin, so it is read from the stack frame that evaluates the play's C(hosts).
 """
 
 from __future__ import annotations
