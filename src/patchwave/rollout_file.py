@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -97,8 +98,7 @@ def read_rollout(path: Path) -> RolloutFile:
         raise PatchwaveError(f"{path}: {key}: {problem}")
     folder = path.resolve().parent
     inventory = folder / data["inventory"]
-    if not inventory.exists():
-        raise PatchwaveError(f"{path}: inventory: no such file or folder: {inventory}")
+    _check_source(path, inventory)
     return RolloutFile(
         path=path,
         name=data["name"],
@@ -114,6 +114,19 @@ def read_rollout(path: Path) -> RolloutFile:
         vars=data.get("vars", {}),
         all_in_waves=data.get("not_in_waves") != "allowed",
     )
+
+
+def _check_source(path: Path, inventory: Path) -> None:
+    """Find out whether there is an inventory: a file or a folder, for a pipe may be waited for."""
+    try:
+        kind = inventory.stat().st_mode
+    except FileNotFoundError:
+        raise PatchwaveError(f"{path}: inventory: no such file or folder: {inventory}") from None
+    except (OSError, ValueError) as error:  # a name with a NUL, say
+        why = getattr(error, "strerror", None) or error
+        raise PatchwaveError(f"{path}: inventory: cannot be read: {why}: {inventory}") from error
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise PatchwaveError(f"{path}: inventory: is neither a file nor a folder: {inventory}")
 
 
 def _problems(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -185,11 +198,9 @@ def _definition(path: Path, catalog: Path, programs: Any, name: str) -> dict[str
 
 def _load(path: Path) -> Any:
     try:
-        found = yaml_file.load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PatchwaveError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PatchwaveError(f"{path}: is not UTF-8 text") from error
+        found = yaml_file.load(yaml_file.read(path))
+    except (OSError, ValueError) as error:  # a name with a NUL, say
+        raise PatchwaveError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml_file.Problem as error:
         raise PatchwaveError(f"{path}{error.where}: {error}") from error
     for where, problem in _odd_values(found):
