@@ -10,6 +10,7 @@ short_description: Managed nodes of many accounts and regions by patch group and
 version_added: 0.1.0
 author: Patchwave contributors (@patchwave)
 description:
+  - Its file must have a name that ends in C(patch_groups.yml) or C(patch_groups.yaml).
   - Finds the EC2 instances and hybrid servers (C(mi-*)) that are in scope of patching, in all given accounts and
     regions, which are read side by side.
   - Scope is opt-in. A node without the tag C(Patch Group) or C(PatchGroup), or with one that is empty, is not in the
@@ -218,6 +219,7 @@ connections:
 
 import typing as t
 
+from ansible import constants
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
@@ -238,6 +240,8 @@ _data = (lambda value: value) if hasattr(BaseInventoryPlugin, "trusted_by_defaul
 
 #: Variables that all hosts get.
 _OF_ALL = frozenset({"inventory_warnings", "left_out", "out_of_scope", "unread"})
+#: How the names of files for this plugin end.
+_NAMES = ("patch_groups.yml", "patch_groups.yaml")
 #: How many lines on tags the screen shows.
 _LINES = 20
 
@@ -250,7 +254,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def verify_file(self, path: str) -> bool:
         """Take files named C(*patch_groups.yml) or C(*patch_groups.yaml)."""
-        return bool(super().verify_file(path)) and path.endswith(("patch_groups.yml", "patch_groups.yaml"))
+        if not super().verify_file(path):
+            return False
+        ours = path.endswith(_NAMES)
+        # Ansible asks no plugin that the file does not name, unless it is enabled for all files.
+        if not ours and self.NAME not in constants.INVENTORY_ENABLED:
+            raise AnsibleParserError(
+                f"{self.NAME}: the name of such a file must end in {' or '.join(_NAMES)}; rename it"
+            )
+        return ours
 
     def parse(self, inventory: t.Any, loader: t.Any, path: str, cache: bool = True) -> None:
         """Fill the inventory from AWS or the cache."""

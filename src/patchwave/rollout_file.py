@@ -159,22 +159,37 @@ def _variable_problems(variables: dict[Any, Any]) -> Iterator[tuple[str, str]]:
             yield f"vars.{name}", f"cannot be set here; of this kind only {', '.join(_CONNECTION)} can"
     if not variables:
         return
-    known: spec.Spec = {name: {"type": "raw"} for name in [*_role_variables(), *_CONNECTION]}
+    known: spec.Spec = {name: {"type": "raw"} for name in [*_settable(), *_CONNECTION]}
     for problem in spec.problems(known, variables, "vars"):
         key, dummy, text = problem.partition(": ")
         yield key, text
 
 
-def _role_variables() -> list[str]:
-    """Return the names of the variables of the roles that a rollout file may set."""
+def _collection() -> Path:
+    """Return the folder of the collection."""
     found = find_spec("ansible_collections.patchwave.aws")
     folders = [Path(place) for place in (found.submodule_search_locations or ())] if found else []
+    return next(folder for folder in folders if (folder / "roles").is_dir())
+
+
+def role_variables() -> set[str]:
+    """Return the names of the variables of the roles."""
     names: set[str] = set()
     for role in _ROLES:
-        files = [folder / "roles" / role / "meta" / "argument_specs.yml" for folder in folders]
-        text = next(file for file in files if file.exists()).read_text(encoding="utf-8")
+        text = (_collection() / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
         names.update(yaml.safe_load(text)["argument_specs"]["main"]["options"])
-    return sorted(names - _GIVEN - _HAS_KEY.keys())
+    return names
+
+
+def playbook_variables() -> set[str]:
+    """Return the names of the variables of the playbooks."""
+    texts = [file.read_text(encoding="utf-8") for file in (_collection() / "playbooks").glob("*.yml")]
+    return {name for text in texts for name in re.findall(r"\b(?:patchwave|patch_software|gate)_\w+", text)}
+
+
+def _settable() -> list[str]:
+    """Return the names of the variables of the roles that a rollout file may set."""
+    return sorted(role_variables() - _GIVEN - _HAS_KEY.keys())
 
 
 def _software(path: Path, catalog: Path, wanted: Any) -> dict[str, dict[str, Any]]:

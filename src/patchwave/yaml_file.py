@@ -88,8 +88,11 @@ def keys(text: str) -> dict[str, int]:
     def found(loader: _Loader) -> dict[str, int]:
         node = loader.get_single_node()
         _count(node, {})
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        return {key.value: key.start_mark.line + 1 for key, dummy in pairs if isinstance(key, yaml.ScalarNode)}
+        if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            raise Problem("must be a mapping", node.start_mark)
+        return {key.value: key.start_mark.line + 1 for key, dummy in node.value if isinstance(key, yaml.ScalarNode)}
 
     kept: dict[str, int] = _guarded(text, found)
     return kept
@@ -121,7 +124,10 @@ def _guarded(text: str, act: Callable[[_Loader], Any]) -> Any:
         raise Problem(f"has the character {error.character!r}, which YAML does not allow; remove it") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise Problem(f"is not YAML: {getattr(error, 'problem', error)}", mark) from error
+        said = getattr(error, "problem", None) or error
+        if said == "second occurrence":
+            said = "an anchor is there twice"
+        raise Problem(f"is not YAML: {said}", mark) from error
     finally:
         if loader:
             loader.dispose()
