@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.stop_marks import Place
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _run_command
 from ansible_collections.patchwave.aws.plugins.plugin_utils._action import (
     Answers,
@@ -23,6 +24,9 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "document_version": {"type": "str"},
     "document_hash": {"type": "str"},
     "parameters": {"type": "dict", "default": {}},
+    "bucket": {"type": "str"},
+    "bucket_owner": {"type": "str"},
+    "prefix": {"type": "str", "default": "patchwave/"},
     "output_bucket": {"type": "str"},
     "output_prefix": {"type": "str"},
 }
@@ -49,5 +53,11 @@ class ActionModule(BatchAction):
             if members:
                 works.append(_run_command.Work(document, members, _batch.Settings.of(options)))
         limits = _batch.Limits.of(common)
-        done = _run_command.send(sessions, works, limits, self._task.check_mode, refused)
+        done = _run_command.send(sessions, works, limits, self._task.check_mode, _places(asked), refused)
         return Answers(done.results, done.warnings, sessions.api_calls)
+
+
+def _places(asked: list[Asked]) -> list[Place]:
+    """Return where marks may lie that stop the rollout from outside."""
+    found = [_batch.place(options) for dummy, options in asked]
+    return [place for place in dict.fromkeys(found) if place]

@@ -37,6 +37,14 @@ options:
         proves nothing, is asked once more, and ends as that second run says.
     type: bool
     default: false
+  rollout:
+    description:
+      - The rollout's name, by which M(patchwave.aws.stop) finds the batch, whoever runs it. It is in the comment of
+        each command, and in the keys of what is stored in O(bucket). O(token) unless given; V(all) is no name.
+      - Once the payload lies in O(bucket), and again before each sending, the batch looks for a mark there that stops
+        the rollout. Then it is as with O(stop_file), and the hosts that were not sent to end C(skipped) with the reason
+        C(stopped).
+    type: str
   token:
     description:
       - Names the work, at most 70 characters, and no other in O(journal). While that holds sendings of this very work,

@@ -46,6 +46,18 @@ attributes:
     description: Nobody knows what a document changes.
     support: none
 options:
+  bucket:
+    description:
+      - The S3 bucket where M(patchwave.aws.stop) leaves its mark. Without one the batch hears of no stop from outside,
+        which then only cancels what no agent has begun.
+    type: str
+  bucket_owner:
+    description: The account, 12 digits, that O(bucket) must belong to.
+    type: str
+  prefix:
+    description: What the mark's key starts with.
+    type: str
+    default: patchwave/
   document:
     description: The document's name, or the ARN of one that another account shares. It must be a command document.
     type: str

@@ -83,9 +83,12 @@ options:
   keep_payload:
     description:
       - Whether the payload stays in the bucket, under its SHA-256, so that the next play or stage with the same payload
-        stores nothing. It is stored anew when it is older than 12 hours.
+        need not store it. It is stored anew when it is older than 12 hours. A few bytes are stored for each play all
+        the same, without which no node begins.
       - Its arguments are in it. Keep none that holds a secret, and let a lifecycle rule of one day clear O(prefix).
-      - By default each play stores the payload under a key of its own and deletes it in the end.
+      - By default each play stores the payload under a key of its own and deletes it in the end. A node whose agent
+        takes the command up after that, or after a M(patchwave.aws.stop), begins nothing and ends C(unreachable) with
+        the reason C(withdrawn).
     type: bool
     default: false
   presign:
@@ -104,8 +107,10 @@ options:
     default: 7200
   latest_start:
     description:
-      - A moment such as V(2026-11-22T04:00:00Z), with its zone, after which no module starts and no node reboots, by
-        the clock of the node. A node that gets the command later ends C(skipped) with the reason C(too_late).
+      - A moment such as V(2026-11-22T04:00:00Z), with its zone, after which no module starts and no node reboots. The
+        node judges by the clock of S3, as it fetches the payload. A node that gets the command later ends C(skipped)
+        with the reason C(too_late). One whose own clock is wrong by more than 5 minutes begins nothing, and ends
+        C(unreachable) with the reason C(clock_wrong).
       - It is checked just before the module starts. A module that then waits for a lock can begin later, so bound its
         wait, as C(lock_timeout) of M(ansible.builtin.apt) does; M(patchwave.aws.software_patch) has a C(latest_start)
         of its own that is checked behind its locks.
@@ -128,6 +133,7 @@ seealso:
   - module: patchwave.aws.node_result
   - module: patchwave.aws.run_command
   - module: patchwave.aws.software_patch
+  - module: patchwave.aws.stop
 """
 
 EXAMPLES = r"""

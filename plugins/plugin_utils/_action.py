@@ -198,3 +198,37 @@ def named(hosts: list[str]) -> str:
         + ", ".join(hosts[:_NAMED])
         + (f" and {more} more" if more > 0 else "")
     )
+
+
+def one_for_all(
+    action: ActionBase,
+    variables: dict[str, t.Any],
+    spec: dict[str, dict[str, t.Any]],
+    work: t.Callable[[dict[str, t.Any], list[str], dict[str, t.Any]], dict[str, t.Any]],
+) -> dict[str, t.Any]:
+    """Do something once for all hosts of a task, and return the one result that all of them have.
+
+    Args:
+        action: the running action.
+        variables: those of its host.
+        spec: its options.
+        work: given the options, the hosts and the variables; a C(ValueError) of its names an option.
+
+    Raises:
+        AnsibleActionFail: the hosts want different things, or the work failed.
+    """
+    at_task = AtTask(action, variables)
+
+    def all_(alone: bool, spent: int) -> Done:
+        groups = at_task.groups(alone)
+        hosts = [host for group in groups for host in group.hosts]
+        try:
+            asked = [Asked(group, validated(spec, group)) for group in groups]
+            result = work(_common(asked, list(spec)), hosts, variables)
+        except ValueError as error:
+            raise AnsibleActionFail(str(error)) from None
+        return Done(dict.fromkeys(hosts, result), 0)
+
+    if action._task.run_once:
+        return all_(alone=False, spent=0).results[at_task.host]
+    return own_result(at_task.execution, at_task.host, all_)

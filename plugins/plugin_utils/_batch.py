@@ -17,11 +17,11 @@ import types
 import typing as t
 import uuid
 
-from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes, run_names
 from ansible_collections.patchwave.aws.plugins.module_utils._core.budget import allowed
 from ansible_collections.patchwave.aws.plugins.module_utils._core.calendar import moment
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import ENGINE, NodeResult
-from ansible_collections.patchwave.aws.plugins.module_utils._service import payload, run_command
+from ansible_collections.patchwave.aws.plugins.module_utils._service import payload, run_command, stop_marks
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, Sessions
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
 
@@ -31,7 +31,7 @@ from ._journal import TOKEN, Journal
 NODE_ID = re.compile(r"(i-(\w{8}|\w{17})|mi-\w{17})")
 #: The least and the most that SendCommand takes and the agent (172,800) less our own minute, in seconds.
 _TIMEOUTS = {"delivery_timeout": (30, 2_592_000), "execution_timeout": (5, 172_740)}
-#: SendCommand's comment takes 100 characters (botocore's model, ssm 2014-11-06); the rest tells sendings apart.
+#: Characters of a token.
 _TOKEN_LENGTH = 70
 
 #: How Ansible is told of an outcome that is not success.
@@ -44,6 +44,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "max_in_flight": {"type": "int", "default": 0},
     "max_errors": {"type": "str", "default": "0"},
     "idempotent": {"type": "bool", "default": False},
+    "rollout": {"type": "str"},
     "token": {"type": "str"},
     "journal": {"type": "path"},
     "stop_file": {"type": "path"},
@@ -57,7 +58,8 @@ class Limits(t.NamedTuple):
 
     max_in_flight: int
     max_errors: str
-    token: str | None
+    rollout: str | None
+    token: str
     journal: str | None
     stop_file: str | None
     owner_lock: str | None
@@ -69,16 +71,24 @@ class Limits(t.NamedTuple):
         Raises:
             ValueError: one of them cannot be; one line that names it.
         """
-        limits = cls(**{name: options[name] for name in cls._fields})
+        own = {"token": options["token"] or uuid.uuid4().hex}
+        limits = cls(**{**{name: options[name] for name in cls._fields}, **own})
         if limits.max_in_flight < 0:
             raise ValueError(f"max_in_flight: must be 0 (all at once) or more, not {limits.max_in_flight}")
-        if len(limits.token or "") > _TOKEN_LENGTH:
+        if len(limits.token) > _TOKEN_LENGTH:
             raise ValueError(f"token: must have at most {_TOKEN_LENGTH} characters")
+        if run_names.ALL in (limits.rollout, limits.token):
+            raise ValueError(f"{'rollout' if limits.rollout else 'token'}: {run_names.ALL!r} stands for every rollout")
         try:
             allowed(limits.max_errors, 1)
         except ValueError as error:
             raise ValueError(f"max_errors: {error}") from error
         return limits
+
+    @property
+    def name(self) -> str:
+        """The rollout's name, by which a stop from outside finds the batch."""
+        return run_names.run_name(self.rollout or self.token)
 
 
 #: Names of the options that are the same for a whole batch.
@@ -108,6 +118,22 @@ class Settings(t.NamedTuple):
         return settings
 
 
+def place(options: t.Mapping[str, t.Any]) -> stop_marks.Place | None:
+    """Return where a task's options C(bucket), C(prefix) and C(bucket_owner) say that a stop's mark would lie.
+
+    Raises:
+        ValueError: one of them cannot be; one line that names it.
+    """
+    bucket, owner = options["bucket"], options["bucket_owner"]
+    if not bucket:
+        return None
+    if not re.fullmatch(r"[\w.-]{3,}|arn:.+", bucket, re.ASCII):
+        raise ValueError(f"bucket: must be the name of a bucket, not '{bucket}'")
+    if owner and not re.fullmatch(r"[0-9]{12}", owner):
+        raise ValueError(f"bucket_owner: must be an account's 12 digits, in quotes, not '{owner}'")
+    return stop_marks.Place(bucket, options["prefix"], owner)
+
+
 def stop_time(stop_at: str | None) -> float | None:
     """Return the option C(stop_at) in seconds since the epoch.
 
@@ -128,6 +154,7 @@ class Batch(t.NamedTuple):
     """One batch that has begun."""
 
     token: str
+    mark: str
     work: str
     control: Control
     journal: Journal
@@ -141,7 +168,13 @@ class Batch(t.NamedTuple):
 
 
 @contextlib.contextmanager
-def begun(limits: Limits, nodes: int, work: str, refused: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Iterator[Batch]:
+def begun(
+    limits: Limits,
+    nodes: int,
+    work: str,
+    refused: t.Mapping[str, t.Mapping[str, t.Any]],
+    marks: stop_marks.Watch,
+) -> t.Iterator[Batch]:
     """Begin a batch for so many nodes; its journal is held until the end.
 
     Args:
@@ -149,24 +182,25 @@ def begun(limits: Limits, nodes: int, work: str, refused: t.Mapping[str, t.Mappi
         nodes: how many there are.
         work: what is done, in a line, by which a token given twice is found out.
         refused: results of hosts that are not sent to at all.
+        marks: says whether somebody stops the rollout from outside.
 
     Raises:
         JournalError: the journal cannot be had.
         OwnerGone: nobody wants it any more.
         ValueError: the owner lock cannot be opened.
     """
-    token = f"{TOKEN}{limits.token or uuid.uuid4().hex}"
+    token = f"{TOKEN}{limits.token}"
     with contextlib.closing(Owner(limits.owner_lock)) as owner, contextlib.closing(StopFile(limits.stop_file)) as stop:
 
         def asked() -> bool:
             # A dead owner has let both locks go: what was sent is left to the next run then, and not cancelled.
             return stop.asked() and not owner.gone()
 
-        control = Control(limits.max_in_flight, allowed(limits.max_errors, nodes), asked, owner.gone)
+        control = Control(limits.max_in_flight, allowed(limits.max_errors, nodes), asked, owner.gone, marks.stopped)
         control.check()
         journal = Journal(limits.journal, token, work, control.check)
         try:
-            yield Batch(token, work, control, journal, refused)
+            yield Batch(token, run_names.comment(limits.name), work, control, journal, refused)
             journal.write("finished", {})
         finally:
             journal.close()

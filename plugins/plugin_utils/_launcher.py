@@ -11,6 +11,8 @@ collection. Its one argument is base64 of zlib of JSON (the arguments of C(_wire
 for of another user's process everybody sees the command line, and nobody the environment:
 
 C(url) (str, presigned), C(sha256) (str), C(size) (int, bytes): what to run; C(timeout) (int, seconds): for how long.
+C(permit) (str, presigned, or None): what must lie there as well, where the payload stays for other runs: with a stop it
+goes, as a payload that is this run's own does.
 C(owner) (str or None): the account that the bucket must belong to, as the URL demands it.
 C(environment) (bool): whether the payload's last line, a comment, is base64 of JSON of the module's own variables.
 C(objects) (dict): presigned URLs by s3:// URL, which the module finds in the file that C(PATCHWAVE_S3_URLS) names.
@@ -27,6 +29,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import email.utils
 import errno
 import fcntl
 import hashlib
@@ -50,7 +53,10 @@ INLINE_LIMIT, LIMIT = 2400, 23900
 MARK = "PATCHWAVE1"
 #: Why a module was not begun.
 PAYLOAD_FAILED, DISK_FULL, NOT_WRITABLE, NOT_STARTED = "payload_failed", "disk_full", "not_writable", "not_started"
-NOT_BEGUN = (PAYLOAD_FAILED, DISK_FULL, NOT_WRITABLE, NOT_STARTED)
+WITHDRAWN, CLOCK_WRONG = "withdrawn", "clock_wrong"
+NOT_BEGUN = (PAYLOAD_FAILED, DISK_FULL, NOT_WRITABLE, NOT_STARTED, WITHDRAWN, CLOCK_WRONG)
+#: Seconds by which the node's clock may differ from S3's, where that matters.
+SKEW = 300
 #: Seconds that the payload may take to come, and those of them for which the module loses no time.
 FETCH = 300
 MARGIN = 45
@@ -81,26 +87,18 @@ class Overdue(Exception):
 
 
 def fetch(config: t.Dict[str, t.Any]) -> bytes:
-    """Return the payload, after three tries at most.
+    """Return the payload, after three tries at most, and leave in the config by how much S3's clock is ahead (skew).
 
     Raises:
-        NotBegun: it cannot be had, or is not what was sent.
+        NotBegun: it cannot be had, is not what was sent, or was taken away, and so is not to be begun any more.
     """
     limit = min(FETCH, config["timeout"] + MARGIN - 5)
     signal.signal(signal.SIGALRM, overdue)
     signal.alarm(limit)
     try:
-        for attempt in range(3):
-            try:
-                payload = download(config)
-                break
-            except (OSError, http.client.HTTPException) as error:
-                refused = getattr(error, "code", 500) < 500  # a refusal is no accident
-                if attempt == 2 or refused:
-                    hint = "can the node reach the bucket, and the caller read it?"
-                    msg = "the payload could not be fetched: %s; %s" % (why(error), hint)
-                    raise NotBegun(PAYLOAD_FAILED, msg) from error
-                time.sleep(2**attempt)
+        payload = tried(config, config["url"], config["size"] + 1)
+        if config.get("permit"):
+            tried(config, config["permit"], 1)
     except Overdue:
         raise NotBegun(PAYLOAD_FAILED, "the payload could not be fetched in %d s" % limit) from None
     finally:
@@ -110,17 +108,42 @@ def fetch(config: t.Dict[str, t.Any]) -> bytes:
     return payload
 
 
+def tried(config: t.Dict[str, t.Any], url: str, most: int) -> bytes:
+    """Return what a URL gives after three tries at most.
+
+    Raises:
+        NotBegun: it cannot be had, or is not there any more.
+    """
+    for attempt in range(3):
+        try:
+            return download(config, url, most)
+        except (OSError, http.client.HTTPException) as error:
+            code = getattr(error, "code", 500)
+            said = why(error)
+            if code == 404 and "NoSuchBucket" not in said:
+                msg = "the payload was taken away, for the run was stopped or has ended; nothing was started"
+                raise NotBegun(WITHDRAWN, msg) from error
+            if attempt == 2 or code < 500:  # a refusal is no accident
+                hint = "can the node reach the bucket, and the caller read it?"
+                msg = "the payload could not be fetched: %s; %s" % (said, hint)
+                raise NotBegun(PAYLOAD_FAILED, msg) from error
+            time.sleep(2**attempt)
+    raise Overdue
+
+
 def overdue(*dummy: t.Any) -> None:
     """Break off whatever waits for the network."""
     raise Overdue
 
 
-def download(config: t.Dict[str, t.Any]) -> bytes:
-    """Return what the URL gives, and no more than a byte more than was sent."""
+def download(config: t.Dict[str, t.Any], url: str, most: int) -> bytes:
+    """Return the first bytes of what a URL gives."""
     headers = {"x-amz-expected-bucket-owner": config["owner"]} if config.get("owner") else {}
-    request = urllib.request.Request(config["url"], headers=headers)
+    request = urllib.request.Request(url, headers=headers)
     with urllib.request.build_opener().open(request, timeout=30) as response:
-        return bytes(response.read(config["size"] + 1))
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            config["skew"] = email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()
+        return bytes(response.read(most))
 
 
 def why(error: Exception) -> str:
@@ -303,6 +326,11 @@ def attempt(config: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     """
     began = time.monotonic()
     payload = fetch(config)
+    skew = config.get("skew", 0)
+    if config.get("latest_start") is not None and abs(skew) > SKEW:
+        how = "the node's clock is %d s %s S3's" % (abs(skew), "behind" if skew > 0 else "ahead of")
+        msg = "%s, so work that may start until a moment only was not started; correct the clock (chrony)" % how
+        raise NotBegun(CLOCK_WRONG, msg)
     if late(config):
         msg = "latest_start has passed; nothing was started, run again in the next window"
         return {"failed": True, "outcome": "skipped", "reason": "too_late", "msg": msg}
@@ -311,8 +339,8 @@ def attempt(config: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
 
 
 def late(config: t.Dict[str, t.Any]) -> bool:
-    """Say whether it is too late to begin anything."""
-    return config.get("latest_start") is not None and time.time() > config["latest_start"]
+    """Say whether it is too late to begin anything, by S3's clock."""
+    return config.get("latest_start") is not None and time.time() + config.get("skew", 0) > config["latest_start"]
 
 
 def read(path: str) -> str:

@@ -14,7 +14,7 @@ import types
 import typing as t
 
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult, whole
-from ansible_collections.patchwave.aws.plugins.module_utils._service import documents, run_command
+from ansible_collections.patchwave.aws.plugins.module_utils._service import documents, run_command, stop_marks
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Sessions
 
 from . import _batch
@@ -82,6 +82,7 @@ def send(
     works: t.Sequence[Work],
     limits: _batch.Limits,
     check_mode: bool,
+    places: t.Sequence[stop_marks.Place] = (),
     refused: t.Mapping[str, t.Mapping[str, t.Any]] = types.MappingProxyType({}),
 ) -> _batch.Done:
     """Send each work's document to its nodes, in one pass; in check mode say what would be sent.
@@ -91,6 +92,7 @@ def send(
         works: what is sent where; no host and no node is in two of them.
         limits: those of the whole batch.
         check_mode: whether nothing is sent.
+        places: where a mark may lie that stops the rollout from outside.
         refused: results of hosts that are not sent to at all, as targets() returns them.
 
     Raises:
@@ -107,20 +109,21 @@ def send(
     if check_mode:
         return _batch.Done({**{host: dict(one) for host, one in refused.items()}, **_would(works, looks)}, [])
     name = ", ".join(sorted({work.document.work for work in works}))
-    with _batch.begun(limits, sum(len(work.nodes) for work in works), name, refused) as begun:
+    marks = stop_marks.Watch(sessions, places, limits.name)
+    with _batch.begun(limits, sum(len(work.nodes) for work in works), name, refused, marks) as begun:
         journal, results = begun.journal, begun.start()
         # What an earlier run has sent is taken up, wherever the node is now.
         sent = {host for sending in journal.earlier for host in sending.hosts}
         sendings = []
         for work, found in zip(works, looks, strict=True):
-            command = _command(work, found, begun.token, results)
+            command = _command(work, found, begun.mark, results)
             impossible = {host: reply for host, reply in found.refused.items() if host not in sent}
             for host, reply in impossible.items():
                 command.ended(host, reply)
             sendings.append((command, [node for node in work.nodes if node.host not in impossible]))
-        run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier)
+        run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier, marks.begin)
         warnings = _batch.clean_up(sessions, journal)
-    return _batch.Done(results.all, warnings)
+    return _batch.Done(results.all, [*marks.warnings, *warnings])
 
 
 def _would(works: t.Sequence[Work], looks: list[documents.Found]) -> dict[str, dict[str, t.Any]]:
@@ -133,7 +136,7 @@ def _would(works: t.Sequence[Work], looks: list[documents.Found]) -> dict[str, d
     return results
 
 
-def _command(work: Work, found: documents.Found, token: str, results: _batch.Results) -> run_command.Command:
+def _command(work: Work, found: documents.Found, mark: str, results: _batch.Results) -> run_command.Command:
     parameters, seconds = dict(work.document.parameters), work.settings.execution_timeout
     if "executionTimeout" in found.parameters:
         seconds = int("".join(parameters.setdefault("executionTimeout", [str(seconds)])))
@@ -149,7 +152,7 @@ def _command(work: Work, found: documents.Found, token: str, results: _batch.Res
     return run_command.Command(
         document=work.document.name,
         parameters=lambda: parameters,
-        token=token,
+        token=mark,
         delivery_timeout=work.settings.delivery_timeout,
         execution_timeout=seconds,
         ended=ended,

@@ -9,15 +9,14 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import types
 import typing as t
 import uuid
 
-from ansible_collections.patchwave.aws.plugins.module_utils._core import moments, outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core import moments, outcomes, run_names
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 from ansible_collections.patchwave.aws.plugins.module_utils._service import payload as payload_service
-from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command
+from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command, stop_marks
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Sessions
 
 from . import _batch, _wire
@@ -35,6 +34,8 @@ _LONGEST_WORK = 172_800
 _REBOOT_GRACE = 60
 #: The module that always says an outcome.
 SPEAKS = "patchwave.aws.software_patch"
+#: What a batch stores beside a payload that others use as well.
+_PERMIT = b"patchwave\n"
 #: What a script may have: a document and its parameters 64 KB (MaxDocumentSizeExceeded), less what is not the script.
 _LARGEST_SCRIPT = 60_000
 
@@ -63,10 +64,8 @@ class Settings(t.NamedTuple):
         """
         _batch.Settings.of(options)
         settings = cls(**{name: options[name] for name in cls._fields})
-        if not re.fullmatch(r"[\w.-]{3,}|arn:.+", settings.bucket, re.ASCII):
+        if not _batch.place(options):
             raise ValueError(f"bucket: must be the name of a bucket, not '{settings.bucket}'")
-        if settings.bucket_owner and not re.fullmatch(r"[0-9]{12}", settings.bucket_owner):
-            raise ValueError(f"bucket_owner: must be an account's 12 digits, in quotes, not '{settings.bucket_owner}'")
         if settings.latest_start is not None and not moments.is_moment(settings.latest_start):
             wanted = "a moment with its zone, such as 2026-11-22T04:00:00Z"
             raise ValueError(f"latest_start: must be {wanted}, not '{settings.latest_start}'")
@@ -149,24 +148,25 @@ def ship(
         OwnerGone: who started it is gone; what was sent goes on.
         ValueError: no command can be so large, or an interpreter or environment cannot be; nothing was sent.
     """
-    shipments = [_Shipment.of(work) for work in works]
-    payloads = {shipment.identity: shipment.payload for shipment in shipments}
+    shipments = [_Shipment.of(work, limits.name) for work in works]
+    payloads = {shipment.identity: shipment for shipment in shipments}
+    objects = list(dict.fromkeys(one for each in payloads.values() for one in (each.payload, each.permit)))
+    passing = [one[:2] for one in objects if not one.keep]
     name = ", ".join(sorted({work.module.name for work in works}))
-    with _batch.begun(limits, sum(len(work.nodes) for work in works), name, refused) as begun:
+    marks = stop_marks.Watch(sessions, [one.place for one in shipments], limits.name)
+    with _batch.begun(limits, sum(len(work.nodes) for work in works), name, refused, marks) as begun:
         sign = payload_service.signer(sessions)
-        scripts = [_script(sign, one, payloads[one.identity], begun.token) for one in shipments]
-        passing = [payload[:2] for payload in payloads.values() if not payload.keep]
+        scripts = [_script(sign, payloads[one.identity]._replace(work=one.work), begun.token) for one in shipments]
         journal, results = begun.journal, begun.start(passing)
         commands = [
-            _command(shipment.work, script, begun.token, results)
+            _command(shipment.work, script, begun.mark, results)
             for shipment, script in zip(shipments, scripts, strict=True)
         ]
         sendings = [(command, work.nodes) for command, work in zip(commands, works, strict=True)]
-        with payload_service.stored(sessions, list(payloads.values())) as ready:
+        with payload_service.stored(sessions, objects, marks.begin) as ready:
             run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier, ready)
-        owners = payload_service.owners(payloads.values())
-        warnings = _batch.clean_up(sessions, journal, passing, owners)
-    return _batch.Done(results.all, warnings)
+        warnings = _batch.clean_up(sessions, journal, passing, payload_service.owners(objects))
+    return _batch.Done(results.all, [*marks.warnings, *warnings])
 
 
 class _Shipment(t.NamedTuple):
@@ -174,19 +174,30 @@ class _Shipment(t.NamedTuple):
 
     work: Work
     payload: payload_service.Payload
+    permit: payload_service.Payload
     digest: str
 
     @classmethod
-    def of(cls, work: Work) -> _Shipment:
+    def of(cls, work: Work, rollout: str) -> _Shipment:
         if work.interpreter and not (work.interpreter.isprintable() and work.interpreter.strip("-. ")):
             raise ValueError(f"interpreter: must be the path or name of a Python, not {work.interpreter!r}")
         content = work.module.payload + _wire.environment(work.environment)
         digest = hashlib.sha256(content).hexdigest()
         settings = work.settings
-        # A payload that is deleted at the end has a key of its own, or it would be gone while another batch needs it.
-        key = f"{settings.prefix}{digest}" + ("" if settings.keep_payload else f"-{uuid.uuid4().hex[:8]}")
-        stored = payload_service.Payload(settings.bucket, key, content, settings.keep_payload, settings.bucket_owner)
-        return cls(work, stored, digest)
+        # What this batch alone needs, and what goes when it ends or is stopped: no node begins without it. Mostly it is
+        # the payload itself. One that is kept is there for other batches as well.
+        own = f"{run_names.folder(settings.prefix, rollout)}{digest}-{uuid.uuid4().hex[:8]}"
+        bucket, owner, keep = settings.bucket, settings.bucket_owner, settings.keep_payload
+        key = f"{settings.prefix}{digest}" if keep else own
+        stored = payload_service.Payload(bucket, key, content, keep, owner)
+        permit = payload_service.Payload(bucket, own, _PERMIT, False, owner) if keep else stored
+        return cls(work, stored, permit, digest)
+
+    @property
+    def place(self) -> stop_marks.Place:
+        """Where the rollout's objects lie."""
+        settings = self.work.settings
+        return stop_marks.Place(settings.bucket, settings.prefix, settings.bucket_owner)
 
     @property
     def identity(self) -> tuple[str | bool | None, ...]:
@@ -194,15 +205,14 @@ class _Shipment(t.NamedTuple):
         return settings.bucket, settings.bucket_owner, settings.prefix, settings.keep_payload, self.digest
 
 
-def _script(
-    sign: payload_service.Sign, shipment: _Shipment, payload: payload_service.Payload, token: str
-) -> t.Callable[[], str]:
+def _script(sign: payload_service.Sign, shipment: _Shipment, token: str) -> t.Callable[[], str]:
     """Return what makes the script of each sending: a node that waits long for its slot gets URLs as fresh as any.
 
     Raises:
         ValueError: it is too long for a command.
     """
-    settings, work = shipment.work.settings, shipment.work
+    work, payload, permit = shipment.work, shipment.payload, shipment.permit
+    settings = work.settings
     late = moments.seconds(settings.latest_start) if settings.latest_start else None
     config: dict[str, t.Any] = {
         "sha256": shipment.digest,
@@ -219,8 +229,11 @@ def _script(
     def script() -> str:
         life = min(settings.delivery_timeout + settings.execution_timeout, _LONGEST_URL)
         objects = {url: sign(*where, life) for url, where in work.module.objects.items()}
-        url = sign(*payload[:2], min(settings.delivery_timeout + _URL_MARGIN, _LONGEST_URL), payload.owner)
-        return _wire.script({**config, "url": url, "objects": objects}, work.interpreter)
+        soon = min(settings.delivery_timeout + _URL_MARGIN, _LONGEST_URL)
+        urls = {"url": sign(*payload[:2], soon, payload.owner)}
+        if permit is not payload:
+            urls["permit"] = sign(*permit[:2], soon, permit.owner)
+        return _wire.script({**config, **urls, "objects": objects}, work.interpreter)
 
     if len(script()) > _LARGEST_SCRIPT:
         count = len(work.module.objects)
@@ -228,7 +241,7 @@ def _script(
     return script
 
 
-def _command(work: Work, script: t.Callable[[], str], token: str, results: _batch.Results) -> run_command.Command:
+def _command(work: Work, script: t.Callable[[], str], mark: str, results: _batch.Results) -> run_command.Command:
     settings = work.settings
 
     def ended(host: str, reply: run_command.Reply) -> bool:
@@ -237,7 +250,7 @@ def _command(work: Work, script: t.Callable[[], str], token: str, results: _batc
     return run_command.Command(
         document="AWS-RunShellScript",
         parameters=lambda: {"commands": script().splitlines(), "executionTimeout": [str(settings.seconds)]},
-        token=token,
+        token=mark,
         delivery_timeout=settings.delivery_timeout,
         execution_timeout=settings.seconds,
         ended=ended,

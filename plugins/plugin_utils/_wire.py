@@ -85,7 +85,8 @@ def script(config: dict[str, t.Any], interpreter: str = "") -> str:
         interpreter: the Python to use, and no other; empty for one that is found.
     """
     packed = base64.b64encode(zlib.compress(json.dumps(config).encode(), 9)).decode()
-    launcher = pathlib.Path(_launcher.__file__).read_text(encoding="utf-8").rstrip()
+    source = pathlib.Path(_launcher.__file__).read_text(encoding="utf-8").rstrip()
+    launcher = source[source.index("from __future__") :]  # what it is for is known to whoever sends it
     needed = f"{'.'.join(map(str, _MINIMUM))} or newer"
     where, todo = (interpreter, "set ansible_python_interpreter") if interpreter else ("the node", "install one")
     missing = f"no Python that works {'at ' * bool(interpreter)}{'on ' * (not interpreter)}{where}"

@@ -53,6 +53,20 @@ def apply(
         raise typer.Exit(apply_rollout(rollout, output, interrupts))
 
 
+@app.command()
+def stop(
+    rollout: Annotated[Path, typer.Argument(help="The rollout file (YAML).")],
+    reason: Annotated[str, typer.Option(help="Why; whoever runs the rollout is told.")] = "",
+    by: Annotated[str, typer.Option(help="Who stops it; default: your user name.")] = "",
+    lift: Annotated[bool, typer.Option("--lift", help="Take the stop back, so that the rollout may go on.")] = False,
+) -> None:
+    """Stop a rollout from outside, wherever it runs or was killed; exit 2 when something of it could not be done."""
+    with handled() as interrupts:
+        from patchwave.stop import stop_rollout
+
+        raise typer.Exit(stop_rollout(rollout, by, reason, lift, interrupts))
+
+
 def main() -> None:
     """Run the command line; an error a person can act on is one line and an exit code that says what was changed."""
     _without_prompt()

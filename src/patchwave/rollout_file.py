@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.patchwave.aws.plugins.module_utils._core import software, spec
+from ansible_collections.patchwave.aws.plugins.module_utils._core import run_names, software, spec
 
 from patchwave import yaml_file
 from patchwave.errors import PatchwaveError
@@ -53,7 +53,7 @@ _HAS_KEY = {
 #: Those that the driver gives, or the gate.
 _GIVEN = frozenset(
     f"patch_software_{name}"
-    for name in ("journal", "latest_start", "node_results", "owner_lock", "stop_file", "stop_at", "token")
+    for name in ("journal", "latest_start", "node_results", "owner_lock", "rollout", "stop_file", "stop_at", "token")
 )
 #: How Ansible works on a node, for transport `connection`; where the node is, the inventory alone says.
 _CONNECTION = (
@@ -135,6 +135,8 @@ def _problems(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "bucket", "is required with transport run_command, to carry payloads to the nodes"
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", data["name"]):
         yield "name", "must be letters, digits, ., _ and -, for it names a folder"
+    if data["name"] == run_names.ALL:
+        yield "name", f"must not be {run_names.ALL!r}, which stands for every rollout where one is stopped"
     if len(data["name"].encode()) > _LONGEST_NAME:
         yield "name", f"must have at most {_LONGEST_NAME} bytes, for it names a folder"
     empty = [key for key, text in data.get("override", {}).items() if not text.strip()]

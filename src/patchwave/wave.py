@@ -27,6 +27,8 @@ PLAYBOOK = "patchwave.aws.patch_software"
 _GATE = "patchwave.aws.gate"
 #: Reasons of nodes that had not begun when their time was up.
 _LATE = ("asked_to_stop", "too_late")
+#: Reason of nodes that were not sent to since somebody stops the rollout from outside.
+_STOPPED = "stopped"
 #: Reasons with which a node is skipped without the wave being incomplete.
 _LEFT_ALONE = ("duplicate", "held")
 #: What the engine says of nodes of which it knows nothing, by outcome: the next wave must not begin.
@@ -224,6 +226,7 @@ class WaveRun:
             "patch_software_journal": str(self._path.resolve()),
             "patch_software_stop_file": str(run.stop_file.resolve()),
             "patch_software_owner_lock": str(run.owner.resolve()),
+            "patchwave_rollout": wanted.name,
             "patch_software_token": run.token(self._wave.name),
         }
         if wanted.override:
@@ -278,6 +281,10 @@ class WaveRun:
         if self._closed:
             return Verdict(self._closed, of_the_window=True)
         results = {host: known[host] for host in self._hosts if host in known}
+        stopped = next((one.msg for one in results.values() if one.source == ENGINE and one.reason == _STOPPED), "")
+        if stopped:
+            said = stopped.partition("not sent: ")[2]
+            return Verdict(f"{name}: {said}; `patchwave stop --lift` lets it go on", of_the_window=True)
         late = self._late(results)
         if late:
             ended = len(self._hosts) - len(self._waiting)

@@ -71,6 +71,20 @@ def delete_object(s3: t.Any, bucket: str, key: str, owner: str | None = None) ->
     s3.delete_object(**_owned(bucket, key, owner))
 
 
+@handled("list objects in S3")
+def list_objects(s3: t.Any, bucket: str, prefix: str, owner: str | None = None) -> list[str]:
+    """Return the keys that begin with prefix (1,000 a page)."""
+    named = {"Bucket": bucket, "Prefix": prefix, **({"ExpectedBucketOwner": owner} if owner else {})}
+    pages = s3.get_paginator("list_objects_v2").paginate(**named)
+    return [item["Key"] for page in pages for item in page.get("Contents", ())]
+
+
+@handled("read the object from S3")
+def get_object(s3: t.Any, bucket: str, key: str, most: int, owner: str | None = None) -> bytes:
+    """Return at most so many bytes of what lies under key."""
+    return bytes(s3.get_object(**_owned(bucket, key, owner))["Body"].read(most))
+
+
 @handled("presign a URL")
 def presigned_get(s3: t.Any, bucket: str, key: str, seconds: int, owner: str | None = None) -> str:
     """Return a URL with which anybody can read key for so many seconds. It is a secret.

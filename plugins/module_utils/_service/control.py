@@ -12,6 +12,13 @@ from __future__ import annotations
 import threading
 import typing as t
 
+_SAID = {
+    "asked_to_stop": "not sent: the run was asked to stop, or its time was up",
+    "broken_off": "not sent: another account or region broke off",
+    "slots_lost": "not sent: every slot is that of a node of which nobody can read whether it has ended",
+    "max_errors_reached": "not sent: too many other nodes failed",
+}
+
 
 class OwnerGone(Exception):
     """Who started the run is gone, so nothing more is sent; one line."""
@@ -26,6 +33,7 @@ class Control:
         max_errors: int,
         asked_to_stop: t.Callable[[], bool],
         owner_gone: t.Callable[[], str] = lambda: "",
+        marked: t.Callable[[], str] = lambda: "",
     ) -> None:
         """Take what holds for everybody.
 
@@ -34,6 +42,7 @@ class Control:
             max_errors: how many nodes may fail.
             asked_to_stop: says whether somebody wants it to stop.
             owner_gone: says how it is known that who started it is gone, or nothing while that is not so.
+            marked: says who has stopped it from outside, or nothing while nobody has.
         """
         self._slots = max_in_flight
         self._free = max_in_flight if max_in_flight > 0 else None
@@ -41,7 +50,7 @@ class Control:
         self._owner_gone, self._gone = owner_gone, ""
         self._max_errors = max_errors
         self._errors = 0
-        self._asked_to_stop = asked_to_stop
+        self._asked_to_stop, self._marked = asked_to_stop, marked
         self._broken = False
         self._lock = threading.Condition()
 
@@ -105,11 +114,15 @@ class Control:
         if self._gone:
             raise OwnerGone(f"{self._gone}: nothing more is sent; what runs on nodes is left to the next run")
 
+    def said(self, reason: str) -> str:
+        """Return in a line what a reason to stop means for a node that was not sent to."""
+        return f"not sent: the rollout was {self._marked()}" if reason == "stopped" else _SAID[reason]
+
     def stop_reason(self) -> str:
         """Return why nothing more may be sent, or nothing while all may go on.
 
         Returns:
-            C(asked_to_stop), C(broken_off), C(slots_lost) or C(max_errors_reached).
+            C(asked_to_stop), C(stopped), C(broken_off), C(slots_lost) or C(max_errors_reached).
 
         Raises:
             OwnerGone: see check().
@@ -119,6 +132,8 @@ class Control:
             return "broken_off"
         if self._asked_to_stop():
             return "asked_to_stop"
+        if self._marked():
+            return "stopped"
         if 0 < self._slots <= self._lost:
             return "slots_lost"
         return "max_errors_reached" if self._errors > self._max_errors else ""

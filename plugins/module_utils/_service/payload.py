@@ -11,6 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import datetime
+import threading
 import typing as t
 
 from .._aws import s3 as s3_api
@@ -82,40 +83,45 @@ def delete(
 
 
 @contextlib.contextmanager
-def stored(sessions: Sessions, payloads: t.Sequence[Payload]) -> t.Iterator[t.Callable[[], None]]:
-    """Store payloads side by side; what the block is given waits until all are there.
+def stored(
+    sessions: Sessions, payloads: t.Sequence[Payload], then: t.Callable[[], None] = lambda: None
+) -> t.Iterator[t.Callable[[], None]]:
+    """Store payloads side by side; what the block is given waits until all are there, and does `then`.
 
     One that is kept is not stored again for half a day. They stay when the block ends: delete() takes them away. Where
     the block breaks off, they stay for the commands under way, and a journal names them for the next run.
 
     Raises:
-        AwsError: one could not be stored; what waits raises it too. Those that could are deleted again.
+        AwsError: one could not be stored, or `then` raised it; what waits raises it too. Those that could be stored are
+            deleted again.
     """
     if not payloads:
         yield lambda: None
         return
     with concurrent.futures.ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        storing = [pool.submit(_store, sessions, payload) for payload in payloads]
-
-        def ready() -> None:
-            concurrent.futures.wait(storing)
-            for one in storing:
-                one.result()
-
-        yield from _waited(sessions, payloads, storing, ready)
+        yield from _waited(sessions, payloads, [pool.submit(_store, sessions, payload) for payload in payloads], then)
 
 
 def _waited(
     sessions: Sessions,
     payloads: t.Sequence[Payload],
     storing: list[concurrent.futures.Future[None]],
-    ready: t.Callable[[], None],
+    then: t.Callable[[], None],
 ) -> t.Iterator[t.Callable[[], None]]:
+    may_send = threading.Event()
+
+    def ready() -> None:
+        concurrent.futures.wait(storing)
+        for one in storing:
+            one.result()
+        then()
+        may_send.set()
+
     try:
         yield ready
         ready()
     except AwsError as error:
-        if all(one.exception() is None for one in storing):
+        if may_send.is_set():
             raise
         # Nothing was sent, for what waited was told; so nobody needs the others.
         done = [one for one, future in zip(payloads, storing, strict=True) if future.exception() is None]

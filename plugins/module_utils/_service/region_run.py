@@ -46,14 +46,6 @@ _CANCEL_AGAIN = 30
 _ASK_LATER = 10
 _ASK_AGAIN = ("undeliverable", "delivery_timed_out")
 
-_STOPPED = {
-    "asked_to_stop": "not sent: the run was asked to stop, or its time was up",
-    "broken_off": "not sent: another account or region broke off",
-    "slots_lost": "not sent: every slot is that of a node of which nobody can read whether it has ended",
-    "max_errors_reached": "not sent: too many other nodes failed",
-}
-
-
 #: What is said of nodes of an earlier run that cannot be asked.
 UNREAD_EARLIER = "what an earlier run sent cannot be read"
 
@@ -506,7 +498,7 @@ class RegionRun:
         if not any(stopped.values()):
             return
         for reason in set(filter(None, stopped.values())):
-            self._skip(reason, _STOPPED[reason], {number for number, why in stopped.items() if why == reason})
+            self._skip(reason, self._control.said(reason), {number for number, why in stopped.items() if why == reason})
         for sending in self._running:
             due = time.monotonic() >= self._cancelled.get(sending.command_id, float("-inf")) + _CANCEL_AGAIN
             if not due or not sending.command_id or not any(stopped[self._work[node]] for node in sending.nodes):

@@ -12,17 +12,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._service import stop_marks
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control, OwnerGone
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch
+
+UNMARKED = stop_marks.Watch(None, [], "")  # type: ignore[arg-type]
 
 #: Sends to 4,000 nodes in two regions, so slowly that it never ends while this test does. Each sending is a line.
 BATCH = """
 import datetime, multiprocessing, os, sys, time
 from types import SimpleNamespace
-from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command
+from ansible_collections.patchwave.aws.plugins.module_utils._service import run_command, stop_marks
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch
 
+UNMARKED = stop_marks.Watch(None, [], "")
 folder, lock, forked = sys.argv[1], sys.argv[2] or None, bool(sys.argv[3:])
 nodes = [f"i-{number:08x}" for number in range(4000)]
 
@@ -45,8 +49,8 @@ class Service:
         open(f"{folder}/cancelled", "w")
 
 def work():
-    limits = _batch.Limits(0, "0", "t", f"{folder}/journal", None, lock)
-    with _batch.begun(limits, len(nodes), "w", {}) as batch:
+    limits = _batch.Limits(0, "0", None, "t", f"{folder}/journal", None, lock)
+    with _batch.begun(limits, len(nodes), "w", {}, UNMARKED) as batch:
         batch.start()
         command = run_command.Command("d", dict, batch.token, 600, 600, lambda host, reply: False, True)
         targets = [run_command.Target(node, node, "1", Account(), f"r-{at % 2}") for at, node in enumerate(nodes)]
@@ -193,11 +197,11 @@ def test_a_stop_file_that_nobody_holds_stops_while_it_is_there(tmp_path: Path) -
 
 def test_who_died_with_both_locks_has_not_asked_to_stop(tmp_path: Path) -> None:
     """Nothing is cancelled then: what was sent is left to the next run."""
-    limits = _batch.Limits(0, "0", "t", None, str(tmp_path / "stop"), str(tmp_path / "lock"))
+    limits = _batch.Limits(0, "0", None, "t", None, str(tmp_path / "stop"), str(tmp_path / "lock"))
     with (tmp_path / "lock").open("w") as lock, (tmp_path / "stop").open("w") as stop:
         for file in (lock, stop):
             fcntl.flock(file, fcntl.LOCK_EX)
-        with _batch.begun(limits, 1, "w", {}) as batch:
+        with _batch.begun(limits, 1, "w", {}, UNMARKED) as batch:
             fcntl.flock(stop, fcntl.LOCK_UN)
             assert batch.control.stop_reason() == "asked_to_stop"
             fcntl.flock(lock, fcntl.LOCK_UN)

@@ -24,6 +24,7 @@ from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _payl
 LIMITS: dict[str, Any] = {
     "max_in_flight": 0,
     "max_errors": "0",
+    "rollout": None,
     "token": "work",
     "journal": None,
     "stop_file": None,
@@ -84,7 +85,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Shipping:
     shipping = Shipping()
 
     @contextlib.contextmanager
-    def stored(sessions: Any, payloads: Any) -> Any:
+    def stored(sessions: Any, payloads: Any, then: Any) -> Any:
         shipping.keys += [one.key for one in payloads]
         shipping.payloads.update({one.key: one for one in payloads})
         yield lambda: None
@@ -139,18 +140,30 @@ def test_a_reboot_has_time_of_its_own(sent: Any) -> None:
 
 
 def test_a_payload_that_goes_has_a_key_of_its_own(sent: Any) -> None:
-    for keep in (False, False, True, True):
+    for keep in (False, False):
         dummy, keys = sent(keep_payload=keep)
-    assert len(set(keys)) == 3
-    assert keys[2] == keys[3] == "patchwave/" + keys[0].partition("/")[2].partition("-")[0]
+    assert len(set(keys)) == 2
+    assert {key.rpartition("/")[0] for key in keys} == {"patchwave/run/work"}
+
+
+def test_a_payload_that_is_kept_is_shared_and_each_batch_has_a_permit_of_its_own(sent: Any) -> None:
+    for dummy in range(2):
+        command, keys = sent(keep_payload=True)
+        assert [path.partition("?")[0] for path in (config(command)["url"], config(command)["permit"])] == [
+            f"https://b-1/{key}" for key in keys[-2:]
+        ]
+    assert keys[0] == keys[2] == f"patchwave/{hashlib.sha256(b'program').hexdigest()}"
+    assert keys[1] != keys[3]
+    assert {key.rpartition("/")[0] for key in (keys[1], keys[3])} == {"patchwave/run/work"}
+    assert b"program" not in sent.payloads[keys[1]].content
 
 
 def test_a_journal_names_the_payload_that_a_crash_would_leave(sent: Any, tmp_path: Path) -> None:
     for keep in (False, True):
         path = tmp_path / str(keep)
-        sent(keep_payload=keep, journal=str(path))
+        dummy, keys = sent(keep_payload=keep, journal=str(path))
         started = json.loads(path.read_text().splitlines()[0])
-        assert started["payloads"] == ([] if keep else [{"bucket": "b-1", "key": next(iter(sent.payloads))}])
+        assert started["payloads"] == [{"bucket": "b-1", "key": keys[-1]}]
 
 
 def test_a_payload_that_cannot_be_deleted_is_said_and_the_next_run_tries_again(sent: Shipping, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import email.utils
 import errno
 import hashlib
 import http.server
@@ -406,8 +407,8 @@ def served() -> Iterator[Callable[[Answer], str]]:
         (
             404,
             {},
-            "<Code>NoSuchKey</Code>\n<Message>/payload?X-Amz-Signature=secret</Message>",
-            "Found, NoSuchKey; can",
+            "<Code>NoSuchBucket</Code>\n<Message>/payload?X-Amz-Signature=secret</Message>",
+            "Found, NoSuchBucket; can",
         ),
     ],
 )
@@ -428,6 +429,54 @@ def test_a_bucket_that_a_node_cannot_read_is_named_without_the_url(
     assert (result["outcome"], result["reason"]) == ("unreachable", "payload_failed")
     assert expected in result["msg"]
     assert "secret" not in result["msg"]
+
+
+def answer(status: int, body: bytes = b"", ahead: float = 0.0) -> Answer:
+    """Return what answers a request by a clock that is so many seconds ahead."""
+
+    def to(request: http.server.BaseHTTPRequestHandler) -> None:
+        request.send_response_only(status)
+        request.send_header("Date", email.utils.formatdate(time.time() + ahead, usegmt=True))
+        request.end_headers()
+        request.wfile.write(body)
+
+    return to
+
+
+@pytest.mark.parametrize("which", ["url", "permit"])
+def test_a_payload_that_was_taken_away_is_not_begun(tmp_path: Path, served: Any, which: str) -> None:
+    gone = answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    result = _wire.decode(run(tmp_path, f"open({str(tmp_path / 'ran')!r}, 'w')", **{which: served(gone)}))
+    assert (result["outcome"], result["reason"]) == ("unreachable", "withdrawn")
+    assert result["msg"] == "the payload was taken away, for the run was stopped or has ended; nothing was started"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_permit_that_is_there_lets_the_module_begin(tmp_path: Path, served: Any) -> None:
+    permit = served(answer(200, b"patchwave\n"))
+    assert _wire.decode(run(tmp_path, "print('{}')", permit=permit)) == {}
+
+
+@pytest.mark.parametrize(("ahead", "how"), [(420, "behind"), (-420, "ahead of"), (86400, "behind")])
+def test_a_node_with_a_wrong_clock_does_not_begin_what_is_timed(
+    tmp_path: Path, served: Any, ahead: float, how: str
+) -> None:
+    module = b"print('{}')"
+    given = {"sha256": hashlib.sha256(module).hexdigest(), "size": len(module)}
+    config = {**given, "url": served(answer(200, module, ahead)), "latest_start": time.time() + 90000}
+    result = _wire.decode(run(tmp_path, "", **config))
+    assert (result["outcome"], result["reason"]) == ("unreachable", "clock_wrong")
+    assert re.match(rf"the node's clock is \d+ s {how} S3's, so", result["msg"])
+    assert _wire.decode(run(tmp_path, "", **{**config, "latest_start": None})) == {}
+
+
+@pytest.mark.parametrize("ahead", [250, -250])
+def test_it_is_too_late_by_the_clock_of_s3(tmp_path: Path, served: Any, ahead: float) -> None:
+    module = b"print('{}')"
+    given = {"sha256": hashlib.sha256(module).hexdigest(), "size": len(module)}
+    late = time.time() + ahead / 2  # passed by one of the two clocks
+    result = _wire.decode(run(tmp_path, "", **given, url=served(answer(200, module, ahead)), latest_start=late))
+    assert result.get("reason") == ("too_late" if ahead > 0 else None)
 
 
 def test_no_more_is_read_than_was_sent(tmp_path: Path, served: Any) -> None:

@@ -1,0 +1,127 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+
+"""The mark in a bucket that stops a rollout from outside, whoever runs it and wherever.
+
+A run looks for the mark once its payload lies in the bucket, and again before each sending. Whoever stops it sets the
+mark first and takes the payloads away after that. So either the run sees the mark, or its payload is among those that
+go, and S3 shows every write to every later read (https://aws.amazon.com/s3/consistency/).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import typing as t
+
+from .._aws import s3 as s3_api
+from .._aws.errors import AwsError
+from .._aws.sessions import Sessions
+from .._core import run_names
+
+#: Seconds for which an answer is taken for the truth. What is sent meanwhile finds no payload any more.
+_FRESH = 5.0
+#: Bytes of a mark that are read, and characters of each of its texts that are shown.
+_LARGEST, _LONGEST = 10_000, 200
+
+
+class Place(t.NamedTuple):
+    """Where marks and payloads of a rollout lie: a bucket, what its keys begin with, whose it must be (an account)."""
+
+    bucket: str
+    prefix: str
+    owner: str | None = None
+
+
+class Mark(t.NamedTuple):
+    """Who has stopped a rollout, when (ISO 8601) and why. Each may be empty."""
+
+    by: str
+    time: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Return it in a line."""
+        when = f" at {self.time}" if self.time else ""
+        return f"stopped by {self.by or 'somebody'}{when}{': ' if self.reason else ''}{self.reason}"
+
+
+def look(sessions: Sessions, place: Place, name: str) -> Mark | None:
+    """Return the mark that stops the rollout, its own or the one for all, or None.
+
+    Raises:
+        AwsError: nobody can tell.
+    """
+    s3 = sessions.s3(place.bucket)
+    wanted = [run_names.stop_mark(place.prefix, one) for one in (name, run_names.ALL)]
+    there = set(s3_api.list_objects(s3, place.bucket, run_names.stops(place.prefix), place.owner))
+    key = next((one for one in wanted if one in there), "")
+    return read(sessions, place, key) if key else None
+
+
+def read(sessions: Sessions, place: Place, key: str) -> Mark:
+    """Return what a mark says; one that cannot be read stops all the same."""
+    try:
+        said = json.loads(s3_api.get_object(sessions.s3(place.bucket), place.bucket, key, _LARGEST, place.owner))
+        by, when, reason = (said.get(part, "") for part in ("by", "time", "reason"))
+    except (AwsError, ValueError, AttributeError, RecursionError):
+        return Mark("", "", "")
+    return Mark(_text(by), _text(when), _text(reason))
+
+
+def _text(value: t.Any) -> str:
+    shown = "".join(char if char.isprintable() else " " for char in str(value))
+    return " ".join(shown.split())[:_LONGEST]
+
+
+class Watch:
+    """Says whether a run is stopped by a mark. Safe to share between threads."""
+
+    def __init__(self, sessions: Sessions, places: t.Iterable[Place], name: str) -> None:
+        """Take where to look, and the rollout's name."""
+        self._sessions, self._name = sessions, name
+        self._places = list(dict.fromkeys(places))
+        self._lock = threading.Lock()
+        self._looked = float("-inf")
+        self._mark: Mark | None = None
+        #: What the user is warned of.
+        self.warnings: list[str] = []
+
+    def begin(self) -> None:
+        """Look for the first time, once the payloads lie there and before anything is sent.
+
+        Raises:
+            AwsError: nobody can tell whether the run is stopped, and not for want of a right.
+        """
+        with self._lock:
+            if self._looked == float("-inf"):
+                self._look(first=True)
+
+    def stopped(self) -> str:
+        """Return who has stopped the run and why, in a line, or nothing."""
+        # Who finds the answer too old asks; the others go on by the old one meanwhile.
+        if self._places and time.monotonic() - self._looked > _FRESH and self._lock.acquire(blocking=False):
+            try:
+                if time.monotonic() - self._looked > _FRESH:
+                    self._look(first=False)
+            finally:
+                self._lock.release()
+        return str(self._mark) if self._mark else ""
+
+    def _look(self, first: bool) -> None:
+        for place in list(self._places):
+            try:
+                self._mark = self._mark or look(self._sessions, place, self._name)
+            except AwsError as error:
+                if error.code in ("AccessDenied", "403"):
+                    self._places.remove(place)
+                    where = f"{place.bucket}/{run_names.stops(place.prefix)}"
+                    what = "allow s3:ListBucket and s3:GetObject there, or `stop` is not heard before payloads are gone"
+                    self.warnings.append(f"s3://{where}: whether the rollout is stopped cannot be asked: {what}")
+                elif first:
+                    raise
+        self._looked = time.monotonic()
