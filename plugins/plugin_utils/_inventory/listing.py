@@ -21,9 +21,8 @@ try:
 except ImportError:
 
     def _plain_text(text: str) -> str:
-        """Take the mark of ansible-core 2.18 off."""
-        strip = getattr(text, "_strip_unsafe", None)
-        return str(strip() if strip else text)
+        """Return a text as it is; ansible-core 2.18 has its mark in the type."""
+        return text
 
 
 def is_listing() -> bool:
@@ -34,7 +33,8 @@ def is_listing() -> bool:
 def plain(value: t.Any) -> t.Any:
     """Return a value of which each text that no template can come of is written as it is."""
     if isinstance(value, str):
-        return _plain_text(value) if _is_harmless(value) else value
+        # Without what else Ansible knows of it, such as that it was vaulted.
+        return _plain_text(str.__str__(value)) if _is_harmless(value) else value
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     return [plain(inner) for inner in value] if isinstance(value, list) else value
