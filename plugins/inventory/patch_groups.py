@@ -425,7 +425,8 @@ def _stopped(known: dict[str, t.Any], error: Exception, strict: bool) -> OptionE
     why = one_line(str(error))
     if not strict:
         return OptionError(why)
-    where = f"account {known['account']}, region {known['region']}, node {known['node_id']}"
+    named = "" if known["node_name"] == known["node_id"] else f" ({known['node_name']})"
+    where = f"account {known['account']}, region {known['region']}, node {known['node_id']}{named}"
     return OptionError(f"{why} ({where}); with 'strict' one node's tags stop everything")
 
 
