@@ -8,6 +8,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
@@ -28,6 +29,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "bucket": {"type": "str"},
     "bucket_owner": {"type": "str"},
     "prefix": {"type": "str", "default": "patchwave/"},
+    "refuse": {"type": "str"},
     "keep_payload": {"type": "bool", "default": False},
     "presign": {"type": "bool", "default": False},
     "url_expiry": {"type": "int", "default": 7200},
@@ -60,7 +62,12 @@ class ActionModule(BatchAction):
         if self._task.run_once and any(one.options["transport"] != "run_command" for one in asked):
             raise ValueError("transport: with run_once it must be run_command for every host, or some are left out")
         asked = [one for one in asked if one.options["transport"] == "run_command"]
-        nodes, refused = _run_module.targets([host for group, dummy in asked for host in group.hosts], known)
+        barred = {host: _barred(one["refuse"]) for group, one in asked if one["refuse"] for host in group.hosts}
+        hosts = [host for group, dummy in asked for host in group.hosts if host not in barred]
+        if not hosts:
+            return Answers(barred, [], 0)
+        nodes, refused = _run_module.targets(hosts, known)
+        refused.update(barred)
         for group, options in asked:
             refuse_become(group, options["module"])
             if self._task.check_mode:
@@ -98,16 +105,22 @@ class ActionModule(BatchAction):
         ActionBase.run(self, tmp, variables)
         auth = aws_argument_spec()
         dummy, options = self.validate_argument_spec({**auth, **ARGUMENT_SPEC})
-        watch = _connection.Watch(options, str(variables["inventory_hostname"]))
+
+        def sessions() -> Sessions:
+            return Sessions({name: options[name] for name in auth})
+
+        watch = _connection.Watch(options, str(variables["inventory_hostname"]), sessions)
         try:
-            refused = watch.refused()
+            refused = _barred(options["refuse"]) if options["refuse"] else watch.refused()
             if refused:
                 return refused
             args = dict(options["args"])
             if options["presign"]:
-                sign = signer(Sessions({name: options[name] for name in auth}))
+                sign = signer(sessions())
                 urls = {url: sign(*s3, options["url_expiry"]) for url, s3 in _payload.s3_objects(args).items()}
                 args = _payload.replaced(args, urls)
+            for warning in watch.warnings:
+                Display().warning(warning)
             watch.begins()
         except (AwsError, JournalLost, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was started on the node") from None
@@ -121,3 +134,8 @@ class ActionModule(BatchAction):
         else:
             watch.ends(NodeResult.said(result, strict=options["module"] == _run_module.SPEAKS))
         return harmless(result, routing(variables)(str(variables["inventory_hostname"])))
+
+
+def _barred(why: str) -> dict[str, t.Any]:
+    """Return the result of a host to which nothing may be done."""
+    return _batch.ended(outcomes.SKIPPED, "refused", why)

@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
                 return self._lift(sessions, place, name)
             return self._stop(sessions, place, name, options, hosts, routing(variables))
         except AwsError as error:
-            raise AnsibleActionFail(f"{error}; the rollout is not stopped, nothing was done") from None
+            raise AnsibleActionFail(f"{error}; nothing was done") from None
 
     def _lift(self, sessions: Sessions, place: stop_marks.Place | None, name: str) -> dict[str, t.Any]:
         if not place:
@@ -105,5 +105,5 @@ def _said(name: str, place: stop_marks.Place | None, done: stopping.Stopped) -> 
         begins = "without a bucket a live run is not told, and goes on sending"
     else:
         begins = f"{done.payloads} payloads were taken away, so that no node begins any more"
-    what = f"rollout {name} is stopped: {begins}"
+    what = f"rollout {name} is {'stopped' if not done.problems else 'not wholly stopped'}: {begins}"
     return f"{what}; of {len(done.commands)} commands under way {cancelled} nodes were cancelled, {running} go on"

@@ -69,6 +69,19 @@ options:
     description:
       - When the window closes, ISO 8601 such as V(2026-12-13T04:00+01:00). From then on it is as with O(stop_file).
     type: str
+  max_unreachable:
+    description:
+      - So many nodes of the batch may be unreachable, a number or a percentage that is rounded down. It stops nothing;
+        see O(ignore_within_budget).
+    type: str
+    default: "0"
+  ignore_within_budget:
+    description:
+      - Whether hosts that failed or were unreachable are ignored errors (C(ignored) in the recap), as long as both
+        O(max_errors) and O(max_unreachable) hold. Their results have C(within_budget). The play goes on with these
+        hosts and does not fail for them.
+    type: bool
+    default: false
   owner_lock:
     description:
       - A file on the controller that whoever started the run holds locked (C(flock)) for as long as it lives. Once the

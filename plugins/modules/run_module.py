@@ -59,7 +59,7 @@ options:
     description:
       - V(run_command) sends one Run Command to all hosts of the batch.
       - V(connection) runs the module over the host's own Ansible connection, each host for itself. Of the options of
-        the batch only O(stop_file), O(owner_lock), O(stop_at) and O(journal) apply.
+        the batch only O(stop_file), O(owner_lock), O(stop_at), O(journal) and, with a O(bucket), O(rollout) apply.
     type: str
     choices: [run_command, connection]
     default: run_command
@@ -80,6 +80,11 @@ options:
     description: What the payload's key starts with.
     type: str
     default: patchwave/
+  refuse:
+    description:
+      - Why nothing may be done, such as what a closed gate says. Then nothing is sent, and every host ends failed with
+        this line, C(skipped) and C(refused). Empty where nothing speaks against it.
+    type: str
   keep_payload:
     description:
       - Whether the payload stays in the bucket, under its SHA-256, so that the next play or stage with the same payload

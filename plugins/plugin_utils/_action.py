@@ -18,8 +18,14 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._core.budget import allowed
-from ansible_collections.patchwave.aws.plugins.module_utils._core.outcomes import CHARGED, OUTCOMES, SKIPPED
+from ansible_collections.patchwave.aws.plugins.module_utils._core.outcomes import (
+    CHARGED,
+    OUTCOMES,
+    SKIPPED,
+    UNREACHABLE,
+)
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import text
+from ansible_collections.patchwave.aws.plugins.module_utils._core.verdict import Budgets, word
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import OwnerGone
 
@@ -72,6 +78,7 @@ class BatchAction(ActionBase):
     #: The action's own options, as an argument spec.
     SPEC: t.ClassVar[dict[str, dict[str, t.Any]]] = {}
     _ran = False
+    _own: tuple[t.Any, t.Any] = (None, None)
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Return the host's own result, or with C(run_once) C(results), a result for each host."""
@@ -92,6 +99,11 @@ class BatchAction(ActionBase):
             return Done(results, sum(map(_charged, results.values())))
 
         result = own_result(at_task.execution, at_task.host, work, again)
+        if not again:
+            self._own = self._task.ignore_errors, self._task.ignore_unreachable
+        # Ansible takes these from the task as it is when the action ends.
+        ignored = (True, True) if result.get("within_budget") else self._own
+        self._task.ignore_errors, self._task.ignore_unreachable = ignored
         return {"changed": False, **harmless(result, routing(variables)(at_task.host))}
 
     def _together(self, answers: Answers) -> dict[str, t.Any]:
@@ -105,6 +117,7 @@ class BatchAction(ActionBase):
         if wrong:
             first = answers.results[wrong[0]]
             said = text(f"{first.get('outcome', 'failed')}: {first.get('msg', '')}", _SAID)
+            found["within_budget"] = all(answers.results[host].get("within_budget") for host in wrong)
             found["msg"] = f"{len(wrong)} of {len(answers.results)} hosts failed: {named(wrong)}: {said}"
         if not self._task.args.get("owner_lock"):  # or they are read from the journal; ten thousand choke callbacks
             found["results"] = cleaned(answers.results)
@@ -121,7 +134,8 @@ class BatchAction(ActionBase):
         auth = aws_argument_spec()
         try:
             asked = [Asked(group, validated({**auth, **self.SPEC}, group)) for group in groups]
-            common = _common(asked, [*auth, *_batch.LIMITS])
+            common = _common(asked, [*auth, *_batch.LIMITS, *_batch.VERDICT])
+            allowed(common["max_unreachable"], 1)
             if budget and not budget.limit(common):
                 msg = "not sent: too many other nodes failed"
                 return Answers({groups[0].hosts[0]: _batch.ended(SKIPPED, "max_errors_reached", msg)}, [], 0)
@@ -130,7 +144,9 @@ class BatchAction(ActionBase):
             if self._task.throttle:
                 common["max_in_flight"] = min(filter(None, (common["max_in_flight"], self._task.throttle)))
             sessions = Sessions({name: common[name] for name in auth})
-            return self.batch(sessions, asked, common, variables)
+            answers = self.batch(sessions, asked, common, variables)
+            _judge(answers.results, common)
+            return answers
         except (AwsError, JournalError, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None
         except (JournalLost, OwnerGone) as error:
@@ -147,6 +163,17 @@ def _charged(result: dict[str, t.Any]) -> bool:
     """Say whether a host's result uses up the error budget."""
     outcome = result.get("outcome")
     return outcome in CHARGED if outcome in OUTCOMES else bool(result.get("failed"))
+
+
+def _judge(results: dict[str, dict[str, t.Any]], common: dict[str, t.Any]) -> None:
+    """Mark the results that use up a budget, where those of all hosts are within both; a node cannot do so itself."""
+    words = {host: word(one) for host, one in results.items()}
+    budgets = Budgets.of(common["max_errors"], common["max_unreachable"], len(results))
+    ignored = common["ignore_within_budget"] and budgets.holds(list(words.values()))
+    for host, one in results.items():
+        one.pop("within_budget", None)
+        if ignored and (words[host] in CHARGED or words[host] == UNREACHABLE):
+            one["within_budget"] = True
 
 
 def validated(spec: dict[str, dict[str, t.Any]], group: Group) -> dict[str, t.Any]:

@@ -26,6 +26,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.access impo
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control
 
 from ._journal import TOKEN, Journal
+from ._progress import Progress
 
 #: Ids of managed nodes, EC2 and hybrid (botocore's model, ssm 2014-11-06).
 NODE_ID = re.compile(r"(i-(\w{8}|\w{17})|mi-\w{17})")
@@ -50,7 +51,11 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "stop_file": {"type": "path"},
     "stop_at": {"type": "str"},
     "owner_lock": {"type": "path"},
+    "max_unreachable": {"type": "str", "default": "0"},
+    "ignore_within_budget": {"type": "bool", "default": False},
 }
+#: Those that say what its results come to, the same for a whole batch.
+VERDICT = ("max_unreachable", "ignore_within_budget")
 
 
 class Limits(t.NamedTuple):
@@ -159,12 +164,13 @@ class Batch(t.NamedTuple):
     control: Control
     journal: Journal
     refused: t.Mapping[str, t.Mapping[str, t.Any]]
+    told: Progress
 
     def start(self, payloads: t.Iterable[tuple[str, str]] = ()) -> Results:
         """Write down that it starts, with the payloads that it will store, each a bucket and a key."""
         stored = [{"bucket": bucket, "key": key} for bucket, key in payloads]
         self.journal.write("started", {"token": self.token, "work": self.work, "pid": os.getpid(), "payloads": stored})
-        return Results(self.journal, self.refused)
+        return Results(self.journal, self.refused, self.told)
 
 
 @contextlib.contextmanager
@@ -199,8 +205,11 @@ def begun(
         control = Control(limits.max_in_flight, allowed(limits.max_errors, nodes), asked, owner.gone, marks.stopped)
         control.check()
         journal = Journal(limits.journal, token, work, control.check)
+        marks.heard = lambda said: journal.write("stopped", {"said": said})
+        told = Progress(nodes + len(refused), control.max_errors, limits.max_in_flight)
         try:
-            yield Batch(token, run_names.comment(limits.name), work, control, journal, refused)
+            with told.shown():
+                yield Batch(token, run_names.comment(limits.name), work, control, journal, refused, told)
             journal.write("finished", {})
         finally:
             journal.close()
@@ -356,10 +365,12 @@ def targets(
 class Results:
     """Takes each host's result as it comes: into the journal for who started the batch, and kept for Ansible."""
 
-    def __init__(self, journal: Journal, refused: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
-        """Take results of hosts that are not sent to at all, by host."""
+    def __init__(
+        self, journal: Journal, refused: t.Mapping[str, t.Mapping[str, t.Any]], told: Progress | None = None
+    ) -> None:
+        """Take results of hosts that are not sent to at all, by host, and what tells of how many there are."""
         self.all: dict[str, dict[str, t.Any]] = {}
-        self._journal = journal
+        self._journal, self._told = journal, told
         for host, result in refused.items():
             said = NodeResult.concluded(result["outcome"], result["reason"], result["msg"])
             self.take(host, dict(result), said)
@@ -367,6 +378,8 @@ class Results:
     def take(self, host: str, result: dict[str, t.Any], said: NodeResult) -> bool:
         """Take a host's final result; return whether it uses up the error budget."""
         self.all[host] = result
+        if self._told:
+            self._told.take(said.outcome)
         self._journal.write("result", {"host": host, **said.line()})
         return said.charged
 

@@ -12,8 +12,10 @@ import contextlib
 import time
 import typing as t
 
-from ansible_collections.patchwave.aws.plugins.module_utils._core import moments, outcomes
+from ansible_collections.patchwave.aws.plugins.module_utils._core import moments, outcomes, run_names
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
+from ansible_collections.patchwave.aws.plugins.module_utils._service import stop_marks
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Sessions
 
 from . import _batch
 from ._journal import note
@@ -22,16 +24,25 @@ from ._journal import note
 class Watch:
     """Says whether a host's work may start, and writes down how it ended."""
 
-    def __init__(self, options: t.Mapping[str, t.Any], host: str) -> None:
-        """Take the options of run_module and the host's name."""
-        self._options, self._host = options, host
+    def __init__(self, options: t.Mapping[str, t.Any], host: str, sessions: t.Callable[[], Sessions]) -> None:
+        """Take the options of run_module, the host's name, and what makes sessions for AWS."""
+        self._options, self._host, self._sessions = options, host, sessions
+        #: What the user is warned of.
+        self.warnings: list[str] = []
 
     def refused(self) -> dict[str, t.Any] | None:
-        """Return the result of a host whose work may not start, or None."""
-        reason = self._reason()
+        """Return the result of a host whose work may not start, or None.
+
+        Raises:
+            AwsError: nobody can tell whether a stop from outside holds.
+        """
+        reason, msg = self._reason(), ""
+        if not reason:
+            msg = self._marked()
+            reason = "stopped" if msg else ""
         if not reason:
             return None
-        msg = _WHY[reason]
+        msg = msg or _WHY[reason]
         self.ends(NodeResult.concluded(outcomes.SKIPPED, reason, msg))
         return _batch.ended(outcomes.SKIPPED, reason, msg)
 
@@ -46,6 +57,21 @@ class Watch:
                 return "asked_to_stop"
         late = options["latest_start"]
         return "too_late" if late and now > moments.seconds(late) else ""
+
+    def _marked(self) -> str:
+        """Say who stops the rollout from outside, where there is a bucket in which that is said."""
+        place = _batch.place(self._options)
+        if not place:
+            return ""
+        rollout = self._options["rollout"] or self._options["token"] or ""
+        marks = stop_marks.Watch(self._sessions(), [place], run_names.run_name(rollout))
+        marks.begin()
+        self.warnings = marks.warnings
+        stopped = marks.stopped()
+        if not stopped:
+            return ""
+        self._note("stopped", {"said": stopped})
+        return f"not started: the rollout was {stopped}"
 
     def begins(self) -> None:
         """Write down that something may happen to the host from now on."""

@@ -27,6 +27,7 @@ class Journal:
         ended: hosts with a result of the running action.
         unreadable: accounts and regions that cannot be read just now, with the error.
         leftovers: what could not be deleted in S3, as bucket and key, with the error.
+        stopped: who stops the rollout from outside, and why; empty while nobody does.
         pid: the process of the action that began last.
     """
 
@@ -42,6 +43,7 @@ class Journal:
         self.ended: set[str] = set()
         self.unreadable: dict[str, str] = {}
         self.leftovers: dict[tuple[str, str], str] = {}
+        self.stopped = ""
         self.pid: int | None = None
         #: Results of earlier runs, which no ledger may have.
         self.earlier = dict(self.read())
@@ -58,6 +60,8 @@ class Journal:
                 self.leftovers[str(event.get("bucket")), str(event.get("key"))] = str(event.get("error", ""))
             elif kind == "begun" and self._is_mine(event):
                 self.begun.add(str(event.get("host")))
+            elif kind == "stopped" and self._is_mine(event):
+                self.stopped = " ".join(str(event.get("said", "")).split())
             elif self._is_mine(event) and kind == "result" and isinstance(event.get("host"), str):
                 self.ended.add(event["host"])
                 yield event["host"], NodeResult.read(event)
@@ -105,6 +109,7 @@ class Journal:
         pid = event.get("pid")
         self.pid = pid if isinstance(pid, int) and pid > 1 else None
         self.ended.clear()
+        self.stopped = ""
         self.unreadable.clear()
         self.leftovers.clear()  # the new run tries them again, and tells anew of those that stay
 

@@ -27,8 +27,6 @@ PLAYBOOK = "patchwave.aws.patch_software"
 _GATE = "patchwave.aws.gate"
 #: Reasons of nodes that had not begun when their time was up.
 _LATE = ("asked_to_stop", "too_late")
-#: Reason of nodes that were not sent to since somebody stops the rollout from outside.
-_STOPPED = "stopped"
 #: Reasons with which a node is skipped without the wave being incomplete.
 _LEFT_ALONE = ("duplicate", "held")
 #: What the engine says of nodes of which it knows nothing, by outcome: the next wave must not begin.
@@ -186,11 +184,13 @@ class WaveRun:
             new = {host: result for host, result in self._journal.read() if host in self._waiting}
             self._waiting -= new.keys()
         self._run.record(new)
+        if self._journal.stopped and not self._state.stopping:
+            self._run.screen.say(f"{self._wave.name}: {self._journal.stopped}: nothing more is sent")
         self._state.counts.update(result.outcome for result in new.values())
         sent = (self._journal.sent | self._journal.begun) & self._hosts
         self._state.sent, self._state.in_flight = len(sent), len(sent & self._waiting)
         self._state.unreadable = dict(self._journal.unreadable)
-        self._state.stopping = self._run.interrupts.asked()
+        self._state.stopping = self._run.interrupts.asked() or bool(self._journal.stopped)
         view.update(self._state)
 
     def _event(self, how: str, host: str, action: str, result: dict[str, Any]) -> None:
@@ -281,10 +281,9 @@ class WaveRun:
         if self._closed:
             return Verdict(self._closed, of_the_window=True)
         results = {host: known[host] for host in self._hosts if host in known}
-        stopped = next((one.msg for one in results.values() if one.source == ENGINE and one.reason == _STOPPED), "")
-        if stopped:
-            said = stopped.partition("not sent: ")[2]
-            return Verdict(f"{name}: {said}; `patchwave stop --lift` lets it go on", of_the_window=True)
+        if self._journal.stopped:
+            said = f"the rollout was {self._journal.stopped}; `patchwave stop --lift` lets it go on"
+            return Verdict(f"{name}: {said}", of_the_window=True)
         late = self._late(results)
         if late:
             ended = len(self._hosts) - len(self._waiting)

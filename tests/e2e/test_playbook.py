@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,4 +143,89 @@ def test_whoever_may_only_read_is_told_so_in_one_line_and_nothing_is_sent(
     assert "nothing was sent to any node" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+    assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"
+
+
+def play(lab: Any, variables: Path, *hosts: str, **extra: Any) -> subprocess.CompletedProcess[str]:
+    limit = ",".join(lab.nodes()[host] for host in hosts)
+    command = ["ansible-playbook", "-i", ROOT / "inventory", "patchwave.aws.patch_software", "--limit", limit]
+    given = ["-e", f"@{variables}", "-e", json.dumps(extra)]
+    return lab.run(*command, *given, check=False, ANSIBLE_SHOW_CUSTOM_STATS="true")
+
+
+def verdict(output: str) -> dict[str, Any]:
+    """Return the statistic that the play sets."""
+    found = json.loads(output.partition("CUSTOM STATS: ")[2].partition("RUN: ")[2])
+    return dict(found["patchwave_verdict"])
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("budget", "code"), [("34%", 0), ("33%", 2)])
+def test_a_play_fails_beyond_its_budget_only_and_says_what_it_came_to(
+    lab: Any, install: Callable[..., None], variables: Path, budget: str, code: int, together: bool
+) -> None:
+    install("web-01", "app-01")
+    install("db-01", sick=True)
+    done = play(
+        lab, variables, "web-01", "app-01", "db-01",
+        patch_software_max_errors=budget, patch_software_node_results=not together,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout + done.stderr
+    found, sick = verdict(done.stdout), lab.nodes()["db-01"]
+    assert {word: count for word, count in found["totals"].items() if count} == {"patched": 2, "rolled_back": 1}
+    assert (found["hosts"], found["within_budget"]) == (3, code == 0)
+    assert found["error_budget"] == (1 if code == 0 else 0)
+    assert {host: ended[0] for host, ended in found["not_right"].items()} == {sick: "rolled_back"}
+    assert len(found["plan"]) == 64
+    counts = recap(done.stdout)
+    assert len(counts) == (1 if together else 3)
+    if not together:
+        assert counts[sick]["ignored" if code == 0 else "failed"] == 1
+        assert sum(one["failed"] + one["ignored"] for one in counts.values()) == 1
+
+
+def test_nodes_that_cannot_be_reached_have_a_budget_of_their_own(
+    lab: Any, install: Callable[..., None], variables: Path
+) -> None:
+    install("web-01")
+    for budget, code in (("0", 4), ("1", 0)):
+        done = play(lab, variables, "web-01", "app-04", patch_software_max_unreachable=budget)
+        assert done.returncode == code, done.stdout + done.stderr
+        found = verdict(done.stdout)
+        assert found["totals"]["unreachable"] == 1
+        assert found["within_budget"] is (code == 0)
+
+
+def test_what_is_refused_ends_every_host_with_the_reason_and_sends_nothing(lab: Any, variables: Path) -> None:
+    before = lab.calls()
+    done = play(lab, variables, "web-01", "app-01", "db-01", patch_software_refuse="the change is not approved")
+    assert done.returncode == 2
+    counts = recap(done.stdout)
+    assert [one["failed"] for one in counts.values()] == [1, 1, 1]
+    assert done.stdout.count("the change is not approved") >= 3
+    assert not [call for call in lab.calls() - before if call[2] in ("SendCommand", "PutObject")]
+    found = verdict(done.stdout)
+    assert (found["totals"]["skipped"], found["totals"]["failed"], found["within_budget"]) == (3, 0, False)
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_node_with_a_wrong_clock_stops_nobody_else(
+    lab: Any, install: Callable[..., None], variables: Path, seconds: int
+) -> None:
+    install("web-01", "app-01")
+    end = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=30)).isoformat(timespec="seconds")
+    lab.run("patchwave", "lab", "fault", "--name", lab.name, "wrong-clock", "web-01", "--set", f"seconds={seconds}")
+    try:
+        done = play(
+            lab, variables, "web-01", "app-01", patch_software_latest_start=end, patch_software_max_unreachable=1
+        )
+    finally:
+        lab.run("patchwave", "lab", "fault", "--name", lab.name, "--clear")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = verdict(done.stdout)
+    assert {word: count for word, count in found["totals"].items() if count} == {"patched": 1, "unreachable": 1}
+    ((outcome, reason, msg),) = found["not_right"].values()
+    assert (outcome, reason) == ("unreachable", "clock_wrong")
+    assert ("s ahead of S3's" if seconds > 0 else "s behind S3's") in msg
     assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"

@@ -84,6 +84,15 @@ def test_what_is_needed_at_times_is_used_then(crowd: Any, tmp_path: Path) -> Non
     assert used(before, calls(crowd)) <= documented()
 
 
+def test_a_stop_from_outside_needs_no_more(crowd: Any) -> None:
+    before = calls(crowd)
+    for state in ("present", "absent"):
+        given = {"patchwave_rollout": "x", "patchwave_bucket": BUCKET, "patchwave_stop_state": state}
+        crowd.run("ansible-playbook", "-i", ROOT / "inventory", "patchwave.aws.stop", "-e", json.dumps(given))
+    assert used(before, calls(crowd)) >= {"s3:ListBucket", "s3:PutObject", "s3:DeleteObject", "ssm:ListCommands"}
+    assert used(before, calls(crowd)) <= documented()
+
+
 def test_an_organization_and_patterns_of_regions_need_what_is_documented(crowd: Any, tmp_path: Path) -> None:
     keys = {name: crowd.environment[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
     endpoint = crowd.environment["AWS_ENDPOINT_URL"]
@@ -109,7 +118,7 @@ def test_the_bucket_is_made_with_what_its_documented_policy_allows_and_no_more(l
 
 
 def test_every_playbook_has_a_policy_that_is_tried() -> None:
-    tried = {"patch_software": "policy", "bucket": "bucket"}
+    tried = {"patch_software": "policy", "bucket": "bucket", "stop": "policy"}
     assert {path.stem for path in (ROOT / "playbooks").glob("*.yml")} == set(tried)
     assert all(map(documented, tried.values()))
 

@@ -48,7 +48,7 @@ class Control:
         self._free = max_in_flight if max_in_flight > 0 else None
         self._lost = 0
         self._owner_gone, self._gone = owner_gone, ""
-        self._max_errors = max_errors
+        self.max_errors = max_errors
         self._errors = 0
         self._asked_to_stop, self._marked = asked_to_stop, marked
         self._broken = False
@@ -94,7 +94,7 @@ class Control:
 
     def errors_left(self) -> int:
         """Return how many more nodes may fail."""
-        return max(0, self._max_errors - self._errors)
+        return max(0, self.max_errors - self._errors)
 
     def break_off(self) -> None:
         """Stop everybody, since somebody broke off who will not give its slots back."""
@@ -136,4 +136,4 @@ class Control:
             return "stopped"
         if 0 < self._slots <= self._lost:
             return "slots_lost"
-        return "max_errors_reached" if self._errors > self._max_errors else ""
+        return "max_errors_reached" if self._errors > self.max_errors else ""

@@ -88,6 +88,8 @@ class Watch:
         self._lock = threading.Lock()
         self._looked = float("-inf")
         self._mark: Mark | None = None
+        #: Told once, in a line, who stops the run.
+        self.heard: t.Callable[[str], None] = lambda said: None
         #: What the user is warned of.
         self.warnings: list[str] = []
 
@@ -114,8 +116,10 @@ class Watch:
 
     def _look(self, first: bool) -> None:
         for place in list(self._places):
+            if self._mark:
+                break
             try:
-                self._mark = self._mark or look(self._sessions, place, self._name)
+                self._mark = look(self._sessions, place, self._name)
             except AwsError as error:
                 if error.code in ("AccessDenied", "403"):
                     self._places.remove(place)
@@ -124,4 +128,6 @@ class Watch:
                     self.warnings.append(f"s3://{where}: whether the rollout is stopped cannot be asked: {what}")
                 elif first:
                     raise
+            if self._mark:
+                self.heard(str(self._mark))
         self._looked = time.monotonic()

@@ -95,7 +95,7 @@ def lift_mark(sessions: Sessions, place: Place, name: str, check_mode: bool) -> 
 def stop(
     sessions: Sessions, regions: t.Sequence[Region], place: Place | None, name: str, mark: Mark, check_mode: bool
 ) -> Stopped:
-    """Set the mark, take the payloads away, and cancel what no agent has begun.
+    """Set the mark, take the payloads away, and cancel what no agent has begun; what cannot be done stops none of it.
 
     Args:
         sessions: makes the clients.
@@ -104,12 +104,15 @@ def stop(
         name: the rollout, or ALL.
         mark: who stops it and why.
         check_mode: whether nothing is changed.
-
-    Raises:
-        AwsError: the mark cannot be set; nothing was done.
     """
-    new = bool(place and set_mark(sessions, place, name, mark, check_mode))
-    payloads, problems = _withdraw(sessions, place, name, check_mode) if place else (0, [])
+    new, payloads, problems = False, 0, []  # type: bool, int, list[str]
+    if place:
+        try:
+            new = set_mark(sessions, place, name, mark, check_mode)
+        except AwsError as error:
+            problems = [f"s3://{place.bucket}: no mark could be set, so a run that lives goes on sending: {error}"]
+        payloads, left = _withdraw(sessions, place, name, check_mode)
+        problems += left
     commands: dict[str, dict[str, t.Any]] = {}
     # A command that was sent just now may take a while to be listed.
     for wait in (0.0,) if check_mode else (0.0, LISTED_AFTER):

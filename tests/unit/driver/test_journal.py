@@ -99,6 +99,19 @@ def test_where_it_cannot_be_read_is_known_until_it_can(tmp_path: Path) -> None:
     assert journal.unreadable == {}
 
 
+@pytest.mark.parametrize("token", [None, "patchwave t", "patchwave other"])
+def test_who_stops_the_rollout_is_known_for_this_work_and_this_run(tmp_path: Path, token: str | None) -> None:
+    path = tmp_path / "wave.journal"
+    journal = Journal(path, "t")
+    event = {"event": "stopped", "said": "stopped by\nAda", **({"token": token} if token else {})}
+    write(path, started(), event)
+    list(journal.read())
+    assert journal.stopped == ("" if token == "patchwave other" else "stopped by Ada")
+    write(path, started())
+    list(journal.read())
+    assert journal.stopped == ""
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_journal_that_somebody_removes_is_read_to_its_end_and_then_missed(tmp_path: Path, replaced: bool) -> None:
     path = tmp_path / "wave.journal"
