@@ -66,7 +66,9 @@ def verdict(
         raise AnsibleFilterError("verdict: needs the results of hosts by their names")
     given = {str(host): one if isinstance(one, dict) else {} for host, one in results.items()}
     try:
-        return judged(given, Budgets.of(max_errors, max_unreachable, len(given)), what)
+        # An empty text, as of a survey, is the default.
+        budgets = Budgets.of(str(max_errors).strip() or "0", str(max_unreachable).strip() or "0", len(given))
+        return judged(given, budgets, what)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from None
 

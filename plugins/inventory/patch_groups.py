@@ -10,6 +10,7 @@ short_description: Managed nodes of many accounts and regions by patch group and
 version_added: 0.1.0
 author: Patchwave contributors (@patchwave)
 description:
+  - Its file must have a name that ends in C(patch_groups.yml) or C(patch_groups.yaml).
   - Finds the EC2 instances and hybrid servers (C(mi-*)) that are in scope of patching, in all given accounts and
     regions, which are read side by side.
   - Scope is opt-in. A node without the tag C(Patch Group) or C(PatchGroup), or with one that is empty, is not in the
@@ -218,17 +219,29 @@ connections:
 
 import typing as t
 
+from ansible import constants
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
-from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import hosts, names, options, read, tags
+from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory import (
+    hosts,
+    listing,
+    names,
+    options,
+    read,
+    tags,
+)
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.errors import OptionError
 from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes import LeftOut, Notes, bounded, one_line
 
 #: Marks what must not be templated. Since ansible-core 2.19 that is so for all that an inventory plugin sets.
 _data = (lambda value: value) if hasattr(BaseInventoryPlugin, "trusted_by_default") else wrap_var
 
+#: Variables that all hosts get.
+_OF_ALL = frozenset({"inventory_warnings", "left_out", "out_of_scope", "unread"})
+#: How the names of files for this plugin end.
+_NAMES = ("patch_groups.yml", "patch_groups.yaml")
 #: How many lines on tags the screen shows.
 _LINES = 20
 
@@ -241,7 +254,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def verify_file(self, path: str) -> bool:
         """Take files named C(*patch_groups.yml) or C(*patch_groups.yaml)."""
-        return bool(super().verify_file(path)) and path.endswith(("patch_groups.yml", "patch_groups.yaml"))
+        if not super().verify_file(path):
+            return False
+        ours = path.endswith(_NAMES)
+        # Ansible asks no plugin that the file does not name, unless it is enabled for all files.
+        if not ours and self.NAME not in constants.INVENTORY_ENABLED:
+            raise AnsibleParserError(
+                f"{self.NAME}: the name of such a file must end in {' or '.join(_NAMES)}; rename it"
+            )
+        return ours
 
     def parse(self, inventory: t.Any, loader: t.Any, path: str, cache: bool = True) -> None:
         """Fill the inventory from AWS or the cache."""
@@ -298,6 +319,16 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if chosen["keyed_groups"]:
             self._add_keyed_groups(named, left_out, chosen)
         self._say(notes, left_out)
+        if listing.is_listing():
+            self._list_plainly()
+
+    def _list_plainly(self) -> None:
+        """Have C(ansible-inventory) write values, and those that the user's expressions made of them, as they are."""
+        for host in self.inventory.hosts.values():
+            if "node_id" in host.vars:
+                host.vars = {name: listing.plain(value) for name, value in host.vars.items()}
+        of_all = self.inventory.groups["all"].vars
+        of_all.update({name: listing.plain(of_all[name]) for name in _OF_ALL & of_all.keys()})
 
     def _remove(self, left_out: LeftOut) -> None:
         """Take back hosts, also of earlier sources, that turned out to be left out."""
@@ -394,7 +425,8 @@ def _stopped(known: dict[str, t.Any], error: Exception, strict: bool) -> OptionE
     why = one_line(str(error))
     if not strict:
         return OptionError(why)
-    where = f"account {known['account']}, region {known['region']}, node {known['node_id']}"
+    named = "" if known["node_name"] == known["node_id"] else f" ({known['node_name']})"
+    where = f"account {known['account']}, region {known['region']}, node {known['node_id']}{named}"
     return OptionError(f"{why} ({where}); with 'strict' one node's tags stop everything")
 
 

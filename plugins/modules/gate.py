@@ -81,6 +81,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+open:
+  description: Whether the hosts may be patched, by their calendars or by an override; in check mode always.
+  returned: always
+  type: bool
+  sample: true
 latest_start:
   description:
     - When the first host of the batch may no longer start, ISO 8601; empty without an end. Hosts whose calendar is

@@ -110,6 +110,7 @@ def judge(groups: list[Asked], read: t.Callable[[str], _calendars.Sources]) -> d
     doubtful = sorted({name for one in calendars for name in one.sources.doubtful})
     result: dict[str, t.Any] = {
         "changed": False,
+        "open": not barred,
         "latest_start": "" if barred else latest,
         "closed": lines,
         "override": said,
@@ -132,7 +133,7 @@ def in_check_mode(result: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return the result where nothing is changed anyway: it tells the verdict and lets the play go on."""
     if not result.get("failed"):
         return result
-    return {**result, "failed": False, "msg": f"{result['msg']}; check mode goes on"}
+    return {**result, "failed": False, "open": True, "msg": f"{result['msg']}; check mode goes on"}
 
 
 def _alike(asked: Asked, read: t.Callable[[str], _calendars.Sources]) -> list[_Calendar]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -14,6 +15,9 @@ import typer
 
 from patchwave.errors import PatchwaveError, Stopped
 from patchwave.interrupts import handled
+
+#: Errors of a standard output that takes nothing more.
+_NOT_WRITTEN = (errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
 
 app = typer.Typer(
     name="patchwave",
@@ -74,14 +78,36 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    code = 0
     try:
         app()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except PatchwaveError as error:
         _say(str(error))
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except Stopped:
         _say("stopped before anything was sent")
-        sys.exit(130)
+        code = 130
+    except OSError as error:
+        if error.filename is not None or error.errno not in _NOT_WRITTEN:
+            raise
+        _close_output(error)
+        code = 1
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        _close_output(error)
+        code = code or 1
+    sys.exit(code)
+
+
+def _close_output(error: Exception) -> None:
+    """Say that standard output takes nothing, unless its reader has gone, and let Python not try again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        _say(f"standard output cannot be written: {getattr(error, 'strerror', None) or error}")
 
 
 def _without_prompt() -> None:

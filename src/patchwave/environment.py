@@ -57,6 +57,7 @@ _PINNED = {
     # What variables are worth.
     "ANSIBLE_CACHE_PLUGIN": "memory",  # facts of another day override no variable of the inventory
     "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "true",  # the collection lies beside this driver
+    "ANSIBLE_DUPLICATE_YAML_DICT_KEY": "error",  # the last one would win
     "ANSIBLE_HASH_BEHAVIOUR": "replace",
     "ANSIBLE_PLAYBOOK_VARS_ROOT": "top",
     "ANSIBLE_PRECEDENCE": "all_inventory,groups_inventory,all_plugins_inventory,all_plugins_play,"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class PatchwaveError(Exception):
     """A mistake or a refusal in one line: what, where, what to do.
@@ -19,6 +21,8 @@ def of_file(path: object, error: OSError, what: str = "make room, or mend its ri
     """Return in a line that a file of ours cannot be read or written, and what to do."""
     if isinstance(error, IsADirectoryError):
         return PatchwaveError(f"{path}: is a folder, where a file is needed; move it away")
+    if error.errno == errno.ENAMETOOLONG:
+        what = "choose a shorter path"
     why = error.strerror or str(error) or type(error).__name__
     return PatchwaveError(f"{path}: cannot be used: {why}; {what}, then run the same command again")
 

@@ -18,6 +18,8 @@ from patchwave.errors import PatchwaveError
 _PREFIX = "patchwave-apply-"
 #: In each folder: held for as long as the driver that made the folder lives.
 _LOCK = ".lock"
+#: The files of an output folder.
+_OURS = ("*.journal", "*.log", "apply.lock", "ledger-*.jsonl", "report.html", "report.json", "stop")
 #: Seconds that a folder without a lock may be on its way to one.
 _YOUNG = 60.0
 #: Bytes without which nothing begins.
@@ -41,6 +43,21 @@ def private_folder() -> Iterator[Path]:
         except OSError as error:
             raise of_temporary(error) from error
         yield folder
+
+
+def check_files(folder: Path) -> None:
+    """Find out whether each file of ours that is in an output folder is one; a pipe would be waited for.
+
+    Raises:
+        PatchwaveError: one is not.
+    """
+    for pattern in _OURS:
+        for path in sorted(folder.glob(pattern)):
+            with contextlib.suppress(OSError):  # gone, or leads nowhere; told where it is used
+                kind = path.stat().st_mode
+                if not stat.S_ISREG(kind):
+                    what = "folder" if stat.S_ISDIR(kind) else "pipe or a device"
+                    raise PatchwaveError(f"{path}: is a {what}, where a file is needed; move it away")
 
 
 def check_room(folder: Path) -> None:

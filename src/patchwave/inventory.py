@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from patchwave import child, environment, output
+from patchwave import child, environment, output, vars_files
 from patchwave.errors import PatchwaveError, Stopped
 from patchwave.folders import check_room, of_temporary
 
@@ -56,6 +56,7 @@ def read_inventory(
         PatchwaveError: some part of it could not be read.
         Stopped: it was to be left.
     """
+    beside = vars_files.check(source)
     file, said = folder / "inventory.json", folder / "inventory.log"
     with _log(said) as log:
         process = subprocess.Popen(
@@ -75,11 +76,19 @@ def read_inventory(
     except (OSError, ValueError):
         check_room(folder)  # or the inventory would be blamed for it
         printed = said.read_text(encoding="utf-8", errors="replace")
-        raise PatchwaveError(output.why_no_inventory(source, printed)) from None
+        raise PatchwaveError(output.why_no_inventory(source, printed, beside.locked)) from None
     known = found.pop("_meta", {})
     groups = {name: _members(found, name) for name in found}
+    if not any(groups.values()):
+        why = "nothing in it, or no node has the tag 'Patch Group' or 'PatchGroup' in its accounts and regions"
+        raise PatchwaveError(f"{source}: the inventory has no host: {why}")
     of_all = {name: value for name, value in known.get("of_all", {}).items() if isinstance(value, list)}
-    return Inventory(groups, known.get("hostvars", {}), of_all)
+    hostvars = known.get("hostvars", {})
+    printed = said.read_text(encoding="utf-8", errors="replace")
+    told = [*beside.warnings(groups, hostvars), *output.warnings(printed)]
+    if told:
+        of_all["inventory_warnings"] = [*told, *of_all.get("inventory_warnings", [])]
+    return Inventory(groups, hostvars, of_all)
 
 
 def _log(file: Path) -> IO[bytes]:

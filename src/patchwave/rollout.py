@@ -17,7 +17,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core.results import
 from patchwave import ledger as ledgers
 from patchwave import locks, names, report, runner
 from patchwave.errors import PatchwaveError, Stopped, of_file
-from patchwave.folders import private_folder
+from patchwave.folders import check_files, private_folder
 from patchwave.interrupts import Interrupts
 from patchwave.inventory import Inventory, read_inventory
 from patchwave.journal import Journal
@@ -82,6 +82,7 @@ def _check_folder(folder: Path) -> None:
         raise PatchwaveError(f"{folder}: the output folder cannot be made: {there} is no folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise PatchwaveError(f"{folder}: the output folder cannot be written; see the rights of {there}")
+    check_files(folder)
 
 
 def _unexpected(error: Exception, folder: Path, exit_code: int) -> PatchwaveError:

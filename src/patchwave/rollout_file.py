@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -102,8 +103,7 @@ def read_rollout(path: Path) -> RolloutFile:
         raise PatchwaveError(f"{path}: {key}: {problem}")
     folder = path.resolve().parent
     inventory = folder / data["inventory"]
-    if not inventory.exists():
-        raise PatchwaveError(f"{path}: inventory: no such file or folder: {inventory}")
+    _check_source(path, inventory)
     return RolloutFile(
         path=path,
         name=data["name"],
@@ -121,6 +121,19 @@ def read_rollout(path: Path) -> RolloutFile:
         wave_error_budget=data.get("wave_error_budget", "50%"),
         require_windows=data.get("require_windows", False),
     )
+
+
+def _check_source(path: Path, inventory: Path) -> None:
+    """Find out whether there is an inventory: a file or a folder, for a pipe may be waited for."""
+    try:
+        kind = inventory.stat().st_mode
+    except FileNotFoundError:
+        raise PatchwaveError(f"{path}: inventory: no such file or folder: {inventory}") from None
+    except (OSError, ValueError) as error:  # a name with a NUL, say
+        why = getattr(error, "strerror", None) or error
+        raise PatchwaveError(f"{path}: inventory: cannot be read: {why}: {inventory}") from error
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise PatchwaveError(f"{path}: inventory: is neither a file nor a folder: {inventory}")
 
 
 def _problems(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -155,22 +168,37 @@ def _variable_problems(variables: dict[Any, Any]) -> Iterator[tuple[str, str]]:
             yield f"vars.{name}", f"cannot be set here; of this kind only {', '.join(_CONNECTION)} can"
     if not variables:
         return
-    known: spec.Spec = {name: {"type": "raw"} for name in [*_role_variables(), *_CONNECTION]}
+    known: spec.Spec = {name: {"type": "raw"} for name in [*_settable(), *_CONNECTION]}
     for problem in spec.problems(known, variables, "vars"):
         key, dummy, text = problem.partition(": ")
         yield key, text
 
 
-def _role_variables() -> list[str]:
-    """Return the names of the variables of the roles that a rollout file may set."""
+def _collection() -> Path:
+    """Return the folder of the collection."""
     found = find_spec("ansible_collections.patchwave.aws")
     folders = [Path(place) for place in (found.submodule_search_locations or ())] if found else []
+    return next(folder for folder in folders if (folder / "roles").is_dir())
+
+
+def role_variables() -> set[str]:
+    """Return the names of the variables of the roles."""
     names: set[str] = set()
     for role in _ROLES:
-        files = [folder / "roles" / role / "meta" / "argument_specs.yml" for folder in folders]
-        text = next(file for file in files if file.exists()).read_text(encoding="utf-8")
+        text = (_collection() / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
         names.update(yaml.safe_load(text)["argument_specs"]["main"]["options"])
-    return sorted(names - _GIVEN - _HAS_KEY.keys())
+    return names
+
+
+def playbook_variables() -> set[str]:
+    """Return the names of the variables of the playbooks."""
+    texts = [file.read_text(encoding="utf-8") for file in (_collection() / "playbooks").glob("*.yml")]
+    return {name for text in texts for name in re.findall(r"\b(?:patchwave|patch_software|gate)_\w+", text)}
+
+
+def _settable() -> list[str]:
+    """Return the names of the variables of the roles that a rollout file may set."""
+    return sorted(role_variables() - _GIVEN - _HAS_KEY.keys())
 
 
 def _software(path: Path, catalog: Path, wanted: Any) -> dict[str, dict[str, Any]]:
@@ -194,11 +222,9 @@ def _definition(path: Path, catalog: Path, programs: Any, name: str) -> dict[str
 
 def _load(path: Path) -> Any:
     try:
-        found = yaml_file.load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PatchwaveError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PatchwaveError(f"{path}: is not UTF-8 text") from error
+        found = yaml_file.load(yaml_file.read(path))
+    except (OSError, ValueError) as error:  # a name with a NUL, say
+        raise PatchwaveError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml_file.Problem as error:
         raise PatchwaveError(f"{path}{error.where}: {error}") from error
     for where, problem in _odd_values(found):

@@ -1,14 +1,32 @@
-"""Read YAML that a person has written: of two equal keys the last does not win, and no file takes all memory."""
+"""Read YAML that a person has written: of two equal keys the last does not win, and no file takes all memory.
+
+Nor is a number or a truth read that is another one than it looks like: to YAML `010` is 8, `1:30` is 90, `no` is false.
+"""
 
 from __future__ import annotations
 
+import codecs
+import math
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 #: Values in a file.
 MOST = 200_000
+#: Bytes of a file.
+_LARGEST = 2_000_000
 _MERGE = "tag:yaml.org,2002:merge"
+#: What is read as it is written, of the kinds of values that YAML knows other spellings of.
+_AS_WRITTEN: dict[str, Callable[[str, Any], bool]] = {
+    "tag:yaml.org,2002:bool": lambda written, dummy: written.casefold() in ("true", "false"),
+    "tag:yaml.org,2002:int": lambda written, value: written == str(value),
+    "tag:yaml.org,2002:float": lambda written, value: written == repr(value) or not math.isfinite(value),
+}
+_ENCODINGS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, ""), (codecs.BOM_UTF16_BE, ""))
 
 
 class Problem(Exception):
@@ -23,21 +41,93 @@ class Problem(Exception):
         self.where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
 
 
+def read(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        Problem: it is no file, too large, or no UTF-8 text.
+        OSError: it cannot be read.
+    """
+    # A pipe that nobody writes to would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(kind):
+            raise Problem(f"is a {'folder' if stat.S_ISDIR(kind) else 'pipe or a device'}, where a file is needed")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(_LARGEST + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > _LARGEST:
+        raise Problem(f"has more than {_LARGEST} bytes")
+    encoding = next((name for mark, name in _ENCODINGS if content.startswith(mark)), "utf-8")
+    try:
+        if encoding:
+            return content.decode(encoding)
+    except UnicodeDecodeError:
+        pass
+    raise Problem("is not UTF-8 text; save it as UTF-8")
+
+
 def load(text: str) -> Any:
     """Return what a text says.
 
     Raises:
-        Problem: it is no YAML, has a key twice, or is too large.
+        Problem: it is no YAML, has a key twice, has a value that YAML takes for another one, or is too large.
     """
+    return _guarded(text, lambda loader: loader.get_single_data())
+
+
+def keys(text: str) -> dict[str, int]:
+    """Return the keys of the mapping that a text is, with their lines. Tags of Ansible's own, such as `!vault`, may be.
+
+    Raises:
+        Problem: it is no YAML, has a key twice, contains itself, or is too large.
+    """
+
+    def found(loader: _Loader) -> dict[str, int]:
+        node = loader.get_single_node()
+        _count(node, {})
+        if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            raise Problem("must be a mapping", node.start_mark)
+        return {key.value: key.start_mark.line + 1 for key, dummy in node.value if isinstance(key, yaml.ScalarNode)}
+
+    kept: dict[str, int] = _guarded(text, found)
+    return kept
+
+
+def _count(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """Return how many values a node holds with all aliases written out; 0 is a node that is still being counted."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if known.get(id(node)) == 0:
+        raise Problem("contains itself", node.start_mark)
+    if id(node) not in known:
+        known[id(node)] = 0
+        inner = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = 1 + sum(_count(one, known) for one in inner)
+    if known[id(node)] > MOST:
+        raise Problem(f"has more than {MOST} values", node.start_mark)
+    return known[id(node)]
+
+
+def _guarded(text: str, act: Callable[[_Loader], Any]) -> Any:
     loader = None
     try:
         loader = _Loader(text)
-        return loader.get_single_data()
+        return act(loader)
     except RecursionError as error:
         raise Problem("is nested too deeply") from error
+    except yaml.reader.ReaderError as error:
+        raise Problem(f"has the character {error.character!r}, which YAML does not allow; remove it") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise Problem(f"is not YAML: {getattr(error, 'problem', error)}", mark) from error
+        said = getattr(error, "problem", None) or error
+        if said == "second occurrence":
+            said = "an anchor is there twice"
+        raise Problem(f"is not YAML: {said}", mark) from error
     finally:
         if loader:
             loader.dispose()
@@ -80,7 +170,45 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Make a value; one that YAML takes for a date or a number need not be one."""
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
             what = "is not what YAML takes it for; put it in quotes if it is meant as text"
             raise Problem(f"{str(node.value)[:100]!r} {what}", node.start_mark) from error
+        return value
+
+    def get_single_data(self) -> Any:
+        """Return what the text says, once each number and each truth in it is known to be what it looks like."""
+        node = self.get_single_node()
+        if node is None:
+            return None
+        self._look("", node, set())
+        return self.construct_document(node)
+
+    def _look(self, where: str, node: yaml.Node, seen: set[int]) -> None:
+        waiting = [(where, node)]
+        while waiting:
+            where, node = waiting.pop()
+            if isinstance(node, yaml.ScalarNode):
+                self._look_at(where, node)
+            elif id(node) not in seen:
+                seen.add(id(node))
+                waiting += reversed(list(_parts(where, node)))
+
+    def _look_at(self, where: str, node: yaml.ScalarNode) -> None:
+        as_written = _AS_WRITTEN.get(node.tag)
+        value = self.construct_object(node) if as_written else None
+        if as_written and not as_written(node.value, value):
+            shown = str(value).lower() if isinstance(value, bool) else str(value)
+            what = f"{node.value[:100]!r} is {shown} to YAML; put it in quotes if it is meant as text, or write {shown}"
+            raise Problem(f"{where[:200]}: {what}" if where else what, node.start_mark)
+
+
+def _parts(where: str, node: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
+    """Return what a node holds, each with its place: keys, values, items."""
+    for index, part in enumerate(node.value):
+        if isinstance(part, tuple):
+            key, value = part
+            yield where, key
+            yield f"{where}.{key.value}".lstrip(".") if isinstance(key, yaml.ScalarNode) else where, value
+        else:
+            yield f"{where}[{index}]", part

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 
 def sends(lab: Any) -> int:
@@ -111,3 +113,87 @@ def test_a_key_that_is_there_twice(lab: Any, rollout: Callable[..., Path]) -> No
     lines = len(path.read_text().splitlines())
     wanted = "key 'error_budget' is there twice, first in line 1; keep one"
     assert refused(lab, path) == f"patchwave: {path}:{lines}:1: {wanted}"
+
+
+def inventory_with(folder: Path, **files: str) -> Path:
+    """Copy the example inventory, with more files in `group_vars`."""
+    shutil.copytree(ROOT / "inventory", folder)
+    for name, text in files.items():
+        (folder / "group_vars" / f"{name}.yml").write_text(text)
+    return folder
+
+
+def test_a_key_that_is_twice_in_group_vars(lab: Any, rollout: Callable[..., Path], tmp_path: Path) -> None:
+    folder = inventory_with(tmp_path / "inventory", all="patch_freezes: [x]\npatch_freezes: []\n")
+    wanted = "key 'patch_freezes' is there twice, first in line 1; keep one"
+    assert refused(lab, rollout(inventory=str(folder))) == f"patchwave: {folder}/group_vars/all.yml:2:1: {wanted}"
+
+
+def test_so_it_is_in_a_file_that_only_ansible_can_read(lab: Any, rollout: Callable[..., Path], tmp_path: Path) -> None:
+    folder = inventory_with(tmp_path / "inventory", all="a: [x]\na: []\n")
+    password = tmp_path / "password"
+    password.write_text("secret")
+    file = folder / "group_vars" / "all.yml"
+    lab.run("ansible-vault", "encrypt", "--vault-password-file", password, file)
+    line = refused(lab, rollout(inventory=str(folder)), ANSIBLE_VAULT_PASSWORD_FILE=str(password))
+    assert str(file) in line
+    assert "uplicate" in line
+
+
+def test_a_file_of_variables_for_nobody_is_a_warning(lab: Any, rollout: Callable[..., Path], tmp_path: Path) -> None:
+    folder = inventory_with(tmp_path / "inventory", wave1="patch_freezes: []\n")
+    path = rollout(inventory=str(folder), bucket="no-such-bucket")
+    done = lab.run("patchwave", "apply", path, check=False)
+    wanted = f"{folder}/group_vars/wave1.yml: no group with hosts is called 'wave1', so nothing reads it"
+    assert f"Warning: {wanted}; did you mean 'wave_1'?" in " ".join(done.stdout.split())
+    report = json.loads((path.parent / "urgent" / "report.json").read_text())
+    assert report["rollout"]["inventory_warnings"] == [f"{wanted}; did you mean 'wave_1'?"]
+
+
+@pytest.mark.parametrize("text", ["", "all: {children: {wave_1: }}\n"])
+def test_an_inventory_without_hosts_is_named_and_no_wave_is_blamed(
+    lab: Any, rollout: Callable[..., Path], tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "hosts.yml"
+    file.write_text(text)
+    line = refused(lab, rollout(inventory=str(file)))
+    assert line.startswith(f"patchwave: {file}: ")
+    assert "waves" not in line
+
+
+def test_so_is_one_whose_nodes_are_all_out_of_scope(lab: Any, rollout: Callable[..., Path], tmp_path: Path) -> None:
+    file = tmp_path / "none.patch_groups.yml"
+    options = {"regions": ["eu-central-1"], "select": "node_name == 'nobody'"}
+    file.write_text(json.dumps({"plugin": "patchwave.aws.patch_groups", **options}))
+    assert refused(lab, rollout(inventory=str(file))).startswith(f"patchwave: {file}: the inventory has no host: ")
+
+
+def test_a_broken_ansible_cfg_is_named(lab: Any, rollout: Callable[..., Path], tmp_path: Path) -> None:
+    config = tmp_path / "ansible.cfg"
+    config.write_text("[defaults\nforks = 1\n")
+    line = refused(lab, rollout(), ANSIBLE_CONFIG=str(config))
+    assert line.startswith(f"patchwave: Error reading config file ({config}): File contains no section headers.")
+    config.write_text("[defaults]\nvault_password_file = /nowhere\n")
+    line = refused(lab, rollout(), ANSIBLE_CONFIG=str(config))
+    assert line == "patchwave: The vault password file /nowhere was not found"
+
+
+def test_an_inventory_that_no_plugin_takes_says_how_it_must_be_called(
+    lab: Any, rollout: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = tmp_path / "aws.yml"
+    shutil.copy(ROOT / "inventory" / "patch_groups.yml", file)
+    wanted = "the name of such a file must end in patch_groups.yml or patch_groups.yaml; rename it"
+    assert refused(lab, rollout(inventory=str(file))) == f"patchwave: {file}: plugin: {wanted}"
+    done = lab.run("ansible-inventory", "-i", file, "--list", check=False)
+    assert f"patchwave.aws.patch_groups: {wanted}" in " ".join(done.stderr.split())
+
+
+def test_what_ansible_passes_over_in_an_inventory_is_a_warning(
+    lab: Any, rollout: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = tmp_path / "hosts.yml"
+    file.write_text("all: {children: {wave_1: {hosts: {a: {node_id: i-0a}}, var: {patch_freezes: []}}}}\n")
+    path = rollout(inventory=str(file), bucket="no-such-bucket")
+    done = lab.run("patchwave", "apply", path, check=False)
+    assert "Warning: Skipping unexpected key (var) in group (wave_1)" in " ".join(done.stdout.split())

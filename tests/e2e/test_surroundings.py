@@ -30,6 +30,7 @@ ODD = [
     ("defaults", "display_failed_stderr", "True", "ANSIBLE_DISPLAY_FAILED_STDERR"),
     ("defaults", "callback_result_format", "yaml", "ANSIBLE_CALLBACK_RESULT_FORMAT"),
     ("defaults", "force_color", "True", "ANSIBLE_FORCE_COLOR"),
+    ("defaults", "duplicate_dict_key", "ignore", "ANSIBLE_DUPLICATE_YAML_DICT_KEY"),
     ("defaults", "hash_behaviour", "merge", "ANSIBLE_HASH_BEHAVIOUR"),
     ("defaults", "playbook_vars_root", "all", "ANSIBLE_PLAYBOOK_VARS_ROOT"),
     ("defaults", "private_role_vars", "True", "ANSIBLE_PRIVATE_ROLE_VARS"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,10 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT
+from inventory_listing import marked
+from test_inventory_listing import HOSTILE, estate, exported, never_evaluated, source
+
+__all__ = ["estate", "source"]
 
 PLAYBOOK = ROOT / "playbooks" / "patch_software.yml"
 SITE = next(Path(folder) for folder in sys.path if (Path(folder) / "ansible_collections" / "amazon").is_dir())
@@ -77,3 +82,19 @@ def test_over_openssh(
     options = ("-i", ssh_inventory, "--limit", "web-02", "-e", "patchwave_transport=connection")
     play(lab, ansible, variables, *options)
     assert lab.exec("web-02", "/opt/tool/current/tool") == "tool 2.0.0\n"
+
+
+def test_listing_of_the_inventory(estate: Any, source: Path, ansible: dict[str, Any]) -> None:
+    """Values are plain for a job server, and none is ever a template, in a job of its own neither."""
+
+    def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [ansible["python"], "-m", "ansible", program.removeprefix("ansible-"), *map(str, arguments)]
+        environment = {**estate.environment, **ansible["environment"]}
+        return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+
+    for options in ([], ["--export"]):
+        found = json.loads(run("ansible-inventory", "-i", source, "--list", *options).stdout)
+        assert list(marked(found["_meta"]["hostvars"][estate.nodes()["good"]])) == []
+        assert set(HOSTILE.values()) <= set(marked(found["_meta"]["hostvars"][estate.nodes()["hostile"]]))
+    never_evaluated(estate, source, run)
+    never_evaluated(estate, exported(estate, source, run), run)

@@ -41,7 +41,7 @@ def problems(spec: Spec, data: t.Any, where: str = "") -> t.List[str]:
         One line a problem, each naming the key; empty when data fits.
     """
     if not isinstance(data, dict):
-        return ["{0}: must be a mapping, not {1}".format(where or "the file", type(data).__name__)]
+        return ["{0}: must be a mapping, not {1}".format(where or "the file", _kind(data))]
     found = []  # type: t.List[str]
     for key in data:
         if key not in spec:
@@ -54,6 +54,11 @@ def problems(spec: Spec, data: t.Any, where: str = "") -> t.List[str]:
         else:
             found.extend(_value_problems(option, data[key], path))
     return found
+
+
+def _kind(value: t.Any) -> str:
+    """Name a value's type; Ansible's own types are derived from Python's and mean nothing to a user."""
+    return next(one.__name__ for one in type(value).__mro__ if one.__module__ == "builtins")
 
 
 def _unknown(spec: Spec, key: t.Any, where: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from patchwave import folders
+from patchwave import errors, folders
+from patchwave.errors import PatchwaveError
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +60,27 @@ def test_what_is_not_a_folder_of_a_dead_driver_of_ours_stays(temporary: Path, mo
     (temporary / "patchwave-apply-young" / ".lock").touch()
     folders.remove_stale()
     assert set(os.listdir(temporary)) == left
+
+
+@pytest.mark.parametrize(
+    "name", ["apply.lock", "stop", "wave_1.journal", "wave_1.log", "ledger-0.jsonl", "report.json"]
+)
+@pytest.mark.parametrize(
+    ("kind", "said"), [("pipe", "a pipe or a device"), ("null", "a pipe or a device"), ("dir", "a folder")]
+)
+def test_what_is_no_file_in_the_output_folder_is_not_waited_for(
+    tmp_path: Path, name: str, kind: str, said: str
+) -> None:
+    folders.check_files(tmp_path)
+    path = tmp_path / name
+    path.touch()
+    folders.check_files(tmp_path)
+    path.unlink()
+    {"pipe": os.mkfifo, "null": lambda place: place.symlink_to("/dev/null"), "dir": Path.mkdir}[kind](path)
+    with pytest.raises(PatchwaveError, match=f"{name}: is {said}, where a file is needed; move it away"):
+        folders.check_files(tmp_path)
+
+
+def test_a_path_that_is_too_long_says_so(tmp_path: Path) -> None:
+    told = errors.of_file("x", OSError(errno.ENAMETOOLONG, "File name too long"))
+    assert str(told).startswith("x: cannot be used: File name too long; choose a shorter path")

@@ -27,11 +27,54 @@ END = "[ERROR]: Completely failed to parse inventory source /etc/my estate/a.yml
             "/etc/my estate/a.yml: YAML parsing failed: while parsing",
         ),
         ("something else", "src: something else"),
+        (
+            "[ERROR]: YAML parsing failed: no node.\nOrigin: /etc/my estate/group_vars/all.yml:1:5\n\n1 a: [\n",
+            "/etc/my estate/group_vars/all.yml:1:5: YAML parsing failed: no node.",
+        ),
+        (
+            "ERROR! Syntax Error while loading YAML.\n\n"
+            "The error appears to be in '/x/group_vars/a.yml': line 2, column 1",
+            "/x/group_vars/a.yml:2:1: Syntax Error while loading YAML.",
+        ),
+        ("[ERROR]: YAML parsing failed: x", "locked.yml: YAML parsing failed: x"),
+        (
+            "ERROR: Error reading config file (/x/ansible.cfg): File contains no section headers.\nfile: 'x'\n\nT\n",
+            "Error reading config file (/x/ansible.cfg): File contains no section headers. file: 'x'",
+        ),
+        (
+            "[ERROR]: Could not process '/x/all.yml': expected dicts but got a 'dict' and a '_AnsibleTaggedList'.",
+            "Could not process '/x/all.yml': expected dicts but got a 'dict' and a 'list'.",
+        ),
         ("", "src: ansible-inventory could not read it"),
     ],
 )
 def test_of_all_that_ansible_prints_the_file_and_the_reason_are_told(printed: str, line: str) -> None:
-    assert output.why_no_inventory(Path("src"), printed) == line
+    assert output.why_no_inventory(Path("src"), printed, [Path("locked.yml")]) == line
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        *(("_AnsibleTaggedStr", "str"), ("_AnsibleTaggedInt", "int"), ("_AnsibleTaggedDict", "dict")),
+        *(("AnsibleUnicode", "str"), ("AnsibleSequence", "list"), ("AnsibleMapping", "dict")),
+        ("AnsibleError", "AnsibleError"),
+        ("<class 'ansible.module_utils._internal._datatag._AnsibleTaggedList'>", "list"),
+    ],
+)
+def test_ansibles_own_names_of_types_reach_nobody(name: str, shown: str) -> None:
+    assert output.what_went_wrong(f"[ERROR]: not a {name}") == f"not a {shown}"
+
+
+def test_what_ansible_passed_over_is_told() -> None:
+    printed = (
+        '[WARNING]: Skipping unexpected key (var) in group (a), only "vars", "children"\nand "hosts" are valid\n'
+        "[WARNING]: patchwave.aws.patch_groups: a tag\n"
+        "[WARNING]: Skipping 'b' as this is not a valid group definition\n\n"
+    )
+    assert output.warnings(printed) == [
+        'Skipping unexpected key (var) in group (a), only "vars", "children" and "hosts" are valid',
+        "Skipping 'b' as this is not a valid group definition",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [[], ["aply"], ["apply"], ["apply", "--outptu", "x", "r.yml"], ["apply", "x"]])

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from patchwave import yaml_file
 from patchwave.errors import PatchwaveError
 from patchwave.rollout_file import read_rollout
 
@@ -151,6 +153,28 @@ BOMB = (
         ("a: !!int ''\n", ":1:4: '' is not what YAML takes it for"),
         ("a: !!python/object:os.system x\n", ":1:4: is not YAML: could not determine a constructor"),
         ("a: 1\n---\nb: 1\n", ":2:1: is not YAML: but found another document"),
+        (
+            "error_budget: 010\n",
+            ":1:15: error_budget: '010' is 8 to YAML; put it in quotes ",
+        ),
+        ("error_budget: 1:30\n", ":1:15: error_budget: '1:30' is 90 to YAML; "),
+        ("a: {b: [1, 0x10]}\n", ":1:12: a.b[1]: '0x10' is 16 to YAML; "),
+        ("a: 0b11\n", "a: '0b11' is 3 to YAML"),
+        ("a: 1_000\n", "a: '1_000' is 1000 to YAML"),
+        ("a: +5\n", "a: '+5' is 5 to YAML"),
+        ("a: !!int '08_'\n", ":1:4: '08_' is not what YAML takes it for"),
+        ("a: !!int '010'\n", "a: '010' is 8 to YAML"),
+        ("just: {fixed_in: 1.10}\n", ":1:18: just.fixed_in: '1.10' is 1.1 to YAML; "),
+        ("a: 1:30.5\n", "a: '1:30.5' is 90.5 to YAML"),
+        ("a: 1_0.5\n", "a: '1_0.5' is 10.5 to YAML"),
+        ("a: .5\n", "a: '.5' is 0.5 to YAML"),
+        ("a: &x 010\nb: *x\n", "a: '010' is 8 to YAML"),
+        *((f"a: {word}\n", f":1:4: a: '{word}' is true to YAML") for word in ("yes", "On", "YES")),
+        *((f"a: {word}\n", f":1:4: a: '{word}' is false to YAML") for word in ("no", "off", "Off")),
+        ("no: 1\n", ":1:1: 'no' is false to YAML"),
+        ("a: {07: 1}\n", ":1:5: a: '07' is 7 to YAML"),
+        ("\0", "has the character 0, which YAML does not allow; remove it"),
+        ("a: " + "x" * 2_000_001, "has more than 2000000 bytes"),
     ],
 )
 def test_a_file_that_says_something_twice_or_without_end_is_refused(
@@ -235,3 +259,78 @@ def test_windows_are_required_and_a_wave_has_a_budget(write: Any) -> None:
 def test_variables_of_the_roles_can_be_set(write: Any) -> None:
     variables = {"gate_minutes_left": 60, "patch_software_execution_timeout": 100, "ansible_user": "admin"}
     assert read_rollout(write({"vars": variables})).vars == variables
+
+
+@pytest.mark.parametrize("text", ["a: true", "a: True", "a: -5", "a: 0", "a: 1.5", "a: 2.0", "a: '010'", 'a: "no"'])
+def test_what_is_written_as_it_is_meant_is_read(text: str) -> None:
+    assert yaml_file.load(text) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfa: 1\n", b"a: 1\r\nb: |\r\n  x\r\n"])
+def test_marks_and_line_ends_of_other_systems_are_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "f.yml").write_bytes(content)
+    assert yaml_file.load(yaml_file.read(tmp_path / "f.yml")) == yaml.safe_load(content)
+
+
+def make(path: Path, kind: str) -> None:
+    """Put something in a file's place that is none."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "circle":
+        path.symlink_to(path)
+    else:
+        path.write_bytes({"utf-16": "a: 1".encode("utf-16"), "latin-1": b"a: \xe4", "nothing": b"\xff\xfe"}[kind])
+
+
+@pytest.mark.parametrize("which", ["rollout.yml", "software.yml"])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("pipe", "is a pipe or a device, where a file is needed"),
+        ("device", "is a pipe or a device, where a file is needed"),
+        ("folder", "is a folder, where a file is needed"),
+        ("circle", "cannot be read: Too many levels of symbolic links"),
+        ("utf-16", "is not UTF-8 text; save it as UTF-8"),
+        ("latin-1", "is not UTF-8 text; save it as UTF-8"),
+        ("nothing", "is not UTF-8 text; save it as UTF-8"),
+    ],
+)
+def test_what_is_no_file_of_text_is_refused_at_once(
+    write: Any, tmp_path: Path, which: str, kind: str, said: str
+) -> None:
+    path = write()
+    (tmp_path / which).unlink()
+    make(tmp_path / which, kind)
+    with pytest.raises(PatchwaveError) as caught:
+        read_rollout(path)
+    assert str(caught.value) == f"{tmp_path / which}: {said}"
+
+
+LONG = "n" * 300
+
+
+@pytest.mark.parametrize("key", ["catalog", "inventory"])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(LONG, "File name too long"), ("a/" * 3000, "File name too long"), ("a\0b", "null byte")],
+)
+def test_a_path_that_is_none_is_one_line(write: Any, key: str, value: str, said: str) -> None:
+    with pytest.raises(PatchwaveError) as caught:
+        read_rollout(write({key: value}))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_inventory_that_is_a_pipe_is_refused(write: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yml")
+    with pytest.raises(PatchwaveError, match=r"rollout\.yml: inventory: is neither a file nor a folder: .*/pipe\.yml$"):
+        read_rollout(write({"inventory": "pipe.yml"}))
+
+
+def test_a_path_of_the_rollout_itself_that_is_none_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PatchwaveError, match="cannot be read: File name too long"):
+        read_rollout(tmp_path / LONG)

@@ -38,6 +38,7 @@ def test_the_inventory_is_not_blamed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def no_room(folder: Path) -> None:
         raise folders.of_temporary(OSError(errno.ENOSPC, "No space left on device"))
 
+    (tmp_path / "i.yml").touch()
     monkeypatch.setattr(inventory.child, "command", lambda name: ["false"])
     with pytest.raises(PatchwaveError, match="could not read it"):
         inventory.read_inventory(tmp_path / "i.yml", tmp_path, lambda: False)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from patchwave import vars_files
+from patchwave.errors import PatchwaveError
+
+GROUPS = {"wave_1": ["i-1"], "managed_nodes": ["i-1"]}
+HOSTS = {"i-1": {"node_name": "web-01"}}
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def warnings(folder: Path) -> list[str]:
+    return [line.replace(f"{folder}/", "") for line in vars_files.check(folder).warnings(GROUPS, HOSTS)]
+
+
+TWICE = "patch_freezes: []\nx: 1\npatch_freezes: [1]\n"
+SAID = ":3:1: key 'patch_freezes' is there twice, first in line 1; keep one"
+
+
+@pytest.mark.parametrize("source", ["", "patch_groups.yml"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "group_vars/wave_1.yml",
+        "group_vars/wave_1",
+        "group_vars/wave_1.json",
+        "group_vars/all/freezes.yaml",
+        "group_vars/all/deeper/freezes",
+        "group_vars/nobody.yml",
+        "host_vars/i-1.yml",
+        "patch_groups.yml",
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused_with_file_and_line(tmp_path: Path, name: str, source: str) -> None:
+    write(tmp_path, {"patch_groups.yml": "plugin: x\n", name: TWICE})
+    with pytest.raises(PatchwaveError) as caught:
+        vars_files.check(tmp_path / source)
+    assert str(caught.value) == f"{tmp_path / name}{SAID}"
+
+
+def test_so_are_keys_of_a_static_inventory_deep_inside(tmp_path: Path) -> None:
+    text = "all:\n  children:\n    wave_1:\n      hosts: {a: }\n      vars: {patch_freezes: []}\n      vars: {}\n"
+    write(tmp_path, {"more/hosts.yml": text})
+    with pytest.raises(PatchwaveError, match=r"more/hosts\.yml:6:7: key 'vars' is there twice, first in line 5"):
+        vars_files.check(tmp_path)
+
+
+def test_two_files_of_a_group_must_not_both_have_a_variable_of_ours(tmp_path: Path) -> None:
+    write(tmp_path, {"group_vars/all/a.yml": "x: 1\npatch_freezes: []\n", "group_vars/all/b.yml": "x: 2\n"})
+    assert warnings(tmp_path) == []
+    write(tmp_path, {"group_vars/all/b.yml": "patch_freezes: []\n"})
+    with pytest.raises(PatchwaveError) as caught:
+        vars_files.check(tmp_path)
+    folder = tmp_path / "group_vars" / "all"
+    wanted = f"{folder}/b.yml:1: 'patch_freezes' is also in {folder}/a.yml:2, and the last one would win; keep one"
+    assert str(caught.value) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", ":1:5: is not YAML"),
+        ("a: &a [*a]\n", ":1:4: contains itself"),
+        ("a: 1\n---\nb: 1\n", ":2:1: is not YAML"),
+        ("a: " + "[" * 4000 + "]" * 4000, " is nested too deeply"),
+        (
+            "a: &a0 [1,1,1,1,1,1,1,1,1,1]\n"
+            + "".join(f"b{n}: &a{n + 1} [{','.join([f'*a{n}'] * 10)}]\n" for n in range(6)),
+            " values",
+        ),
+        ("a: \0", "has the character 0"),
+        ("- a\n", ":1:1: must be a mapping"),
+        ("a text\n", ":1:1: must be a mapping"),
+    ],
+)
+def test_odd_yaml_is_refused_with_its_file(tmp_path: Path, text: str, said: str) -> None:
+    write(tmp_path, {"group_vars/all.yml": text})
+    with pytest.raises(PatchwaveError) as caught:
+        vars_files.check(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}/group_vars/all.yml")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    write(tmp_path, {"group_vars/all/a.yml": ""})
+    os.mkfifo(tmp_path / "group_vars" / "all" / "b.yml")
+    with pytest.raises(PatchwaveError, match=r"all/b\.yml: is a pipe or a device, where a file is needed"):
+        vars_files.check(tmp_path)
+
+
+def test_what_ansible_reads_is_read(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "group_vars/wave_1.yml": "a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  00\nb: !unsafe '{{'\nc: 010\n",
+            "group_vars/all/locked": "$ANSIBLE_VAULT;1.1;AES256\n3061\n",
+            "group_vars/all/open.yml": "patch_windows: []\n",
+            "group_vars/.hidden.yml": TWICE,
+            "group_vars/all.yml~": TWICE,
+            "host_vars/i-1.json": '{"a": 1}',
+            "README.md": TWICE,
+            "hosts.ini": TWICE,
+        },
+    )
+    assert warnings(tmp_path) == []
+    assert warnings(write(tmp_path / "empty", {"hosts.yml": ""})) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "lines"),
+    [
+        (
+            {"group_vars/wave1.yml": ""},
+            [
+                "group_vars/wave1.yml: no group with hosts is called 'wave1', so nothing reads it; "
+                "did you mean 'wave_1'?"
+            ],
+        ),
+        ({"group_vars/xyz/a.yml": ""}, ["group_vars/xyz: no group with hosts is called 'xyz', so nothing reads it"]),
+        (
+            {"host_vars/web-01.yml": ""},
+            [
+                "host_vars/web-01.yml: no host is called 'web-01', so nothing reads it; "
+                "the node of this name is host 'i-1'"
+            ],
+        ),
+        (
+            {"group_vars/wave_1.yml.bak": ""},
+            [
+                "group_vars/wave_1.yml.bak: no group with hosts is called 'wave_1.yml.bak', so nothing reads it; "
+                "did you mean 'wave_1'?"
+            ],
+        ),
+        (
+            {"group_vars/wave_1/a.yml": "", "group_vars/wave_1.yml": ""},
+            ["group_vars/wave_1.yml: is not read, for group_vars/wave_1 is there"],
+        ),
+        (
+            {"group_vars/wave_1.yaml": "", "group_vars/wave_1.yml": ""},
+            ["group_vars/wave_1.yaml: is not read, for group_vars/wave_1.yml is there"],
+        ),
+        (
+            {"group_vars/all/a.txt": TWICE},
+            ["group_vars/all/a.txt: is not read by Ansible, for its name ends in '.txt'"],
+        ),
+        ({"groups_vars/all.yml": ""}, ["groups_vars: is not read by Ansible; did you mean 'group_vars'?"]),
+        ({"Host-Vars/all.yml": ""}, ["Host-Vars: is not read by Ansible; did you mean 'host_vars'?"]),
+        (
+            {"group_vars/all.yml": "a: 1\npatch_software_max_eror: 5\ngate_minutes_left: 5\n"},
+            [
+                "group_vars/all.yml:2: nothing reads 'patch_software_max_eror'; "
+                "did you mean 'patch_software_max_errors'?"
+            ],
+        ),
+        (
+            {"group_vars/all.yml": "patchwave_trasport: connection\npatchwave_hosts: x\n"},
+            ["group_vars/all.yml:1: nothing reads 'patchwave_trasport'; did you mean 'patchwave_transport'?"],
+        ),
+    ],
+)
+def test_what_nobody_reads_is_told(tmp_path: Path, files: dict[str, str], lines: list[str]) -> None:
+    assert warnings(write(tmp_path, files)) == lines
+
+
+@pytest.mark.parametrize("name", ["aws.yml", "aws", "patch-groups.yaml", "sub/aws.ini.x"])
+@pytest.mark.parametrize(
+    "text", ["plugin: patchwave.aws.patch_groups\n", "---\n'plugin' : \"patchwave.aws.patch_groups\"\n"]
+)
+def test_an_inventory_that_the_plugin_would_not_take_says_how_it_must_be_called(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    write(tmp_path, {name: text})
+    for source in (tmp_path, tmp_path / name):
+        with pytest.raises(PatchwaveError) as caught:
+            vars_files.check(source)
+        wanted = "plugin: the name of such a file must end in patch_groups.yml or patch_groups.yaml; rename it"
+        assert str(caught.value) == f"{tmp_path / name}: {wanted}"
