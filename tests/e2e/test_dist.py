@@ -20,6 +20,7 @@ DOCUMENTED = {
     "patchwave.aws.run_command",
     "patchwave.aws.run_module",
     "patchwave.aws.software_patch",
+    "patchwave.aws.stop",
 }
 
 
