@@ -157,7 +157,8 @@ options:
     type: str
   host_name:
     description:
-      - A JMESPath expression over a host's variables that names the host, such as V(node_name).
+      - A JMESPath expression over a host's variables that names the host, such as V(node_name), or
+        C(join('_', [node_name, node_id])), which has the name beside the id and is never another node's.
       - A host name has letters, digits, dots, underscores and hyphens only, begins with a letter or digit, and is no
         address, no node id and no name of the controller itself. What is no host name for any node gives way to the
         node id, with a warning.

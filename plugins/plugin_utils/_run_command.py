@@ -109,7 +109,7 @@ def send(
     if check_mode:
         return _batch.Done({**{host: dict(one) for host, one in refused.items()}, **_would(works, looks)}, [])
     name = ", ".join(sorted({work.document.work for work in works}))
-    marks = stop_marks.Watch(sessions, places, limits.name)
+    marks = stop_marks.Watch(sessions, places, limits.name, stop_marks.FRESH_WITHOUT_PAYLOAD)
     with _batch.begun(limits, sum(len(work.nodes) for work in works), name, refused, marks) as begun:
         journal, results = begun.journal, begun.start()
         # What an earlier run has sent is taken up, wherever the node is now.

@@ -93,6 +93,9 @@ def test_select_and_host_name_are_jmespath_over_the_variables(lab: Any, tmp_path
     path = source(tmp_path, select="patch_group == 'web' && !not_patchable", host_name="node_name")
     found, _ = listing(lab, path)
     assert sorted(found["_meta"]["hostvars"]) == ["web-01", "web-02", "web-05", "web-06"]
+    beside = source(tmp_path, select="node_name == 'web-01'", host_name="join('_', [node_name, node_id])")
+    found, _ = listing(lab, beside)
+    assert list(found["_meta"]["hostvars"]) == [f"web-01_{lab.nodes()['web-01']}"]
     assert refused(lab, source(tmp_path, select="a ||| b")).startswith("select: is not JMESPath")
 
 

@@ -23,8 +23,8 @@ from .._aws.errors import AwsError
 from .._aws.sessions import Sessions
 from .._core import run_names
 
-#: Seconds for which an answer is taken for the truth. What is sent meanwhile finds no payload any more.
-_FRESH = 5.0
+#: Seconds for which an answer is taken for the truth: where a payload goes with the stop, and where there is none.
+FRESH, FRESH_WITHOUT_PAYLOAD = 2.0, 0.5
 #: Bytes of a mark that are read, and characters of each of its texts that are shown.
 _LARGEST, _LONGEST = 10_000, 200
 
@@ -81,9 +81,9 @@ def _text(value: t.Any) -> str:
 class Watch:
     """Says whether a run is stopped by a mark. Safe to share between threads."""
 
-    def __init__(self, sessions: Sessions, places: t.Iterable[Place], name: str) -> None:
-        """Take where to look, and the rollout's name."""
-        self._sessions, self._name = sessions, name
+    def __init__(self, sessions: Sessions, places: t.Iterable[Place], name: str, fresh: float = FRESH) -> None:
+        """Take where to look, the rollout's name, and for how many seconds an answer is taken for the truth."""
+        self._sessions, self._name, self._fresh = sessions, name, fresh
         self._places = list(dict.fromkeys(places))
         self._lock = threading.Lock()
         self._looked = float("-inf")
@@ -106,9 +106,9 @@ class Watch:
     def stopped(self) -> str:
         """Return who has stopped the run and why, in a line, or nothing."""
         # Who finds the answer too old asks; the others go on by the old one meanwhile.
-        if self._places and time.monotonic() - self._looked > _FRESH and self._lock.acquire(blocking=False):
+        if self._places and time.monotonic() - self._looked > self._fresh and self._lock.acquire(blocking=False):
             try:
-                if time.monotonic() - self._looked > _FRESH:
+                if time.monotonic() - self._looked > self._fresh:
                     self._look(first=False)
             finally:
                 self._lock.release()
