@@ -90,7 +90,8 @@ options:
       - Whether the payload stays in the bucket, under its SHA-256, so that the next play or stage with the same payload
         need not store it. It is stored anew when it is older than 12 hours. A few bytes are stored for each play all
         the same, without which no node begins.
-      - Its arguments are in it. Keep none that holds a secret, and let a lifecycle rule of one day clear O(prefix).
+      - Its arguments are in it. Keep none that holds a secret, and let a lifecycle rule of one day clear C(kept/) below
+        O(prefix).
       - By default each play stores the payload under a key of its own and deletes it in the end. A node whose agent
         takes the command up after that, or after a M(patchwave.aws.stop), begins nothing and ends C(unreachable) with
         the reason C(withdrawn).

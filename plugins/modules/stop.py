@@ -18,7 +18,7 @@ description:
     for the nodes whose agents have not begun. AWS promises nothing of a cancellation; without its payload, a node
     whose agent takes the command up later begins nothing all the same.
   - What a node has begun goes on to its end, which is the old version or the new one.
-  - The mark stays until O(state=absent), or until a lifecycle rule of the bucket takes it away. No run with this name
+  - The mark stays until O(state=absent). No run with this name
     sends anything meanwhile. It ends its nodes C(skipped) with the reason C(stopped) and says who stopped it.
   - Commands of M(patchwave.aws.run_command) carry no payload. A node whose agent has taken one up runs it.
   - Runs on the controller and connects to no host. Use it with C(run_once), as the playbook C(patchwave.aws.stop) does.

@@ -188,7 +188,7 @@ class _Shipment(t.NamedTuple):
         # the payload itself. One that is kept is there for other batches as well.
         own = f"{run_names.folder(settings.prefix, rollout)}{digest}-{uuid.uuid4().hex[:8]}"
         bucket, owner, keep = settings.bucket, settings.bucket_owner, settings.keep_payload
-        key = f"{settings.prefix}{digest}" if keep else own
+        key = f"{run_names.kept(settings.prefix)}{digest}" if keep else own
         stored = payload_service.Payload(bucket, key, content, keep, owner)
         permit = payload_service.Payload(bucket, own, _PERMIT, False, owner) if keep else stored
         return cls(work, stored, permit, digest)

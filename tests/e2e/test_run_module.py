@@ -164,7 +164,7 @@ def s3(lab: Any) -> Any:
 
 
 def test_a_payload_that_is_kept_is_stored_once(lab: Any, tmp_path: Path) -> None:
-    options = {"keep_payload": True, "prefix": "kept/", "args": {"data": "kept"}}
+    options = {"keep_payload": True, "prefix": "mine/", "args": {"data": "kept"}}
     before = lab.calls()
     first = results(lab, tmp_path, "web-01", "ansible.builtin.ping", **options)
     second = results(lab, tmp_path, "app-01 db-01", "ansible.builtin.ping", **options)
@@ -172,8 +172,8 @@ def test_a_payload_that_is_kept_is_stored_once(lab: Any, tmp_path: Path) -> None
     made = {operation: count for (_, _, operation), count in (lab.calls() - before).items()}
     # The payload once; and of each play what no node begins without.
     assert (made["PutObject"], made["HeadObject"], made["DeleteObject"]) == (1 + 2, 2, 2)
-    (key,) = (entry["Key"] for entry in s3(lab).list_objects_v2(Bucket=BUCKET, Prefix="kept/")["Contents"])
-    assert re.fullmatch(r"kept/[0-9a-f]{64}", key)
+    (key,) = (entry["Key"] for entry in s3(lab).list_objects_v2(Bucket=BUCKET, Prefix="mine/")["Contents"])
+    assert re.fullmatch(r"mine/kept/[0-9a-f]{64}", key)
     # The documentation says why there must be a bucket: where this fails, small modules could travel in the command.
     (packed,) = re.findall(rb"[A-Za-z0-9+/]{1000,}=*", s3(lab).get_object(Bucket=BUCKET, Key=key)["Body"].read())
     archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(packed)))
@@ -190,8 +190,10 @@ def test_the_playbook_makes_a_bucket_that_serves(lab: Any, tmp_path: Path) -> No
     assert set(client.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values()) == {True}
     (rule,) = client.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    (rule,) = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
-    assert (rule["Filter"], rule["Expiration"], rule["Status"]) == ({"Prefix": "patchwave/"}, {"Days": 1}, "Enabled")
+    rules = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    assert {(rule["Expiration"]["Days"], rule["Status"]) for rule in rules} == {(1, "Enabled")}
+    # Marks that stop a rollout lie elsewhere, and stay.
+    assert {rule["Filter"]["Prefix"] for rule in rules} == {"patchwave/run/", "patchwave/kept/"}
     (statement,) = json.loads(client.get_bucket_policy(Bucket=name)["Policy"])["Statement"]
     assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 

@@ -47,6 +47,11 @@ def folder(prefix: str, name: str) -> str:
     return f"{prefix}run/" if name == ALL else f"{prefix}run/{name}/"
 
 
+def kept(prefix: str) -> str:
+    """Return what the keys of payloads begin with that stay for other batches."""
+    return f"{prefix}kept/"
+
+
 def stops(prefix: str) -> str:
     """Return what the keys of all stop marks begin with."""
     return f"{prefix}stop/"

@@ -152,7 +152,7 @@ def test_a_payload_that_is_kept_is_shared_and_each_batch_has_a_permit_of_its_own
         assert [path.partition("?")[0] for path in (config(command)["url"], config(command)["permit"])] == [
             f"https://b-1/{key}" for key in keys[-2:]
         ]
-    assert keys[0] == keys[2] == f"patchwave/{hashlib.sha256(b'program').hexdigest()}"
+    assert keys[0] == keys[2] == f"patchwave/kept/{hashlib.sha256(b'program').hexdigest()}"
     assert keys[1] != keys[3]
     assert {key.rpartition("/")[0] for key in (keys[1], keys[3])} == {"patchwave/run/work"}
     assert b"program" not in sent.payloads[keys[1]].content
