@@ -8,7 +8,6 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
@@ -119,8 +118,6 @@ class ActionModule(BatchAction):
                 sign = signer(sessions())
                 urls = {url: sign(*s3, options["url_expiry"]) for url, s3 in _payload.s3_objects(args).items()}
                 args = _payload.replaced(args, urls)
-            for warning in watch.warnings:
-                Display().warning(warning)
             watch.begins()
         except (AwsError, JournalLost, ValueError) as error:
             raise AnsibleActionFail(f"{error}; nothing was started on the node") from None
@@ -132,7 +129,8 @@ class ActionModule(BatchAction):
         if result.get("unreachable"):
             watch.ends(NodeResult.concluded(outcomes.UNREACHABLE, "connection", str(result.get("msg"))))
         else:
-            watch.ends(NodeResult.said(result, strict=options["module"] == _run_module.SPEAKS))
+            speaks = options["module"] == _run_module.SPEAKS
+            watch.ends(NodeResult.said(_run_module.left_alone(result, speaks), strict=speaks))
         return harmless(result, routing(variables)(str(variables["inventory_hostname"])))
 
 

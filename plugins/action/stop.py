@@ -58,7 +58,10 @@ class ActionModule(ActionBase):
             raise ValueError("bucket: is required to lift a stop; the mark lies there")
         mark = stopping.lift_mark(sessions, place, name, self._task.check_mode)
         msg = f"rollout {name} may go on; it was {mark}" if mark else f"rollout {name} was not stopped"
-        return {"changed": bool(mark), "rollout": name, "msg": msg}
+        rest = stop_marks.look(sessions, place, run_names.ALL) if name != run_names.ALL else None
+        if rest:
+            msg += f"; but it is {rest}: lift that as well, with the name {run_names.ALL}"
+        return {"changed": bool(mark), "rollout": name, "marked": bool(rest), "msg": msg}
 
     def _stop(
         self,
@@ -69,24 +72,41 @@ class ActionModule(ActionBase):
         hosts: list[str],
         known: t.Callable[[str], dict[str, t.Any]],
     ) -> dict[str, t.Any]:
-        targets, dummy = _batch.targets(hosts, known)
-        regions = list(dict.fromkeys(stopping.Region(one.access, one.account, one.region) for one in targets))
+        regions = _regions(hosts, known)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        mark = stop_marks.Mark(options["by"] or "", now, options["reason"] or "")
+        mark = stop_marks.Mark(_text(options["by"]), now, _text(options["reason"]))
         done = stopping.stop(sessions, regions, place, name, mark, self._task.check_mode)
         problems = [*done.problems, *_unread(known(hosts[0]))]
         result = {
             "changed": done.changed,
             "rollout": name,
+            "marked": done.marked,
             "payloads": done.payloads,
+            "regions": [f"{one.account} {one.region}" for one in regions],
             "commands": done.commands,
             "problems": problems,
-            "msg": _said(name, place, done),
+            "msg": _said(name, place, done, len(regions)),
         }
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            result.update(failed=True, msg=f"{result['msg']}; not all was done: {problems[0]}{more}")
+            result.update(failed=True, msg=f"{result['msg']}; NOT DONE: {problems[0]}{more}")
         return result
+
+
+def _text(value: str | None) -> str:
+    """Return a text that any file takes."""
+    return (value or "").encode("utf-8", "replace").decode()
+
+
+def _regions(hosts: list[str], known: t.Callable[[str], dict[str, t.Any]]) -> list[stopping.Region]:
+    """Return where commands may be: where the hosts are, and where the inventory reads, for a node may have left."""
+    targets, dummy = _batch.targets(hosts, known)
+    found = [stopping.Region(one.access, one.account, one.region) for one in targets]
+    visited = known(hosts[0]).get("inventory_regions")
+    for one in visited if isinstance(visited, list) else []:
+        if isinstance(one, dict) and one.get("account") and one.get("region"):
+            found.append(stopping.Region(_batch.entered(one), str(one["account"]), str(one["region"])))
+    return list(dict.fromkeys(found))
 
 
 def _unread(known: dict[str, t.Any]) -> list[str]:
@@ -99,11 +119,16 @@ def _unread(known: dict[str, t.Any]) -> list[str]:
     ]
 
 
-def _said(name: str, place: stop_marks.Place | None, done: stopping.Stopped) -> str:
+def _said(name: str, place: stop_marks.Place | None, done: stopping.Stopped, regions: int) -> str:
     cancelled, running = (sum(len(one[key]) for one in done.commands) for key in ("cancelled", "running"))
+    parts: list[str] = []
     if not place:
-        begins = "without a bucket a live run is not told, and goes on sending"
-    else:
-        begins = f"{done.payloads} payloads were taken away, so that no node begins any more"
-    what = f"rollout {name} is {'stopped' if not done.problems else 'not wholly stopped'}: {begins}"
-    return f"{what}; of {len(done.commands)} commands under way {cancelled} nodes were cancelled, {running} go on"
+        parts.append("without a bucket a live run is not told, and goes on sending")
+    elif done.marked:
+        parts.append("no run of it sends any more")
+    if place and done.marked and not done.left:
+        parts.append(f"no node begins any more ({done.payloads} payloads taken away)")
+    if regions:
+        where = f"in {regions} accounts and regions"
+        parts.append(f"{cancelled} nodes cancelled and {running} that go on, of {len(done.commands)} commands {where}")
+    return f"rollout {name} is {'stopped' if done.marked or not place else 'NOT stopped'}: {'; '.join(parts)}"

@@ -20,7 +20,7 @@ description:
     right. The playbook C(patchwave.aws.patch_software) sets it as the statistic C(patchwave_verdict), which AWX shows
     as an artifact of the job.
   - A host to which nothing was done is C(skipped). It counts in no budget.
-positional: _input, max_errors, max_unreachable, what
+positional: _input, max_errors, max_unreachable, what, speaks
 options:
   _input:
     description: Each host's result by its name, such as one of M(patchwave.aws.run_module).
@@ -37,6 +37,12 @@ options:
   what:
     description: What is done. It is part of the hash of the plan.
     type: raw
+  speaks:
+    description:
+      - Whether the module always says an outcome, as M(patchwave.aws.software_patch) does. Then a host that failed
+        without one failed before anything was done to it, and is C(skipped).
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -59,7 +65,11 @@ _value:
 
 
 def verdict(
-    results: t.Any, max_errors: t.Any = "0", max_unreachable: t.Any = "0", what: t.Any = None
+    results: t.Any,
+    max_errors: t.Any = "0",
+    max_unreachable: t.Any = "0",
+    what: t.Any = None,
+    speaks: bool = False,
 ) -> dict[str, t.Any]:
     """Return what the results come to."""
     if not isinstance(results, dict):
@@ -68,7 +78,7 @@ def verdict(
     try:
         # An empty text, as of a survey, is the default.
         budgets = Budgets.of(str(max_errors).strip() or "0", str(max_unreachable).strip() or "0", len(given))
-        return judged(given, budgets, what)
+        return judged(given, budgets, what, speaks)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from None
 

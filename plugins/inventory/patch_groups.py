@@ -33,6 +33,8 @@ description:
     otherwise has none.
   - What could not be read and was left out is in the variable C(unread) of all hosts (a list of C(account), C(region)
     and C(error)) and in a group C(unread_ACCOUNT_REGION) without hosts.
+  - Where it reads is in the variable C(inventory_regions) of all hosts, also where no node is now (C(account),
+    C(region) and how the account is entered). M(patchwave.aws.stop) looks for commands there.
   - What else concerns everybody is in variables of all hosts, each absent where there is nothing to say. C(left_out)
     lists nodes in scope that were left out because of a tag (C(account), C(region), C(node_id), C(why)),
     C(out_of_scope) how many nodes have no patch group (C(account), C(region), C(nodes)), and C(inventory_warnings)
@@ -240,7 +242,7 @@ from ansible_collections.patchwave.aws.plugins.plugin_utils._inventory.notes imp
 _data = (lambda value: value) if hasattr(BaseInventoryPlugin, "trusted_by_default") else wrap_var
 
 #: Variables that all hosts get.
-_OF_ALL = frozenset({"inventory_warnings", "left_out", "out_of_scope", "unread"})
+_OF_ALL = frozenset({"inventory_regions", "inventory_warnings", "left_out", "out_of_scope", "unread"})
 #: How the names of files for this plugin end.
 _NAMES = ("patch_groups.yml", "patch_groups.yaml")
 #: How many lines on tags the screen shows.
@@ -279,6 +281,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             profile = chosen["profile"] if any(config.get(name) for name in names) else None
             estate = self._estate(sessions, options.query(sessions, chosen, profile), path, cache)
             self._say_unread(estate.unread)
+            visited = [
+                {"account": one.account, "region": one.region, **hosts.entry(one.access)} for one in estate.visited
+            ]
+            self._tell("inventory_regions", visited)
             self._tell("out_of_scope", bounded([one._asdict() for one in estate.out_of_scope], _others))
             self._fill(estate, chosen)
         except (AwsError, OptionError, AnsibleError) as error:

@@ -14,8 +14,9 @@ author: Patchwave contributors (@patchwave)
 description:
   - Stops a rollout with nothing of it on disk, also one whose job was killed. First it leaves a mark in the bucket,
     for which every run of the rollout looks before each sending. Then it takes the rollout's payloads away, without
-    which no node begins. Then it cancels the rollout's commands, in each account and region of the hosts of the task,
-    for the nodes whose agents have not begun. AWS promises nothing of a cancellation; without its payload, a node
+    which no node begins. Then it cancels the rollout's commands for the nodes whose agents have not begun, in each
+    account and region of the hosts of the task and of the inventory P(patchwave.aws.patch_groups#inventory), also where
+    that has no host now. AWS promises nothing of a cancellation; without its payload, a node
     whose agent takes the command up later begins nothing all the same.
   - What a node has begun goes on to its end, which is the old version or the new one.
   - The mark stays until O(state=absent). No run with this name
@@ -98,6 +99,17 @@ rollout:
   returned: success
   type: str
   sample: CVE-2026-0001
+marked:
+  description: Whether a mark is there now that stops it. When one is lifted, whether that of all rollouts still does.
+  returned: success
+  type: bool
+  sample: true
+regions:
+  description: Where commands were looked for, each an account and a region.
+  returned: with O(state=present)
+  type: list
+  elements: str
+  sample: [123456789012 eu-central-1]
 payloads:
   description: The number of objects taken away.
   returned: with O(state=present)

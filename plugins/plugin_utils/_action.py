@@ -22,6 +22,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core.outcomes impor
     CHARGED,
     OUTCOMES,
     SKIPPED,
+    UNKNOWN,
     UNREACHABLE,
 )
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import text
@@ -34,7 +35,7 @@ from ._facts import cleaned, harmless
 from ._hosts import AtTask, Group
 from ._journal import JournalError, JournalLost
 from ._routing import routing
-from ._shared import Done, own_result
+from ._shared import Done, failure, own_result
 
 #: Hosts that a message names, and characters of what one of them said.
 _NAMED, _SAID = 3, 300
@@ -135,7 +136,7 @@ class BatchAction(ActionBase):
         try:
             asked = [Asked(group, validated({**auth, **self.SPEC}, group)) for group in groups]
             common = _common(asked, [*auth, *_batch.LIMITS, *_batch.VERDICT])
-            allowed(common["max_unreachable"], 1)
+            Budgets.of(common["max_errors"], common["max_unreachable"], 1)
             if budget and not budget.limit(common):
                 msg = "not sent: too many other nodes failed"
                 return Answers({groups[0].hosts[0]: _batch.ended(SKIPPED, "max_errors_reached", msg)}, [], 0)
@@ -148,9 +149,9 @@ class BatchAction(ActionBase):
             _judge(answers.results, common)
             return answers
         except (AwsError, JournalError, ValueError) as error:
-            raise AnsibleActionFail(f"{error}; nothing was sent to any node") from None
+            raise failure(f"{error}; nothing was sent to any node", SKIPPED) from None
         except (JournalLost, OwnerGone) as error:
-            raise AnsibleActionFail(str(error)) from None
+            raise failure(str(error), UNKNOWN) from None
 
     @abc.abstractmethod
     def batch(

@@ -332,6 +332,16 @@ def clean_up(
     return [str(one) for one in left]
 
 
+def entered(known: t.Mapping[str, t.Any]) -> Account:
+    """Return how an account is entered, from variables of the inventory."""
+    return Account(
+        role_arn=known.get("assume_role_arn") or None,
+        external_id=known.get("assume_role_external_id") or None,
+        session_name=known.get("assume_role_session_name") or None,
+        profile=known.get("assume_role_profile") or None,
+    )
+
+
 def targets(
     hosts: t.Iterable[str], variables: t.Callable[[str], t.Mapping[str, t.Any]]
 ) -> tuple[list[run_command.Target], dict[str, dict[str, t.Any]]]:
@@ -352,12 +362,7 @@ def targets(
             msg = f"{node} is also the host {reachable[node].host}, which has the result"
             refused[host] = ended(outcomes.SKIPPED, "duplicate", msg)
         else:
-            access = Account(
-                role_arn=known.get("assume_role_arn") or None,
-                external_id=known.get("assume_role_external_id") or None,
-                session_name=known.get("assume_role_session_name") or None,
-                profile=known.get("assume_role_profile") or None,
-            )
+            access = entered(known)
             reachable[node] = run_command.Target(host, node, str(known.get("account", "")), access, str(region))
     return list(reachable.values()), refused
 

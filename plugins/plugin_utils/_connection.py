@@ -27,8 +27,6 @@ class Watch:
     def __init__(self, options: t.Mapping[str, t.Any], host: str, sessions: t.Callable[[], Sessions]) -> None:
         """Take the options of run_module, the host's name, and what makes sessions for AWS."""
         self._options, self._host, self._sessions = options, host, sessions
-        #: What the user is warned of.
-        self.warnings: list[str] = []
 
     def refused(self) -> dict[str, t.Any] | None:
         """Return the result of a host whose work may not start, or None.
@@ -66,7 +64,6 @@ class Watch:
         rollout = self._options["rollout"] or self._options["token"] or ""
         marks = stop_marks.Watch(self._sessions(), [place], run_names.run_name(rollout))
         marks.begin()
-        self.warnings = marks.warnings
         stopped = marks.stopped()
         if not stopped:
             return ""

@@ -123,7 +123,7 @@ def send(
             sendings.append((command, [node for node in work.nodes if node.host not in impossible]))
         run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier, marks.begin)
         warnings = _batch.clean_up(sessions, journal)
-    return _batch.Done(results.all, [*marks.warnings, *warnings])
+    return _batch.Done(results.all, warnings)
 
 
 def _would(works: t.Sequence[Work], looks: list[documents.Found]) -> dict[str, dict[str, t.Any]]:

@@ -158,15 +158,17 @@ def ship(
         sign = payload_service.signer(sessions)
         scripts = [_script(sign, payloads[one.identity]._replace(work=one.work), begun.token) for one in shipments]
         journal, results = begun.journal, begun.start(passing)
+        marks.stored = [(one.bucket, one.key, one.owner) for one in objects if not one.keep]
         commands = [
-            _command(shipment.work, script, begun.mark, results)
+            _command(shipment.work, script, begun.mark, results, marks.doubt)
             for shipment, script in zip(shipments, scripts, strict=True)
         ]
         sendings = [(command, work.nodes) for command, work in zip(commands, works, strict=True)]
         with payload_service.stored(sessions, objects, marks.begin) as ready:
             run_command.fan_out(sessions, sendings, begun.control, journal.write, journal.earlier, ready)
+            marks.stopped()
         warnings = _batch.clean_up(sessions, journal, passing, payload_service.owners(objects))
-    return _batch.Done(results.all, [*marks.warnings, *warnings])
+    return _batch.Done(results.all, warnings)
 
 
 class _Shipment(t.NamedTuple):
@@ -241,11 +243,16 @@ def _script(sign: payload_service.Sign, shipment: _Shipment, token: str) -> t.Ca
     return script
 
 
-def _command(work: Work, script: t.Callable[[], str], mark: str, results: _batch.Results) -> run_command.Command:
+def _command(
+    work: Work, script: t.Callable[[], str], mark: str, results: _batch.Results, doubt: t.Callable[[], None]
+) -> run_command.Command:
     settings = work.settings
 
     def ended(host: str, reply: run_command.Reply) -> bool:
-        return results.take(host, *result(reply, strict=work.module.name == SPEAKS))
+        found, known = result(reply, strict=work.module.name == SPEAKS)
+        if known.reason == _wire.WITHDRAWN:
+            doubt()
+        return results.take(host, found, known)
 
     return run_command.Command(
         document="AWS-RunShellScript",
@@ -264,7 +271,7 @@ def result(reply: run_command.Reply, strict: bool = True) -> tuple[dict[str, t.A
     if reply.outcome:
         known = NodeResult.concluded(reply.outcome, reply.reason, reply.msg, reply.command_id)
         return ended(reply.outcome, reply.reason, reply.msg, reply.command_id), known
-    found = _unstarted(reply) or _wire.decode(reply.output)
+    found = _unstarted(reply) or left_alone(_wire.decode(reply.output), strict)
     if found.get("unreachable"):  # only the launcher says that, of its module
         known = NodeResult.not_begun(found, reply.command_id)
     else:
@@ -272,6 +279,13 @@ def result(reply: run_command.Reply, strict: bool = True) -> tuple[dict[str, t.A
     if reply.command_id:
         found["command_id"] = reply.command_id
     return found, known
+
+
+def left_alone(result: dict[str, t.Any], strict: bool = True) -> dict[str, t.Any]:
+    """Return a module's result, which is a failure where the module says that it left the node unpatched."""
+    if strict and result.get("outcome") in (outcomes.SKIPPED, outcomes.UNSUPPORTED):
+        result["failed"] = True
+    return result
 
 
 def _unstarted(reply: run_command.Reply) -> dict[str, t.Any] | None:

@@ -99,6 +99,8 @@ _PURE = frozenset(
     ]
 )
 _WORDS = frozenset(["and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None"])
+#: Whether there is a variable of a name, whatever it holds; C(is defined) says no of one whose own template fails.
+_THERE = re.compile(r"query\('ansible\.builtin\.varnames', '\^(\w+)\$'\)")
 _EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _TEXT = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 _APPLIED = re.compile(r"(?:\||\bis\s+not\b|\bis\b)\s*([A-Za-z_][\w.]*)")
@@ -189,7 +191,7 @@ def _names_in_text(text: str, whole: bool) -> frozenset[str] | None:
     expressions = [text] if whole else _EXPRESSION.findall(text)
     found: set[str] = set()
     for expression in expressions:
-        bare = _TEXT.sub("''", expression)
+        bare = _TEXT.sub("''", _THERE.sub(r"(\1)", expression))
         applied, rest = _APPLIED.findall(bare), _APPLIED.sub(" | ", bare)
         if not _WORDS.issuperset(_CALLED.findall(rest)) or not _PURE.issuperset(applied):
             return None

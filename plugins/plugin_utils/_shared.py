@@ -23,8 +23,16 @@ import typing as t
 
 from ansible import constants
 from ansible.errors import AnsibleActionFail
+from ansible_collections.patchwave.aws.plugins.module_utils._core import outcomes
 
 Result = dict[str, t.Any]
+#: Why a host ended with the whole batch.
+_REASON = "batch_failed"
+
+
+def failure(msg: str, outcome: str) -> AnsibleActionFail:
+    """Return the failure of a whole batch, with the outcome that it means for each of its hosts."""
+    return AnsibleActionFail(msg, result={"failed": True, "outcome": outcome, "reason": _REASON, "msg": msg})
 
 
 class Done(t.NamedTuple):
@@ -90,7 +98,9 @@ class _Shared:
         try:
             done = work(alone=False, spent=0)
         except Exception as error:
-            (self._folder / "failed").write_text(str(error), encoding="utf-8")
+            said = getattr(error, "result", None) or {}
+            told = {"msg": str(said.get("msg") or error), "outcome": str(said.get("outcome") or outcomes.UNKNOWN)}
+            (self._folder / "failed").write_text(json.dumps(told), encoding="utf-8")
             return
         for host, result in done.results.items():
             (self._folder / f"host-{_digest(host)}").write_text(json.dumps(result), encoding="utf-8")
@@ -103,11 +113,10 @@ class _Shared:
             if self._told.exists():
                 return None  # a person at the debugger says that it is mended
             self._told.touch()
-            raise AnsibleActionFail((self._folder / "failed").read_text(encoding="utf-8"))
+            raise failure(**json.loads((self._folder / "failed").read_text(encoding="utf-8")))
         if not (self._folder / "done").exists():
-            raise AnsibleActionFail(
-                "the process that worked for all hosts died; what it has sent to nodes may still run"
-            )
+            msg = "the process that worked for all hosts died; what it has sent to nodes may still run"
+            raise failure(msg, outcomes.UNKNOWN)
         with contextlib.suppress(FileNotFoundError):
             result = dict(json.loads(self._own.read_text(encoding="utf-8")))
             self._own.unlink()

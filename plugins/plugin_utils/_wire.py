@@ -73,6 +73,8 @@ fi"""
 _PYTHONS = " ".join(
     ["python3", "/usr/bin/python3", *(f"python3.{minor}" for minor in range(14, 7, -1)), "/usr/libexec/platform-python"]
 )
+#: The reason with which a node ends that does not find its payload.
+WITHDRAWN = _launcher.WITHDRAWN
 #: The oldest Python that runs the launcher, and what this ansible-core makes of a module.
 _MINIMUM = max((3, 8), tuple(getattr(basic, "_PY_MIN", (3, 8))))
 

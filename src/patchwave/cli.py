@@ -62,13 +62,14 @@ def stop(
     rollout: Annotated[Path, typer.Argument(help="The rollout file (YAML).")],
     reason: Annotated[str, typer.Option(help="Why; whoever runs the rollout is told.")] = "",
     by: Annotated[str, typer.Option(help="Who stops it; default: your user name.")] = "",
+    all_: Annotated[bool, typer.Option("--all", help="Stop every rollout that uses the same bucket.")] = False,
     lift: Annotated[bool, typer.Option("--lift", help="Take the stop back, so that the rollout may go on.")] = False,
 ) -> None:
-    """Stop a rollout from outside, wherever it runs or was killed; exit 2 when something of it could not be done."""
+    """Stop a rollout from outside, wherever it runs or was killed; exit 2 when a part, 1 when nothing could be done."""
     with handled() as interrupts:
         from patchwave.stop import stop_rollout
 
-        raise typer.Exit(stop_rollout(rollout, by, reason, lift, interrupts))
+        raise typer.Exit(stop_rollout(rollout, by, reason, all_, lift, interrupts))
 
 
 def main() -> None:

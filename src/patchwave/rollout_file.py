@@ -90,6 +90,36 @@ class RolloutFile:
     require_windows: bool = False
 
 
+@dataclass(frozen=True)
+class Target:
+    """What of a rollout file is needed to stop the rollout."""
+
+    name: str
+    inventory: Path
+    bucket: str
+    bucket_owner: str
+
+
+def read_target(path: Path) -> Target:
+    """Read what is needed to stop a rollout; nothing else of its file, and no catalog, needs to be right.
+
+    Raises:
+        PatchwaveError: that cannot be read.
+    """
+    data = _load(path)
+    texts = {key: data.get(key) if isinstance(data, dict) else None for key in ("name", "inventory", "bucket")}
+    for key in ("name", "inventory"):
+        if not isinstance(texts[key], str) or not texts[key]:
+            raise PatchwaveError(f"{path}: {key}: must be a text; it is needed to stop the rollout")
+    variables = data.get("vars") if isinstance(data.get("vars"), dict) else {}
+    return Target(
+        name=str(texts["name"]),
+        inventory=path.resolve().parent / str(texts["inventory"]),
+        bucket=str(texts["bucket"] or ""),
+        bucket_owner=str(variables.get("patch_software_bucket_owner") or ""),
+    )
+
+
 def read_rollout(path: Path) -> RolloutFile:
     """Read and check a rollout file and its catalog.
 

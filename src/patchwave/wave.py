@@ -312,7 +312,8 @@ class WaveRun:
             return Verdict(self._closed, of_the_window=True)
         results = {host: known[host] for host in self._hosts if host in known}
         if self._journal.stopped:
-            said = f"the rollout was {self._journal.stopped}; `patchwave stop --lift` lets it go on"
+            all_ = " --all" if self._journal.stopped.startswith("stopped with all rollouts") else ""
+            said = f"the rollout was {self._journal.stopped}; `patchwave stop{all_} --lift` lets it go on"
             return Verdict(f"{name}: {said}", of_the_window=True)
         late = self._late(results)
         if late:

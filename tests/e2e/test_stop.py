@@ -67,8 +67,11 @@ def rollout(patient: Any, s3: Any, keys: Callable[[str], list[str]], tmp_path: P
         "probe": {"command": ["/bin/sh", "-c", "echo tool $(cat /opt/version 2>/dev/null || echo 1.0.0)"]},
     }
     (tmp_path / "software.yml").write_text(yaml.safe_dump({"tool": definition}))
+    (tmp_path / "inv").mkdir()
+    source = {"plugin": "patchwave.aws.patch_groups", "regions": ["eu-central-1"]}
+    (tmp_path / "inv" / "patch_groups.yml").write_text(yaml.safe_dump(source))
     content = {
-        **{"schema": 1, "name": NAME, "inventory": str(ROOT / "inventory" / "patch_groups.yml")},
+        **{"schema": 1, "name": NAME, "inventory": "inv/patch_groups.yml"},
         **{"catalog": "software.yml", "software": "tool", "waves": ["wave_1"], "bucket": BUCKET},
         **{"override": OVERRIDE},
     }
@@ -126,10 +129,18 @@ def test_after_a_kill_and_a_stop_an_agent_that_comes_back_begins_nothing(
     until(lambda: sent(rollout) and begun(patient, "early"))
     kill(process)
     assert len(keys(f"patchwave/run/{NAME}/")) == 1
-    done = patient.run("patchwave", "stop", rollout, "--reason", "it hangs", "--by", "Ada")
-    assert f"rollout {NAME} is stopped: 1 payloads were taken away" in done.stdout
-    assert "1 nodes were cancelled" in done.stdout
+    (rollout.parent / "software.yml").rename(rollout.parent / "away.yml")  # it is not needed
+    inventory = rollout.parent / "inv" / "patch_groups.yml"
+    inventory.rename(inventory.with_name("away"))
+    blind = patient.run("patchwave", "stop", rollout, "--reason", "it hangs \udcff", "--by", "Ada", check=False)
+    inventory.with_name("away").rename(inventory)
+    assert (blind.returncode, "NOT DONE: no command was cancelled" in blind.stdout) == (2, True), blind
+    told = f"rollout {NAME} is stopped: no run of it sends any more; no node begins any more (1 payloads taken away)"
+    assert told in blind.stdout
     assert keys("patchwave/run/") == []
+    done = patient.run("patchwave", "stop", rollout, "--reason", "it hangs", "--by", "Ada")
+    (rollout.parent / "away.yml").rename(rollout.parent / "software.yml")
+    assert "1 nodes cancelled and 0 that go on, of 1 commands in " in done.stdout
     assert keys("patchwave/stop/") == [f"patchwave/stop/{NAME}"]
     fault(patient, "agent-off", "--clear")
     time.sleep(2)
@@ -138,7 +149,7 @@ def test_after_a_kill_and_a_stop_an_agent_that_comes_back_begins_nothing(
     code, report, output = apply(patient, rollout)
     assert code == 3, output
     assert "stopped by Ada at" in report["rollout"]["stopped"]
-    assert ": it hangs; `patchwave stop --lift` lets it go on" in report["rollout"]["stopped"]
+    assert ": it hangs ?; `patchwave stop --lift` lets it go on" in report["rollout"]["stopped"]
     assert not begun(patient, "late")
 
     patient.run("patchwave", "stop", rollout, "--lift")
@@ -197,11 +208,11 @@ def test_a_job_that_a_job_server_kills_is_stopped_by_its_number(
     until(lambda: any(call[2] == "SendCommand" for call in patient.calls() - before))
     kill(process)
     other = stop(patient, "awx-7")  # of nobody
-    assert "0 payloads were taken away" in other.stdout
+    assert "(0 payloads taken away)" in other.stdout
     assert len(keys("patchwave/run/awx-77/")) == 1
     done = stop(patient, "awx-77", patchwave_stop_reason="wrong program")
     assert done.returncode == 0, done.stdout
-    assert "of 1 commands under way 2 nodes were cancelled, 0 go on" in done.stdout
+    assert "2 nodes cancelled and 0 that go on, of 1 commands in " in done.stdout, done.stdout
     fault(patient, "agent-off", "--clear")
     time.sleep(2)
     assert not any(begun(patient, node) for node in NODES)
@@ -222,13 +233,19 @@ def test_a_stop_of_all_holds_for_every_batch_that_knows_the_bucket(patient: Any,
     try:
         done = patient.run("ansible-playbook", "-i", ROOT / "inventory", tmp_path / "play.yml")
         assert (
-            len(re.findall(r"^fatal: .*not sent: the rollout was stopped by Ada at .*: a bad day", done.stdout, re.M))
+            len(
+                re.findall(
+                    r"^fatal: .*not sent: the rollout was stopped with all rollouts by Ada at .*: a bad day",
+                    done.stdout,
+                    re.M,
+                )
+            )
             == 4
         )
         assert done.stdout.count("ignored=2") == len(NODES)  # who does not know the bucket is not told
     finally:
         lifted = stop(patient, "all", patchwave_stop_state="absent")
-    assert "rollout all may go on; it was stopped by Ada at" in lifted.stdout
+    assert "rollout all may go on; it was stopped" in lifted.stdout
     done = patient.run("ansible-playbook", "-i", ROOT / "inventory", tmp_path / "play.yml")
     assert "fatal" not in done.stdout
 
@@ -248,5 +265,5 @@ def test_a_stop_says_what_would_be_done_and_what_cannot_be(patient: Any, rollout
         *command, "-e", json.dumps({"patchwave_rollout": "x", "patchwave_bucket": "nowhere"}), check=False
     )
     assert wrong.returncode != 0
-    assert "rollout x is not wholly stopped" in wrong.stdout
+    assert "rollout x is NOT stopped" in wrong.stdout
     assert "no mark could be set, so a run that lives goes on sending" in wrong.stdout

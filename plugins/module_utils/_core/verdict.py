@@ -21,20 +21,20 @@ Result = t.Mapping[str, t.Any]
 _MSG = 300
 
 
-def word(result: Result) -> str:
-    """Return the outcome of a host's result, whatever module gave it; of none at all it is C(skipped)."""
-    if not result or (result.get("skipped") and "outcome" not in result):
+def word(result: Result, speaks: bool = False) -> str:
+    """Return the outcome of a host's result; of none at all it is C(skipped).
+
+    Args:
+        result: of a task, whatever module gave it.
+        speaks: whether the module always says an outcome, so that a failure without one came before it began.
+    """
+    silent = "outcome" not in result
+    before = speaks and silent and not result.get("unreachable") and "module_stdout" not in result
+    if not result or before or (silent and result.get("skipped")):
         return outcomes.SKIPPED
     if result.get("unreachable"):
         return outcomes.UNREACHABLE
     return NodeResult.said(result, strict=False).outcome
-
-
-def _in_no_budget(result: Result) -> bool:
-    """Say whether a host is wrong in a way that no budget allows, such as one to which nothing was done."""
-    wrong = not result or bool(result.get("failed")) or bool(result.get("unreachable"))
-    wrong = wrong or result.get("reason") == "too_late"
-    return wrong and word(result) not in (*outcomes.CHARGED, outcomes.UNREACHABLE)
 
 
 class Budgets(t.NamedTuple):
@@ -64,13 +64,18 @@ class Budgets(t.NamedTuple):
         return charged <= self.errors and words.count(outcomes.UNREACHABLE) <= self.unreachable
 
 
-def verdict(results: t.Mapping[str, Result], budgets: Budgets, what: t.Any) -> t.Dict[str, t.Any]:
+#: What no budget is needed for, and what one allows.
+_ALLOWED = (*outcomes.RIGHT, outcomes.REBOOT_PENDING, *outcomes.CHARGED, outcomes.UNREACHABLE)
+
+
+def verdict(results: t.Mapping[str, Result], budgets: Budgets, what: t.Any, speaks: bool = False) -> t.Dict[str, t.Any]:
     """Return what the results of all hosts come to.
 
     Args:
         results: by host; an empty one of a host to which nothing was done.
         budgets: of the whole batch.
         what: is done, as JSON can hold it; a part of the plan.
+        speaks: see word().
 
     Returns:
         C(hosts) (int), C(totals) (dict of every outcome to int), C(within_budget) (bool: both budgets hold, and nothing
@@ -78,14 +83,14 @@ def verdict(results: t.Mapping[str, Result], budgets: Budgets, what: t.Any) -> t
         outcome, reason and message, of all hosts that are neither patched nor current) and C(plan) (str, SHA-256 of
         hosts and what is done).
     """
-    words = {host: word(result) for host, result in results.items()}
+    words = {host: word(result, speaks) for host, result in results.items()}
     plan = json.dumps([sorted(results), what], sort_keys=True, default=str)
     wrong = {host: results[host] for host in sorted(results) if words[host] not in outcomes.RIGHT}
     said = {host: NodeResult.said(one, strict=False) for host, one in wrong.items()}
     return {
         "hosts": len(results),
         "totals": outcomes.totals(words.values()),
-        "within_budget": budgets.holds(list(words.values())) and not any(map(_in_no_budget, results.values())),
+        "within_budget": budgets.holds(list(words.values())) and set(words.values()).issubset(_ALLOWED),
         "error_budget": budgets.errors,
         "unreachable_budget": budgets.unreachable,
         "not_right": {host: [words[host], one.reason, one.msg[:_MSG]] for host, one in said.items()},

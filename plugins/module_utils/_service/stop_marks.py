@@ -25,6 +25,7 @@ from .._core import run_names
 
 #: Seconds for which an answer is taken for the truth: where a payload goes with the stop, and where there is none.
 FRESH, FRESH_WITHOUT_PAYLOAD = 2.0, 0.5
+_DENIED = ("AccessDenied", "403")
 #: Bytes of a mark that are read, and characters of each of its texts that are shown.
 _LARGEST, _LONGEST = 10_000, 200
 
@@ -38,16 +39,18 @@ class Place(t.NamedTuple):
 
 
 class Mark(t.NamedTuple):
-    """Who has stopped a rollout, when (ISO 8601) and why. Each may be empty."""
+    """Who has stopped a rollout, or all of them, when (ISO 8601) and why. Each text may be empty."""
 
     by: str
     time: str
     reason: str
+    of_all: bool = False
 
     def __str__(self) -> str:
         """Return it in a line."""
+        what = "stopped with all rollouts" if self.of_all else "stopped"
         when = f" at {self.time}" if self.time else ""
-        return f"stopped by {self.by or 'somebody'}{when}{': ' if self.reason else ''}{self.reason}"
+        return f"{what} by {self.by or 'somebody'}{when}{': ' if self.reason else ''}{self.reason}"
 
 
 def look(sessions: Sessions, place: Place, name: str) -> Mark | None:
@@ -57,10 +60,19 @@ def look(sessions: Sessions, place: Place, name: str) -> Mark | None:
         AwsError: nobody can tell.
     """
     s3 = sessions.s3(place.bucket)
-    wanted = [run_names.stop_mark(place.prefix, one) for one in (name, run_names.ALL)]
-    there = set(s3_api.list_objects(s3, place.bucket, run_names.stops(place.prefix), place.owner))
-    key = next((one for one in wanted if one in there), "")
-    return read(sessions, place, key) if key else None
+    wanted = {run_names.stop_mark(place.prefix, one): one == run_names.ALL for one in (name, run_names.ALL)}
+    try:
+        listed = s3_api.list_objects(s3, place.bucket, run_names.stops(place.prefix), place.owner)
+        there = {key.rstrip("/") for key in listed}  # consoles make "folders"
+    except AwsError as error:
+        if error.code not in _DENIED:
+            raise
+        # Whoever may read an object and not list the bucket is told of one that is there.
+        there = {key for key in wanted if s3_api.head_object(s3, place.bucket, key, place.owner)}
+    for key, of_all in wanted.items():
+        if key in there:
+            return read(sessions, place, key)._replace(of_all=of_all)
+    return None
 
 
 def read(sessions: Sessions, place: Place, key: str) -> Mark:
@@ -84,14 +96,15 @@ class Watch:
     def __init__(self, sessions: Sessions, places: t.Iterable[Place], name: str, fresh: float = FRESH) -> None:
         """Take where to look, the rollout's name, and for how many seconds an answer is taken for the truth."""
         self._sessions, self._name, self._fresh = sessions, name, fresh
+        #: What this run has stored, each a bucket, a key and whose it must be; gone only with a stop.
+        self.stored: list[tuple[str, str, str | None]] = []
+        self._doubts = False
         self._places = list(dict.fromkeys(places))
         self._lock = threading.Lock()
         self._looked = float("-inf")
         self._mark: Mark | None = None
         #: Told once, in a line, who stops the run.
         self.heard: t.Callable[[str], None] = lambda said: None
-        #: What the user is warned of.
-        self.warnings: list[str] = []
 
     def begin(self) -> None:
         """Look for the first time, once the payloads lie there and before anything is sent.
@@ -102,6 +115,10 @@ class Watch:
         with self._lock:
             if self._looked == float("-inf"):
                 self._look(first=True)
+
+    def doubt(self) -> None:
+        """Look again, and at what was stored as well, for a node has not found it."""
+        self._doubts, self._looked = True, min(self._looked, 0.0)
 
     def stopped(self) -> str:
         """Return who has stopped the run and why, in a line, or nothing."""
@@ -115,19 +132,27 @@ class Watch:
         return str(self._mark) if self._mark else ""
 
     def _look(self, first: bool) -> None:
-        for place in list(self._places):
-            if self._mark:
-                break
+        if self._mark:
+            return
+        for place in self._places:
             try:
-                self._mark = look(self._sessions, place, self._name)
-            except AwsError as error:
-                if error.code in ("AccessDenied", "403"):
-                    self._places.remove(place)
-                    where = f"{place.bucket}/{run_names.stops(place.prefix)}"
-                    what = "allow s3:ListBucket and s3:GetObject there, or `stop` is not heard before payloads are gone"
-                    self.warnings.append(f"s3://{where}: whether the rollout is stopped cannot be asked: {what}")
-                elif first:
+                self._mark = self._mark or look(self._sessions, place, self._name)
+            except AwsError:
+                if first:
                     raise
-            if self._mark:
-                self.heard(str(self._mark))
+        if not self._mark and self._doubts:
+            self._mark = self._withdrawn()
+        if self._mark:
+            self.heard(str(self._mark))
         self._looked = time.monotonic()
+
+    def _withdrawn(self) -> Mark | None:
+        """Return a mark where something of what was stored is not there any more: that is what a stop does."""
+        for bucket, key, owner in self.stored:
+            try:
+                if not s3_api.head_object(self._sessions.s3(bucket), bucket, key, owner):
+                    return Mark("", "", f"s3://{bucket}/{key} was taken away")
+            except AwsError:
+                continue
+        self._doubts = False
+        return None

@@ -52,11 +52,13 @@ class Stopped(t.NamedTuple):
     """What a stop has done.
 
     `commands` has an entry for each command that was under way: account, region, command_id, comment, cancelled and
-    running (lists of node ids). `payloads` is how many were taken away. `problems` has a line for what could not be
-    done.
+    running (lists of node ids). `marked` says whether the mark is there, `payloads` how many were taken away, `left`
+    whether some could not be. `problems` has a line for what could not be done.
     """
 
     changed: bool
+    marked: bool
+    left: bool
     payloads: int
     commands: list[dict[str, t.Any]]
     problems: list[str]
@@ -105,17 +107,19 @@ def stop(
         mark: who stops it and why.
         check_mode: whether nothing is changed.
     """
-    new, payloads, problems = False, 0, []  # type: bool, int, list[str]
+    new, marked, payloads = False, False, 0
+    left, problems = [], []  # type: list[str], list[str]
     if place:
         try:
-            new = set_mark(sessions, place, name, mark, check_mode)
+            new, marked = set_mark(sessions, place, name, mark, check_mode), True
         except AwsError as error:
             problems = [f"s3://{place.bucket}: no mark could be set, so a run that lives goes on sending: {error}"]
         payloads, left = _withdraw(sessions, place, name, check_mode)
         problems += left
     commands: dict[str, dict[str, t.Any]] = {}
     # A command that was sent just now may take a while to be listed.
-    for wait in (0.0,) if check_mode else (0.0, LISTED_AFTER):
+    found: list[list[dict[str, t.Any]] | AwsError] = []
+    for wait in (0.0,) if check_mode or not regions else (0.0, LISTED_AFTER):
         time.sleep(wait)
         with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(regions))) as pool:
             found = list(pool.map(lambda region: _cancel_in(sessions, region, name, check_mode), regions))
@@ -124,7 +128,7 @@ def stop(
             known.update(running=one["running"], cancelled=sorted({*known["cancelled"], *one["cancelled"]}))
     problems += [str(each) for each in found if isinstance(each, AwsError)]
     changed = new or payloads > 0 or any(one["cancelled"] for one in commands.values())
-    return Stopped(changed, payloads, list(commands.values()), problems)
+    return Stopped(changed, marked, bool(left), payloads, list(commands.values()), problems)
 
 
 def _withdraw(sessions: Sessions, place: Place, name: str, check_mode: bool) -> tuple[int, list[str]]:

@@ -19,6 +19,7 @@ except ImportError:
 
 from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
 from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nodes import PLATFORMS
 
 from .errors import OptionError
@@ -57,6 +58,17 @@ def not_patchable(item: Found, tags: Tags) -> str:
     return next((reason for reason, applies in zip(REASONS, tests, strict=True) if applies), "")
 
 
+def entry(access: Account) -> dict[str, str]:
+    """Return the variables that say how an account is entered."""
+    found = {
+        "assume_role_arn": access.role_arn,
+        "assume_role_external_id": access.external_id,
+        "assume_role_session_name": access.session_name,
+        "assume_role_profile": access.profile,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
 def variables(item: Found, tags: Tags, connections: dict[str, str]) -> dict[str, t.Any]:
     """Return a node's host variables; every value is data from AWS and must never be templated."""
     node, access = item.node, item.access
@@ -74,14 +86,7 @@ def variables(item: Found, tags: Tags, connections: dict[str, str]) -> dict[str,
     reason = not_patchable(item, tags)
     if reason:
         known["not_patchable"] = reason
-    if access.role_arn:
-        known["assume_role_arn"] = access.role_arn
-    if access.external_id:
-        known["assume_role_external_id"] = access.external_id
-    if access.session_name:
-        known["assume_role_session_name"] = access.session_name
-    if access.profile:
-        known["assume_role_profile"] = access.profile
+    known.update(entry(access))
     if node.details:
         known["instance"] = camel_dict_to_snake_dict(node.details["instance"], ignore_list=["Tags"])
         known["ssm"] = camel_dict_to_snake_dict(node.details["ssm"])

@@ -28,7 +28,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nod
 #: Accounts and regions that are read at one time.
 _WORKERS = 16
 #: Changes whenever what is cached means something else.
-SCHEMA = 5
+SCHEMA = 6
 
 _T = t.TypeVar("_T")
 
@@ -83,6 +83,14 @@ class Found(t.NamedTuple):
     access: Account
 
 
+class Visited(t.NamedTuple):
+    """An account and region that is read, whether it has nodes or not, and how the account is entered."""
+
+    account: str
+    region: str
+    access: Account
+
+
 class OutOfScope(t.NamedTuple):
     """How many nodes of an account and region have no patch group."""
 
@@ -92,12 +100,13 @@ class OutOfScope(t.NamedTuple):
 
 
 class Estate(t.NamedTuple):
-    """All that could be read, what could not, where nodes out of scope are, and which of those have odd tags."""
+    """All that could be read, what could not, where nodes out of scope are, which of those have odd tags, and where."""
 
     found: list[Found]
     unread: list[Unread]
     out_of_scope: list[OutOfScope]
     strays: list[Stray]
+    visited: list[Visited]
 
 
 def read(sessions: Sessions, query: Query) -> Estate:
@@ -111,7 +120,9 @@ def read(sessions: Sessions, query: Query) -> Estate:
             unread.extend(none)
             jobs.extend((source, *place) for place in places if place not in taken)
             taken.update(places)
-        estate = Estate([], unread, [], [])
+        estate = Estate(
+            [], unread, [], [], [Visited(account, region, source.access) for source, account, region in jobs]
+        )
         for job, region in _settled(pool, lambda job: _region(sessions, job, query), jobs, unread):
             source, account, name = job
             estate.found.extend(Found(node, source.access) for node in region.nodes)
@@ -192,7 +203,8 @@ def to_cache(query: Query, estate: Estate) -> dict[str, t.Any]:
     """Return an estate as plain data, with no credentials in it."""
     nodes = [[item.node._asdict(), item.access._asdict()] for item in estate.found]
     rest = {name: [one._asdict() for one in getattr(estate, name)] for name in ("unread", "out_of_scope", "strays")}
-    return {"key": key(query), "nodes": nodes, **rest}
+    visited = [[one.account, one.region, one.access._asdict()] for one in estate.visited]
+    return {"key": key(query), "nodes": nodes, "visited": visited, **rest}
 
 
 def from_cache(query: Query, data: t.Any) -> Estate | None:
@@ -205,4 +217,5 @@ def from_cache(query: Query, data: t.Any) -> Estate | None:
         [Unread(**one) for one in data["unread"]],
         [OutOfScope(**one) for one in data["out_of_scope"]],
         [Stray(**one) for one in data["strays"]],
+        [Visited(account, region, Account(**access)) for account, region, access in data["visited"]],
     )

@@ -83,7 +83,7 @@ class Estate:
         self.inventory, self._monkeypatch, self.screen = InventoryData(), monkeypatch, ""
 
     def read(self, nodes: Iterable[ManagedNode], **options: Any) -> Estate:
-        estate = read.Estate([read.Found(one, Account()) for one in nodes], [], [], [])
+        estate = read.Estate([read.Found(one, Account()) for one in nodes], [], [], [], [])
         self._monkeypatch.setattr(read, "read", lambda sessions, query: estate)
         plugin = Plugin(**options)
         try:

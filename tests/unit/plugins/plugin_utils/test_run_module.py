@@ -104,6 +104,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Shipping:
     monkeypatch.setattr(_run_module.payload_service, "signer", signer)
     monkeypatch.setattr(_run_module.payload_service, "delete", shipping.delete)
     monkeypatch.setattr(_run_module.run_command, "fan_out", fan_out)
+    monkeypatch.setattr(_run_module.stop_marks, "look", lambda *dummy: None)
     return shipping
 
 

@@ -36,6 +36,11 @@ class Bucket:
             raise ClientError({"Error": {"Code": self.refuse, "Message": "no"}}, "ListObjectsV2")
         return [{"Contents": [{"Key": key} for key in self.objects if key.startswith(Prefix)]}]
 
+    def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        if Key not in self.objects:
+            raise ClientError({"Error": {"Code": "403" if self.refuse else "404", "Message": "no"}}, "HeadObject")
+        return {}
+
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         body = self.objects[Key]
         return {"Body": io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())}
@@ -60,7 +65,7 @@ TOLD = "stopped by Ada at 2026-11-27T22:00:00+00:00: it hangs"
 def test_its_own_mark_and_that_of_all_stop_a_rollout(name: str) -> None:
     found = watch(Bucket(**{name: ADA}))
     found.begin()
-    assert found.stopped() == TOLD
+    assert found.stopped() == (TOLD if name == "mine" else TOLD.replace("stopped", "stopped with all rollouts"))
 
 
 @pytest.mark.parametrize("name", ["min", "mine2", "allied", "Mine"])
@@ -112,15 +117,37 @@ def test_what_a_mark_says_is_a_short_line() -> None:
     assert len(found.stopped()) < 700
 
 
-def test_whoever_may_not_list_is_warned_once(clock: SimpleNamespace) -> None:
-    bucket = Bucket(mine=ADA)
+@pytest.mark.parametrize("name", ["mine", "all"])
+def test_whoever_may_not_list_the_bucket_hears_of_a_stop_all_the_same(name: str, clock: SimpleNamespace) -> None:
+    bucket = Bucket()
     bucket.refuse = "AccessDenied"
     found = watch(bucket)
     found.begin()
-    clock.now = 100.0
     assert found.stopped() == ""
-    (warning,) = found.warnings
-    assert warning.startswith("s3://b/p/stop/: whether the rollout is stopped cannot be asked: allow s3:ListBucket")
+    bucket.objects[f"p/stop/{name}"] = ADA
+    clock.now = 10.0
+    assert "by Ada at" in found.stopped()
+
+
+def test_a_node_that_finds_no_payload_is_believed_once_the_payload_is_gone(clock: SimpleNamespace) -> None:
+    bucket = Bucket()
+    bucket.objects["p/run/mine/1"] = b""
+    found = watch(bucket)
+    found.stored = [("b", "p/run/mine/1", None)]
+    found.begin()
+    found.doubt()  # whatever a node says
+    assert found.stopped() == ""
+    del bucket.objects["p/run/mine/1"]
+    found.doubt()
+    assert found.stopped() == "stopped by somebody: s3://b/p/run/mine/1 was taken away"
+
+
+def test_a_folder_that_a_console_makes_is_a_mark() -> None:
+    bucket = Bucket()
+    bucket.objects["p/stop/mine/"] = b""
+    found = watch(bucket)
+    found.begin()
+    assert found.stopped() == "stopped by somebody"
 
 
 def test_nothing_is_sent_where_nobody_can_tell_and_later_the_old_answer_holds(clock: SimpleNamespace) -> None:
@@ -134,7 +161,6 @@ def test_nothing_is_sent_where_nobody_can_tell_and_later_the_old_answer_holds(cl
     bucket.refuse = "SlowDown"
     clock.now = 10.0
     assert found.stopped() == ""
-    assert found.warnings == []
 
 
 def test_while_one_thread_looks_the_others_go_on(clock: SimpleNamespace) -> None:
