@@ -68,7 +68,8 @@ def look(sessions: Sessions, place: Place, name: str) -> Mark | None:
         if error.code not in _DENIED:
             raise
         # Whoever may read an object and not list the bucket is told of one that is there.
-        there = {key for key in wanted if s3_api.head_object(s3, place.bucket, key, place.owner)}
+        heads = {key: s3_api.head_object(s3, place.bucket, key, place.owner) for key in wanted}
+        there = {key for key, head in heads.items() if head is not None}
     for key, of_all in wanted.items():
         if key in there:
             return read(sessions, place, key)._replace(of_all=of_all)
@@ -150,7 +151,7 @@ class Watch:
         """Return a mark where something of what was stored is not there any more: that is what a stop does."""
         for bucket, key, owner in self.stored:
             try:
-                if not s3_api.head_object(self._sessions.s3(bucket), bucket, key, owner):
+                if s3_api.head_object(self._sessions.s3(bucket), bucket, key, owner) is None:
                     return Mark("", "", f"s3://{bucket}/{key} was taken away")
             except AwsError:
                 continue
