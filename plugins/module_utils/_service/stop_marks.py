@@ -119,7 +119,7 @@ class Watch:
 
     def doubt(self) -> None:
         """Look again, and at what was stored as well, for a node has not found it."""
-        self._doubts, self._looked = True, min(self._looked, 0.0)
+        self._doubts, self._looked = True, float("-inf")
 
     def stopped(self) -> str:
         """Return who has stopped the run and why, in a line, or nothing."""

@@ -42,6 +42,8 @@ class Bucket:
         return {}
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        if Key not in self.objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": "no"}}, "GetObject")
         body = self.objects[Key]
         return {"Body": io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())}
 
