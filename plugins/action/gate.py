@@ -7,7 +7,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible import constants, context
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _calendars, _gate
 from ansible_collections.patchwave.aws.plugins.plugin_utils._action import named, validated
@@ -53,7 +52,8 @@ class ActionModule(ActionBase):
             if "gate_verdict" in hostvars._variable_manager.extra_vars:
                 raise ValueError("gate_verdict: is the gate's own to set, and no extra variable")
         except ValueError as error:
-            raise AnsibleActionFail(f"the gate is closed: {error}") from None
+            # As a result, and not raised: the play decides what becomes of it.
+            return {"changed": False, "failed": True, "open": False, "msg": f"the gate is closed: {error}"}
         result = _gate.judge(asked, _calendars.Reader(hostvars, own, variables, self._folders(hostvars)).read)
         # A task that says check_mode of itself is followed by others that do not.
         return _gate.in_check_mode(result) if self._task.check_mode and context.CLIARGS.get("check") else result

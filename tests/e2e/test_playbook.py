@@ -229,3 +229,80 @@ def test_a_node_with_a_wrong_clock_stops_nobody_else(
     assert (outcome, reason) == ("unreachable", "clock_wrong")
     assert ("s ahead of S3's" if seconds > 0 else "s behind S3's") in msg
     assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"gate_minutes_left": "abc"}, "minutes_left: must be 0 to "),
+        ({"gate_require_windows": "{{ nowhere }}"}, "nowhere"),
+        ({"gate_override": {"by": "Ada", "reason": "{{ nowhere }}"}}, "nowhere"),
+        ({"patch_software_refuse": "{{ nowhere }}"}, "nowhere"),
+        ({"patch_software_bucket_owner": "{{ nowhere }}"}, "nowhere"),
+        ({"patchwave_rollout": "{{ nowhere }}"}, "nowhere"),
+        ({"patch_software_bucket": "no-such-bucket", "patch_software_max_errors": "100%"}, "no-such-bucket"),
+        ({"patch_software_name": "unknown", "patch_software_max_errors": "100%"}, "known programs: tool"),
+        ({"patch_software_max_unreachable": "lots"}, "max_unreachable: must be a number"),
+    ],
+)
+def test_a_mistake_ends_every_host_and_nothing_is_done(
+    lab: Any, variables: Path, given: dict[str, Any], said: str, together: bool
+) -> None:
+    before = lab.calls()
+    more = {"patch_software_node_results": False} if together else {}
+    done = play(lab, variables, "web-01", "app-01", **given, **more)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stdout
+    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+    evaluated = not any(name.startswith("gate_") for name in given) or said != "nowhere"
+    if not together and evaluated:  # the gate's task runs once, and what it is given is evaluated for its first host
+        assert all(counts["failed"] for counts in recap(done.stdout).values()), done.stdout
+        assert len(recap(done.stdout)) == 2
+    if "max_unreachable" not in said:
+        found = verdict(done.stdout)
+        assert (found["hosts"], found["totals"]["skipped"], found["within_budget"]) == (2, 2, False)
+
+
+@pytest.mark.parametrize(
+    "words", [("--tags", "else"), ("--skip-tags", "else"), ("--start-at-task", "Say what it came to")]
+)
+def test_a_job_with_other_tags_or_begun_elsewhere_is_not_green(
+    lab: Any, variables: Path, words: tuple[str, str]
+) -> None:
+    limit = ",".join(lab.nodes()[host] for host in ("web-01", "app-01"))
+    given = ["-e", f"@{variables}", "-e", "patch_software_refuse=no", "--limit", limit, *words]
+    done = lab.run("ansible-playbook", PLAYBOOK, "-i", INVENTORY, *given, check=False)
+    assert done.returncode != 0, done.stdout
+
+
+def test_hosts_that_cannot_be_evaluated_are_not_all_hosts(lab: Any, variables: Path, tmp_path: Path) -> None:
+    path = tmp_path / "wave.yml"
+    path.write_text(
+        yaml.safe_dump(
+            [
+                {
+                    "name": "Patch",
+                    "ansible.builtin.import_playbook": PLAYBOOK,
+                    "vars": {"patchwave_hosts": "wave_{{ wave }}"},
+                }
+            ]
+        )
+    )
+    before = lab.calls()
+    done = lab.run("ansible-playbook", "-i", INVENTORY, path, "-e", f"@{variables}", check=False)
+    assert done.returncode != 0
+    assert "'wave' is undefined" in done.stdout + done.stderr
+    assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+
+
+def test_a_node_that_was_left_alone_is_no_success(lab: Any, install: Callable[..., None], variables: Path) -> None:
+    install("web-01")
+    content = yaml.safe_load(variables.read_text())
+    content["patch_software_catalog"]["tool"]["unsafe_processes"] = ["sleep"]
+    variables.write_text(yaml.safe_dump(content))
+    lab.exec("web-01", "sh", "-c", "sleep 60 >/dev/null 2>&1 &")
+    done = play(lab, variables, "web-01")
+    assert done.returncode == 2, done.stdout
+    found = verdict(done.stdout)
+    assert (found["totals"]["skipped"], found["within_budget"]) == (1, False)
