@@ -72,8 +72,7 @@ def check(source: Path) -> VarsFiles:
         if file.suffix in _EXTENSIONS[1:]:
             _keys(file, found.locked)
         _check_name(file)
-    beside = source.resolve()
-    beside = beside if beside.is_dir() else beside.parent
+    beside = source if source.is_dir() else source.parent  # of a link, where it is: as Ansible does
     known = [*role_variables(), *playbook_variables()]
     for name, kind in _FOLDERS.items():
         for entry in _entries(beside / name):
@@ -114,6 +113,7 @@ def _files(entry: Path, found: VarsFiles) -> Iterator[Path]:
     if not entry.is_dir():
         yield entry
         return
+    _check_link(entry)
     for inner in _entries(entry):
         if inner.is_dir() and not inner.suffix:
             yield from _files(inner, found)
@@ -128,9 +128,18 @@ def _sources(source: Path) -> Iterator[Path]:
     if not source.is_dir():
         yield source
         return
+    _check_link(source)
     for entry in _entries(source):
         if not _PASSED_OVER.match(entry.name):
             yield from _sources(entry)
+
+
+def _check_link(folder: Path) -> None:
+    """Find out whether a folder is one that it is in itself, which Ansible would follow until the path is too long."""
+    real = folder.resolve()
+    around = next((one for one in folder.absolute().parents if one.resolve() == real), None)
+    if around:
+        raise PatchwaveError(f"{folder}: is a link to {around}, in which it is itself; remove it")
 
 
 def _check_name(file: Path) -> None:

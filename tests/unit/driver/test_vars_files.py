@@ -66,6 +66,76 @@ def test_two_files_of_a_group_must_not_both_have_a_variable_of_ours(tmp_path: Pa
     assert str(caught.value) == wanted
 
 
+def test_a_merged_variable_counts_as_one_of_its_file(tmp_path: Path) -> None:
+    merged = "b: &b {patch_freezes: []}\n<<: *b\n"
+    write(tmp_path, {"group_vars/all/b.yml": merged, "group_vars/all/c.yml": "x: 1\npatch_freezes: [1]\n"})
+    with pytest.raises(PatchwaveError, match=r"all/c\.yml:2: 'patch_freezes' is also in .*/all/b\.yml:1, "):
+        vars_files.check(tmp_path)
+
+
+MERGED = "which lets none override a merged one, first in line"
+
+
+@pytest.mark.parametrize("name", ["group_vars/all.yml", "host_vars/i-1/a.yml", "hosts.yml"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("b: &b {k: []}\n<<: *b\nk: [1]\n", f":3:1: key 'k' is there twice to Ansible, {MERGED} 1; keep one"),
+        ("k: 1\nb: &b {k: 2}\n<<: *b\n", f":1:1: key 'k' is there twice to Ansible, {MERGED} 2; keep one"),
+        ("b: &b {k: 2}\nc: [{<<: *b, k: 3}]\n", f":2:14: key 'k' is there twice to Ansible, {MERGED} 1; keep one"),
+        ("!unsafe k: 1\nk: [1]\n", f":2:1: key 'k' is there twice to Ansible, {MERGED} 1; keep one"),
+        ("&k k: 1\n*k : 2\n", ":1:1: key 'k' is there twice, first in line 1; keep one"),
+        ("a: {true: 1, 1: 2}\n", f":1:14: key '1' is there twice to Ansible, {MERGED} 1; keep one"),
+        ("a: !unsafe {k: 1, k: 2}\n", ":1:19: key 'k' is there twice, first in line 1; keep one"),
+        ("a: !foo 1\n", ":1:4: is not YAML: could not determine a constructor for the tag '!foo'"),
+        ("a: !vault [1]\n", ":1:4: !vault needs a text"),
+        ("a: 2026-13-45\n", ":1:4: '2026-13-45' is not what YAML takes it for; put it in quotes if it is meant as text"),
+        ("a: {[1]: 3}\n", ":1:5: is not YAML: found unhashable key"),
+        (
+            "<<: 5\n",
+            ":1:5: is not YAML: expected a mapping or list of mappings for merging, but found scalar",
+        ),
+    ],
+)
+def test_what_ansible_refuses_is_refused_with_its_file(tmp_path: Path, name: str, text: str, said: str) -> None:
+    write(tmp_path, {name: text})
+    with pytest.raises(PatchwaveError) as caught:
+        vars_files.check(tmp_path)
+    assert str(caught.value) == f"{tmp_path / name}{said}"
+
+
+def test_so_are_two_merged_mappings_with_one_key(tmp_path: Path) -> None:
+    write(tmp_path, {"group_vars/all.yml": "b: &b {key: 2}\nc: &c {key: 2}\nd: {<<: [*b, *c]}\n"})
+    with pytest.raises(PatchwaveError, match=r"all\.yml:[12]:8: key 'key' is there twice to Ansible"):
+        vars_files.check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        ({"group_vars/loop": "."}, "group_vars/loop: is a link to {}/group_vars, in which it is itself; remove it"),
+        ({"group_vars/all/up": ".."}, "group_vars/all/up: is a link to {}/group_vars, in which it is itself; remove it"),
+        ({"loop": "."}, "loop: is a link to {}, in which it is itself; remove it"),
+        ({"host_vars/i-1": "../group_vars", "group_vars/x": "../host_vars"}, "group_vars/x/i-1: is a link to "),
+    ],
+)
+def test_a_link_to_a_folder_around_it_is_a_short_line(tmp_path: Path, files: dict[str, str], line: str) -> None:
+    for name, target in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to(target)
+    with pytest.raises(PatchwaveError) as caught:
+        vars_files.check(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}/{line.format(tmp_path)}")
+    assert len(str(caught.value)) < 3 * len(str(tmp_path)) + 120
+
+
+def test_variables_beside_a_link_to_an_inventory_are_those_that_ansible_reads(tmp_path: Path) -> None:
+    write(tmp_path, {"real/hosts.yml": "", "real/group_vars/all.yml": "", "used/group_vars/all.yml": TWICE})
+    (tmp_path / "used" / "hosts.yml").symlink_to("../real/hosts.yml")
+    with pytest.raises(PatchwaveError, match="used/group_vars/all.yml:3:1"):
+        vars_files.check(tmp_path / "used" / "hosts.yml")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
