@@ -58,7 +58,8 @@ def apply_rollout(path: Path, output: Path | None, interrupts: Interrupts) -> in
         with private_folder() as private:
             ansible = runner.Ansible(private, wanted.max_in_flight)
             try:
-                inventory = read_inventory(wanted.inventory, private, interrupts.asked, ansible.prepare)
+                others = wanted.folders
+                inventory = read_inventory(wanted.inventory, private, interrupts.asked, ansible.prepare, others)
                 plan = _plan(wanted, inventory)
                 if interrupts.asked():
                     raise Stopped
