@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -42,7 +42,11 @@ class Inventory:
 
 
 def read_inventory(
-    source: Path, folder: Path, stopped: Callable[[], bool], meanwhile: Callable[[], None] = lambda: None
+    source: Path,
+    folder: Path,
+    stopped: Callable[[], bool],
+    meanwhile: Callable[[], None] = lambda: None,
+    others: Collection[Path] = (),
 ) -> Inventory:
     """Ask ansible-inventory for everything in the source.
 
@@ -51,12 +55,13 @@ def read_inventory(
         folder: a private folder; plugins keep what they have asked there, so that plays need not ask again.
         stopped: asked now and then; once it says True, this gives up.
         meanwhile: done while it is at work.
+        others: folders where a user may have put variables that Ansible does not read.
 
     Raises:
         PatchwaveError: some part of it could not be read.
         Stopped: it was to be left.
     """
-    beside = vars_files.check(source)
+    beside = vars_files.check(source, others)
     file, said = folder / "inventory.json", folder / "inventory.log"
     with _log(said) as log:
         process = subprocess.Popen(

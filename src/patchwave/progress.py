@@ -162,7 +162,7 @@ class Screen:
         flying = min(largest, slots or largest)
         worst = min(nodes, plan.error_budget + flying)
         self.say(
-            f"Error budget {plan.error_budget}, unreachable budget {plan.unreachable_budget}; "
+            f"Error budget {min(nodes, plan.error_budget)}, unreachable budget {min(nodes, plan.unreachable_budget)}; "
             f"worst case {worst} bad nodes (the budget and {flying} in flight)"
         )
         if done:

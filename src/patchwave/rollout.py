@@ -58,7 +58,8 @@ def apply_rollout(path: Path, output: Path | None, interrupts: Interrupts) -> in
         with private_folder() as private:
             ansible = runner.Ansible(private, wanted.max_in_flight)
             try:
-                inventory = read_inventory(wanted.inventory, private, interrupts.asked, ansible.prepare)
+                others = wanted.folders
+                inventory = read_inventory(wanted.inventory, private, interrupts.asked, ansible.prepare, others)
                 plan = _plan(wanted, inventory)
                 if interrupts.asked():
                     raise Stopped
@@ -268,6 +269,8 @@ class _Rollout:
         held = all_nodes & self._inventory.held() - done
         limits = {wave.name: min(run.wave_limit(wave), plan.error_budget) for wave in plan.waves}
         run.screen.plan(plan, done, held, run.wanted.max_in_flight, limits)
+        for line in run.idle_limits():
+            run.screen.say(line)
         run.screen.scope(scope)
         to_do = len(all_nodes) - len(done) - len(held)
         ledger.write("started", plan=plan_hash(plan), to_do=to_do, wave_error_budgets=limits, **scope.as_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import stat
@@ -71,7 +72,11 @@ _LONGEST_NAME = 150
 
 @dataclass(frozen=True)
 class RolloutFile:
-    """What a rollout file says, with its defaults and with paths made absolute from the file's own folder."""
+    """What a rollout file says, with its defaults and with paths made absolute from the file's own folder.
+
+    Attributes:
+        folders: where a user may have put variables that Ansible does not read.
+    """
 
     path: Path
     name: str
@@ -88,6 +93,7 @@ class RolloutFile:
     all_in_waves: bool
     wave_error_budget: int | str = "50%"
     require_windows: bool = False
+    folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,16 @@ def read_rollout(path: Path) -> RolloutFile:
         all_in_waves=data.get("not_in_waves") != "allowed",
         wave_error_budget=data.get("wave_error_budget", "50%"),
         require_windows=data.get("require_windows", False),
+        folders=(*_around(path, folder, inventory), (folder / data["catalog"]).parent),
     )
+
+
+def _around(path: Path, folder: Path, inventory: Path) -> Iterator[Path]:
+    """Return the folders around a rollout file and an inventory, and the current one, where there is one."""
+    yield from (folder, folder.parent, path.absolute().parent)
+    yield (inventory if inventory.is_dir() else inventory.parent).resolve().parent
+    with contextlib.suppress(FileNotFoundError):
+        yield Path.cwd()
 
 
 def _check_source(path: Path, inventory: Path) -> None:

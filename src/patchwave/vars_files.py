@@ -6,10 +6,11 @@ freeze away without a word, so the one is refused before anything is asked, and 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _PASSED_OVER = re.compile(
 )
 #: Variables that are ours.
 _OURS = re.compile(r"(patch|gate)_?\w*")
+_CALENDAR = re.compile(r"patch_(windows|freezes)")
 _KNOWN_PREFIX = re.compile(r"(patch_software|gate|patchwave)_\w+")
 #: Bytes up to which a file is looked into here; of a larger one Ansible itself tells a key that is there twice.
 _LARGEST = 500_000
@@ -44,12 +46,14 @@ class VarsFiles:
     Attributes:
         named: files and folders by kind (`group` or `host`) and name.
         odd: lines on what is not read, or probably not what was meant.
+        elsewhere: lines on whole folders of variables that lie where Ansible does not read them.
         locked: files that only Ansible can look into.
     """
 
     named: dict[tuple[str, str], list[Path]] = field(default_factory=dict)
     odd: list[str] = field(default_factory=list)
     locked: list[Path] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
 
     def warnings(self, groups: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Return lines on what nobody reads, now that groups and hosts are known."""
@@ -58,33 +62,81 @@ class VarsFiles:
         for (kind, name), paths in self.named.items():
             if name not in known[kind]:
                 lines += [f"{path}: {_nobody(kind, name, known[kind], hostvars)}" for path in paths]
-        return lines + self.odd
+        return [*self.elsewhere, *lines, *self.odd]
 
 
-def check(source: Path) -> VarsFiles:
+def check(source: Path, others: Collection[Path] = ()) -> VarsFiles:
     """Look at all that Ansible reads of an inventory and beside it.
 
+    Args:
+        source: the inventory.
+        others: folders where a user may have put variables that Ansible does not read; without any, none are
+            looked for.
+
     Raises:
-        PatchwaveError: a file has a key twice, is no YAML, or would be waited for.
+        PatchwaveError: a file has a key twice, is no YAML, or would be waited for; or a calendar would not be read.
     """
     found = VarsFiles()
     for file in _sources(source):
         if file.suffix in _EXTENSIONS[1:]:
             _keys(file, found.locked)
         _check_name(file)
-    beside = source.resolve()
-    beside = beside if beside.is_dir() else beside.parent
+    beside = source if source.is_dir() else source.parent  # of a link, where it is: as Ansible does
     known = [*role_variables(), *playbook_variables()]
     for name, kind in _FOLDERS.items():
         for entry in _entries(beside / name):
             _take(found, kind, entry, known)
-    found.odd += [
-        f"{entry}: is not read by Ansible; did you mean '{close}'?"
-        for entry in _entries(beside)
-        for close in difflib.get_close_matches(entry.name.casefold(), _FOLDERS, n=1, cutoff=0.85)
-        if entry.name not in _FOLDERS and entry.is_dir()
-    ]
+    found.odd += _nearly(beside)
+    if others:
+        for place in {place.resolve(): place.absolute() for place in (*_below(source), *others)}.values():
+            found.odd += _nearly(place) if place.resolve() != beside.resolve() else ()
+            for name in _FOLDERS:
+                found.elsewhere += _unread(place / name, beside / name)
     return found
+
+
+def _nearly(place: Path) -> Iterator[str]:
+    """Return lines on folders whose names are nearly those of folders of variables."""
+    with contextlib.suppress(PatchwaveError):  # nobody needs to read what lies in all these places
+        for entry in _entries(place):
+            close = difflib.get_close_matches(entry.name.casefold(), _FOLDERS, n=1, cutoff=0.85)
+            if close and entry.name not in _FOLDERS and os.path.isdir(entry):
+                yield f"{entry}: is not read by Ansible; did you mean '{close[0]}'?"
+
+
+def _unread(folder: Path, read: Path) -> Iterator[str]:
+    """Return a line on a folder of variables that Ansible does not read.
+
+    Raises:
+        PatchwaveError: it has a calendar, which would not be in force.
+    """
+    there = read.resolve()
+    if not os.path.isdir(folder) or folder.resolve() == there:
+        return
+    yield f"{folder}: NOT READ: Ansible reads the {read.name} beside the inventory, {read}; move there what counts here"
+    for file in _quietly(folder):
+        try:
+            known = {} if file.resolve().is_relative_to(there) else _keys(file, [])
+        except (PatchwaveError, OSError, RuntimeError):
+            continue
+        for key in filter(_CALENDAR.match, known):
+            why = f"for of {folder} Ansible reads nothing; move it to {read}, beside the inventory"
+            raise PatchwaveError(f"{file}:{known[key]}: '{key}' would not be in force, {why}")
+
+
+def _quietly(folder: Path) -> Iterator[Path]:
+    """Return the files of a folder of variables, up to one that cannot be read."""
+    with contextlib.suppress(PatchwaveError, OSError):
+        for entry in _entries(folder):
+            yield from _files(entry, VarsFiles())
+
+
+def _below(source: Path) -> Iterator[Path]:
+    """Return the folders of an inventory below its own; of them Ansible reads no variables."""
+    for entry in _entries(source):
+        if entry.is_dir() and not _PASSED_OVER.match(entry.name):
+            yield entry
+            yield from _below(entry)
 
 
 def _take(found: VarsFiles, kind: str, entry: Path, known: list[str]) -> None:
@@ -114,6 +166,7 @@ def _files(entry: Path, found: VarsFiles) -> Iterator[Path]:
     if not entry.is_dir():
         yield entry
         return
+    _check_link(entry)
     for inner in _entries(entry):
         if inner.is_dir() and not inner.suffix:
             yield from _files(inner, found)
@@ -128,9 +181,18 @@ def _sources(source: Path) -> Iterator[Path]:
     if not source.is_dir():
         yield source
         return
+    _check_link(source)
     for entry in _entries(source):
         if not _PASSED_OVER.match(entry.name):
             yield from _sources(entry)
+
+
+def _check_link(folder: Path) -> None:
+    """Find out whether a folder is one that it is in itself, which Ansible would follow until the path is too long."""
+    real = folder.resolve()
+    around = next((one for one in folder.absolute().parents if one.resolve() == real), None)
+    if around:
+        raise PatchwaveError(f"{folder}: is a link to {around}, in which it is itself; remove it")
 
 
 def _check_name(file: Path) -> None:

@@ -69,8 +69,23 @@ class Run:
         return f"{plan_hash(self.plan)[:16]} {names.short(wave)}"
 
     def wave_limit(self, wave: Wave) -> int:
-        """Return how many nodes of a wave may fail, whatever the budget over all waves says."""
-        return budget.allowed_in_wave(self.wanted.wave_error_budget, len(wave.nodes))
+        """Return how many nodes of a wave may fail, whatever the budget over all waves says; no more than it has."""
+        return min(len(wave.nodes), budget.allowed_in_wave(self.wanted.wave_error_budget, len(wave.nodes)))
+
+    def idle_limits(self) -> list[str]:
+        """Return lines on limits that are so large that they stop nothing."""
+        wanted, plan = self.wanted, self.plan
+        nodes = sum(len(wave.nodes) for wave in plan.waves)
+        lines = []
+        waves = [wave for wave in plan.waves if self.wave_limit(wave) == len(wave.nodes)]
+        if waves and not _rounded_up(wanted.wave_error_budget):
+            of_waves = [f"{wave.name} ({len(wave.nodes)} nodes)" for wave in waves]
+            lines.append(_idle("wave_error_budget", wanted.wave_error_budget, ", ".join(of_waves)))
+        if plan.error_budget >= nodes:
+            lines.append(_idle("error_budget", wanted.error_budget, f"the rollout ({nodes} nodes)"))
+        if plan.unreachable_budget >= nodes and not _is_share(wanted.unreachable_budget):  # 100% is its default
+            lines.append(_idle("unreachable_budget", wanted.unreachable_budget, f"the rollout ({nodes} nodes)"))
+        return lines
 
     def failures(self, wave: Wave) -> Verdict | None:
         """Say why no wave may follow one of which so many nodes failed, in this run or an earlier one, or None."""
@@ -115,6 +130,21 @@ class Verdict:
     not_begun: bool = False
     only_before_another: bool = False
     of_the_window: bool = False
+
+
+def _is_share(value: int | str) -> bool:
+    return str(value).endswith("%")
+
+
+def _rounded_up(value: int | str) -> bool:
+    """Say whether a budget is as large as its wave only where that has one node, which it is rounded up to."""
+    return _is_share(value) and budget.allowed(value, 100) < 100
+
+
+def _idle(key: str, value: int | str, what: str) -> str:
+    """Say that a limit is as large as what it is of."""
+    meant = "" if _is_share(value) else f"; it is a number of nodes, {value}% would be a share"
+    return f"Warning: {key}: {value} is as large as {what}, so it stops nothing there{meant}"
 
 
 class WaveRun:

@@ -6,6 +6,7 @@ Nor is a number or a truth read that is another one than it looks like: to YAML 
 from __future__ import annotations
 
 import codecs
+import copy
 import math
 import os
 import stat
@@ -79,10 +80,12 @@ def load(text: str) -> Any:
 
 
 def keys(text: str) -> dict[str, int]:
-    """Return the keys of the mapping that a text is, with their lines. Tags of Ansible's own, such as `!vault`, may be.
+    """Return the keys of the mapping that a text is, with their lines, those that it merges (`<<`) too.
+
+    The text is for Ansible: tags of its own, such as `!vault`, may be, and what it refuses is refused here.
 
     Raises:
-        Problem: it is no YAML, has a key twice, contains itself, or is too large.
+        Problem: it is no YAML to Ansible, has a key twice, contains itself, or is too large.
     """
 
     def found(loader: _Loader) -> dict[str, int]:
@@ -92,9 +95,11 @@ def keys(text: str) -> dict[str, int]:
             return {}
         if not isinstance(node, yaml.MappingNode):
             raise Problem("must be a mapping", node.start_mark)
+        loader.construct_document(node)
+        loader.flatten_mapping(node)
         return {key.value: key.start_mark.line + 1 for key, dummy in node.value if isinstance(key, yaml.ScalarNode)}
 
-    kept: dict[str, int] = _guarded(text, found)
+    kept: dict[str, int] = _guarded(text, found, _AnsibleLoader)
     return kept
 
 
@@ -113,10 +118,10 @@ def _count(node: yaml.Node | None, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def _guarded(text: str, act: Callable[[_Loader], Any]) -> Any:
+def _guarded(text: str, act: Callable[[_Loader], Any], kind: type[_Loader] | None = None) -> Any:
     loader = None
     try:
-        loader = _Loader(text)
+        loader = (kind or _Loader)(text)
         return act(loader)
     except RecursionError as error:
         raise Problem("is nested too deeply") from error
@@ -148,10 +153,11 @@ class _Loader(yaml.SafeLoader):
         for key, dummy in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
                 continue
-            same = first.setdefault((key.tag, key.value), key)
-            if same is not key:
+            same = first.get((key.tag, key.value))  # maybe this very node, where the key is an alias
+            if same:
                 what = f"key {key.value[:200]!r} is there twice, first in line {same.start_mark.line + 1}; keep one"
                 raise Problem(what, key.start_mark)
+            first[key.tag, key.value] = key
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
@@ -212,3 +218,42 @@ def _parts(where: str, node: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
             yield f"{where}.{key.value}".lstrip(".") if isinstance(key, yaml.ScalarNode) else where, value
         else:
             yield f"{where}[{index}]", part
+
+
+class _AnsibleLoader(_Loader):
+    """Refuses what Ansible's own loader refuses, which does not always say in which file."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Make a mapping; Ansible lets no key override one that is merged (`<<`), nor one that is equal in Python."""
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        first: dict[Any, yaml.Node] = {}
+        for key, dummy in node.value:
+            value = self.construct_object(key, deep=True)
+            if value in first:
+                line = first[value].start_mark.line + 1
+                what = f"key {str(key.value)[:200]!r} is there twice to Ansible, which lets none override a merged one"
+                raise Problem(f"{what}, first in line {line}; keep one", key.start_mark)
+            first[value] = key
+        return found
+
+    def unsafe(self, node: yaml.Node) -> Any:
+        """Make the value that `!unsafe` stands before."""
+        inner = copy.copy(node)
+        inner.tag = self.resolve(type(node), node.value, (True, False))  # type: ignore[no-untyped-call]
+        return self.construct_object(inner, deep=True)
+
+    def vaulted(self, node: yaml.Node) -> str:
+        """Return what is encrypted, as it stands."""
+        if not isinstance(node, yaml.ScalarNode):
+            raise Problem(f"{node.tag} needs a text", node.start_mark)
+        return str(node.value)
+
+
+for _tag, _constructor in (
+    ("!unsafe", _AnsibleLoader.unsafe),
+    ("!vault", _AnsibleLoader.vaulted),
+    ("!vault-encrypted", _AnsibleLoader.vaulted),
+    ("tag:yaml.org,2002:python/dict", _AnsibleLoader.construct_yaml_map),
+    ("tag:yaml.org,2002:python/unicode", _AnsibleLoader.construct_yaml_str),
+):
+    _AnsibleLoader.add_constructor(_tag, _constructor)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -26,6 +27,15 @@ BUCKET = "patchwave-lab"
 #: The example inventory has windows and freezes, and tests run at any time.
 OVERRIDE = {"by": "a test", "reason": "it cannot wait"}
 TOOL = "#!/bin/sh\necho tool {version}\n"
+
+
+def heed_signals() -> None:
+    """Hear what asks to stop, as preexec_fn of a child: whoever runs the tests may ignore it, which children inherit.
+
+    A shell's background job ignores Ctrl-C, nohup a closed terminal; the driver obeys whom it runs for.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)

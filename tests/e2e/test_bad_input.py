@@ -150,6 +150,39 @@ def test_a_file_of_variables_for_nobody_is_a_warning(lab: Any, rollout: Callable
     assert report["rollout"]["inventory_warnings"] == [f"{wanted}; did you mean 'wave_1'?"]
 
 
+def test_variables_beside_the_rollout_file_are_a_warning_and_a_freeze_there_is_refused(
+    lab: Any, rollout: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = inventory_with(tmp_path / "inventory")
+    path = rollout(inventory=str(folder / "patch_groups.yml"), bucket="no-such-bucket")
+    file = tmp_path / "group_vars" / "all.yml"
+    file.parent.mkdir()
+    file.write_text("a: 1\n")
+    done = lab.run("patchwave", "apply", path, check=False)
+    what = f"{tmp_path}/group_vars: NOT READ: Ansible reads the group_vars beside the inventory, {folder}/group_vars"
+    assert f"Warning: {what}; move there what counts here" in " ".join(done.stdout.split())
+    report = json.loads((path.parent / "urgent" / "report.json").read_text())
+    assert report["rollout"]["inventory_warnings"] == [f"{what}; move there what counts here"]
+    file.write_text("patch_freezes: []\n")
+    why = f"for of {tmp_path}/group_vars Ansible reads nothing; move it to {folder}/group_vars, beside the inventory"
+    assert refused(lab, path) == f"patchwave: {file}:1: 'patch_freezes' would not be in force, {why}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("b: &b {patch_freezes: []}\n<<: *b\npatch_freezes: [x]\n", ":3:1: key 'patch_freezes' is there twice to "),
+        ("!unsafe patch_freezes: [x]\npatch_freezes: []\n", ":2:1: key 'patch_freezes' is there twice to "),
+        ("a: !odd 1\n", ":1:4: is not YAML: could not determine a constructor for the tag '!odd'"),
+    ],
+)
+def test_what_ansibles_loader_refuses_names_its_file(
+    lab: Any, rollout: Callable[..., Path], tmp_path: Path, text: str, said: str
+) -> None:
+    folder = inventory_with(tmp_path / "inventory", all=text)
+    assert refused(lab, rollout(inventory=str(folder))).startswith(f"patchwave: {folder}/group_vars/all.yml{said}")
+
+
 @pytest.mark.parametrize("text", ["", "all: {children: {wave_1: }}\n"])
 def test_an_inventory_without_hosts_is_named_and_no_wave_is_blamed(
     lab: Any, rollout: Callable[..., Path], tmp_path: Path, text: str

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import BIN, ROOT
+from conftest import BIN, ROOT, heed_signals
 
 from patchwave import locks
 
@@ -221,6 +221,7 @@ def begin(lab: Any, path: Path) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_signals,
     )
     journal = path.parent / "out" / "wave_1.journal"
     deadline = time.monotonic() + 180

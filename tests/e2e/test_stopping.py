@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import json
 import os
 import random
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import BIN, BUCKET, OVERRIDE, ROOT
+from conftest import BIN, BUCKET, OVERRIDE, ROOT, heed_signals
 
 from patchwave import locks
 
@@ -76,11 +75,15 @@ class Rollout:
 
     def start(self, **options: Any) -> subprocess.Popen[str]:
         command = [BIN / "patchwave", "apply", self.path, "--output", self.out]
-        given = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+        given: dict[str, Any] = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+            "start_new_session": True,
+        }
         environment = {**self.lab.environment, "TMPDIR": str(self.folder / "tmp")}
-        # Whoever runs the tests may have been told to ignore a closed terminal (nohup), and the driver obeys that.
-        heeds = {"preexec_fn": functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)}
-        return subprocess.Popen(command, env=environment, cwd=self.folder, **{**given, **heeds, **options})
+        given["preexec_fn"] = heed_signals
+        return subprocess.Popen(command, env=environment, cwd=self.folder, **{**given, **options})
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         path = self.out / "wave_1.journal"

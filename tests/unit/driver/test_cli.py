@@ -26,7 +26,9 @@ def test_an_error_nobody_thought_of_is_a_line_before_the_start(
 
     monkeypatch.setattr(rollout, "read_inventory", odd)
     monkeypatch.setattr(
-        rollout, "read_rollout", lambda path: type("Wanted", (), {"name": "n", "inventory": path, "max_in_flight": 0})()
+        rollout,
+        "read_rollout",
+        lambda path: type("Wanted", (), {"name": "n", "inventory": path, "max_in_flight": 0, "folders": ()})(),
     )
     monkeypatch.setattr("sys.argv", ["patchwave", "apply", str(tmp_path / "r.yml")])
     with pytest.raises(SystemExit) as caught:

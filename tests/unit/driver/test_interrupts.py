@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +15,16 @@ from patchwave import environment
 from patchwave.interrupts import handled
 
 
+@pytest.fixture
+def _heard() -> Iterator[None]:
+    """Hear Ctrl-C and Ctrl-Z, which whoever runs the tests may ignore; the driver obeys that."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTSTP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_heard")
 def test_a_driver_cannot_be_suspended_and_still_hears_ctrl_c(capfd: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTSTP)
     with handled() as interrupts:

@@ -181,6 +181,76 @@ def test_the_budget_of_a_wave_can_be_given(rollouts: Any, limit: Any, failed: in
     assert rollouts.run(wave_a=fail(*CANARIES[:failed]))[0] == code
 
 
+NUMBER = "so it stops nothing there; it is a number of nodes, {}% would be a share"
+
+
+@pytest.mark.parametrize(
+    ("errors", "wave", "unreachable", "limits", "told"),
+    [
+        (
+            3,
+            5,
+            0,
+            (2, 3),
+            [f"wave_error_budget: 5 is as large as wave_a (2 nodes), wave_b (4 nodes), {NUMBER.format(5)}"],
+        ),
+        (3, "3", 0, (2, 3), [f"wave_error_budget: 3 is as large as wave_a (2 nodes), {NUMBER.format(3)}"]),
+        (
+            0,
+            "50",
+            0,
+            (0, 0),
+            [f"wave_error_budget: 50 is as large as wave_a (2 nodes), wave_b (4 nodes), {NUMBER.format(50)}"],
+        ),
+        (
+            5,
+            "100%",
+            0,
+            (2, 4),
+            ["wave_error_budget: 100% is as large as wave_a (2 nodes), wave_b (4 nodes), so it stops nothing there"],
+        ),
+        (50, "50%", 0, (1, 2), [f"error_budget: 50 is as large as the rollout (6 nodes), {NUMBER.format(50)}"]),
+        (
+            6,
+            1,
+            6,
+            (1, 1),
+            [
+                f"{key}: 6 is as large as the rollout (6 nodes), {NUMBER.format(6)}"
+                for key in ("error_budget", "unreachable_budget")
+            ],
+        ),
+        (5, "99%", "100%", (1, 3), []),
+        (5, 1, 5, (1, 1), []),
+    ],
+)
+def test_a_limit_that_can_stop_nothing_is_told_and_none_is_shown_larger_than_its_wave(
+    rollouts: Any, capsys: Any, errors: int, wave: Any, unreachable: Any, limits: tuple[int, int], told: list[str]
+) -> None:
+    rollouts.waves = {"wave_a": 2, "wave_b": 4}
+    rollouts.budgets = (errors, 6 if unreachable == "100%" else unreachable)
+    rollouts.changes = {"error_budget": errors, "wave_error_budget": wave, "unreachable_budget": unreachable}
+    dummy, report = rollouts.run()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "is as large as" in line] == [f"Warning: {line}" for line in told]
+    shown = [
+        f"  wave_a: 2 nodes (web 2), {limits[0]} of them may fail",
+        f"  wave_b: 4 nodes (web 4), {limits[1]} of them may fail",
+    ]
+    assert [line for line in lines if "of them may fail" in line] == shown
+    assert report["rollout"]["wave_error_budgets"] == dict(zip(("wave_a", "wave_b"), limits, strict=True))
+    assert any(line.startswith(f"Error budget {min(errors, 6)}, ") for line in lines)
+
+
+@pytest.mark.parametrize(("limit", "warned"), [("50%", False), ("1%", False), ("100%", True), (1, True), (0, False)])
+def test_a_share_that_is_rounded_up_to_a_waves_only_node_is_no_mistake(
+    rollouts: Any, capsys: Any, limit: Any, warned: bool
+) -> None:
+    rollouts.waves, rollouts.budgets, rollouts.changes = {"wave_a": 1}, (0, 0), {"wave_error_budget": limit}
+    rollouts.run()
+    assert ("is as large as" in capsys.readouterr().out) == warned
+
+
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_a_wave_of_which_every_node_failed_always_stops_the_next(rollouts: Any, size: int) -> None:
     rollouts.waves, rollouts.budgets = {"wave_a": size, "wave_b": 2}, (9, 9)
