@@ -358,7 +358,7 @@ options:
               the first one does.
           type: str
           default: >-
-            (?<![0-9.])(?<![0-9][:!~^_+-])((?:[0-9]{1,9}[:!])?[0-9]+(?:\.[0-9]+)+(?:[\w.+~^-]*\w)?)
+            (?<![0-9.])((?:[0-9]{1,9}[:!])?[0-9]+(?:\.[0-9]+)+(?:[\w.+~^-]*\w)?)
         timeout:
           description: Seconds after which it is killed.
           type: int

@@ -14,8 +14,10 @@ import typing as t
 from . import versions
 
 _APART = "|".join(sorted(versions.PRE_WORDS | {"candidate", "prerelease", "development", "unstable", "canary"}))
-#: A pre-release that is named before the version, such as "beta 1.2".
-_BEFORE = re.compile(r"(?<![a-z])(?:{0})[0-9]*[ \t:_-]+[a-z]?\Z".format(_APART), re.IGNORECASE)
+#: What belongs to the version and stands before it: a pre-release, such as "beta 1.2", or a number, such as "3-1.2".
+_BEFORE = re.compile(
+    r"(?:(?<![a-z])(?:{0})[0-9]*[ \t:_-]+[a-z]?|(?<![a-z0-9])[0-9]+[:!~^_+-]+)\Z".format(_APART), re.IGNORECASE
+)
 #: A mark behind the version, such as "1.2 RC1", "9.2 (SP1)" and "10.1 M17".
 _BEHIND = re.compile(
     r"[ \t,;:/|]+[(\[{{\"']?(?:(?:{0}|{1}|patched)[-. ]?[0-9]*|[abcmpru][0-9]{{1,3}})(?![a-z0-9])".format(

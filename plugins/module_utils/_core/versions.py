@@ -11,11 +11,13 @@ What the rule cannot place is refused (Unplaced), never ordered: a guess would l
 * numbers compare as numbers (1.10 > 1.9); missing trailing numbers are zero (1.2 == 1.2.0); a leading C(v) says nothing
 * words of a version that is not out yet sort before it: dev, snapshot, nightly, alpha, beta, milestone, preview, rc
   (and a1, b1, c1, m1); C(~) does so too before a number or such a word
-* words of a correction sort after it: p, patch, r, rev, u, update, sp, fp, hotfix, fix, if, ifix, post (9.8p1 > 9.8);
+* words of a correction sort after it: p, patch, r, rev, u, update, sp, sr, fp, cu, hotfix, fix, if, ifix, post
+  (9.8p1 > 9.8);
   corrections of two different words are not ordered
 * a single letter without a number is a correction too: 1.1.1u > 1.1.1t > 1.1.1, tmux 3.3a > 3.3
 * final, ga, release, lts and stable say nothing
-* what follows C(+), and the mark of a vendor or platform (C(.redhat-00002), C(.windows.1), C(.jre7), C(-linux-amd64)),
+* what follows C(+), and the mark of a vendor or platform (C(.redhat-00002), C(.windows.1), C(.v20230217), C(.jre7),
+  C(-linux-amd64)),
   is a build of the version. A version given without one stands for all its builds. Two builds are ordered when only
   their last number differs (+k3s1 < +k3s2, +9 < +9.1), builds for two platforms never
 * a number behind a hyphen or underscore is a revision or, in other rules, a pre-release: it is ordered among its like
@@ -30,7 +32,7 @@ import re
 import typing as t
 
 #: What a probe looks for when its definition has no pattern: each word that begins with a dotted number, as a whole.
-DEFAULT_PATTERN = r"(?<![0-9.])(?<![0-9][:!~^_+-])((?:[0-9]{1,9}[:!])?[0-9]+(?:\.[0-9]+)+(?:[\w.+~^-]*\w)?)"
+DEFAULT_PATTERN = r"(?<![0-9.])((?:[0-9]{1,9}[:!])?[0-9]+(?:\.[0-9]+)+(?:[\w.+~^-]*\w)?)"
 #: Longest version that is taken for one, in characters.
 MAX_LENGTH = 64
 
@@ -69,7 +71,7 @@ _POST = {
     "update": "u",
     "if": "if",
     "ifix": "if",
-    **{word: word for word in ("sp", "fp", "fix", "hotfix", "post")},
+    **{word: word for word in ("sp", "sr", "fp", "cu", "fix", "hotfix", "post")},
 }
 _SILENT = frozenset(("final", "ga", "release", "lts", "stable"))
 #: Words that say which version it is also where they stand apart from it: "1.2 RC1", "beta 1.2".
@@ -77,7 +79,7 @@ PRE_WORDS = frozenset(word for word in _PRE if len(word) > 1)
 POST_WORDS = frozenset(word for word in _POST if len(word) > 1) - {"fix", "if"}
 
 _PLATFORMS = "jre|jdk|android|linux|darwin|macos|x86|x64|amd64|arm64|aarch64|armv7|i[3-6]86|noarch"
-_LABEL = re.compile(r"(?<=[0-9a-z])[-._](?:redhat|windows|gke|" + _PLATFORMS + r")(?![a-z])")
+_LABEL = re.compile(r"(?<=[0-9a-z])[-._](?:redhat|windows|gke|v(?=20[0-9]{6})|" + _PLATFORMS + r")(?![a-z])")
 _PLATFORM = re.compile(r"(?:{0})(?![a-z])".format(_PLATFORMS))
 _BETWEEN = r"[-.+_]"
 #: The last part of a build that has an order: a small number, or a date; not the digits of a checksum.
