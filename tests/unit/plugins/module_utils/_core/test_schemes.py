@@ -225,3 +225,30 @@ def test_a_place_is_the_rule_s_or_none(node: str, wanted: str, name: str) -> Non
             assert scheme.place(node, wanted) == scheme.compare(node, wanted)
         except versions.Unplaced:
             assert (":" in node) != (":" in wanted) or ("-" in wanted and "-" not in node)
+
+
+VENDORS = [
+    "2.4.0-b180830.0359 2.4.0",
+    "2.0.0.Beta1 2.0.0.CR1 2.0.0.Final 2.0.0.SP1",
+    "2.0.0.M3 2.0.0.RC1 2.0.0.RELEASE",
+    "7.4.0.GA 7.4.0.CP01",
+    "1.0.1e-51.el7 1.0.1e-51.el7_2 1.0.1g",
+    "3.1.1.3.1.0.0-78 3.1.1.3.1.5.0-152",
+    "13.2-RELEASE 13.2-RELEASE-p4",
+    "1.27.3-eks-a5565ad 1.27.3-eks-b5565ad",
+    "2.3.4.BUILD-SNAPSHOT 2.3.4.RELEASE",
+    "1.2.3-rc.1+k3s1 1.2.3+k3s1 1.2.4-rc1+k3s1",
+    "1.2-20230101.123456-1 1.2",
+    "8.0_191 8.0_202",
+]
+
+
+@pytest.mark.parametrize("order", [OPENSSL, JAVA, *map(str.split, VENDORS)])
+def test_the_general_rule_calls_no_older_version_as_new(order: list[str]) -> None:
+    """Java's 1.8.0 without an update is left out: nothing tells that it is not the 1.8.0 of any program."""
+    for older, newer in itertools.combinations([version for version in order if version != "1.8.0"], 2):
+        for left, right, wrong in ((older, newer, (0, 1)), (newer, older, (-1,))):
+            try:
+                assert SCHEMES["dotted"].place(left, right) not in wrong, (left, right)
+            except ValueError:
+                continue
