@@ -43,9 +43,12 @@ options:
     description:
       - First version that is not vulnerable. A node at this version or a higher one is left alone.
       - Quote versions in YAML, or V(1.10) becomes the number 1.1.
-      - Numbers compare as numbers; a leading C(v) and build metadata do not count.
-      - C(rc1), C(-beta), C(a1) and words that are not known sort before the release.
-      - C(p1) and a single letter without a number, as in C(1.1.1w), sort after it.
+      - Numbers compare as numbers; a leading C(v) does not count.
+      - C(rc1), C(-beta), C(a1) and C(-SNAPSHOT) sort before the release. C(p1), C(-IF1) and a single letter without a
+        number, as in C(1.1.1w), sort after it.
+      - Builds, as C(+k3s2), C(.redhat-00002) and C(.jre7), count where this option has one.
+      - What a rule cannot place is refused. A word that is not known here is an error, and a node whose version has no
+        order with this one fails (C(probe_failed)).
       - Required with O(name).
     type: str
   <<: &definition
@@ -54,8 +57,12 @@ options:
         - How versions compare.
         - V(auto) is V(dpkg) or V(rpm) with packages, by the node's own family, and V(dotted) with all other kinds.
         - V(semver) and V(pep440) follow Semantic Versioning and Python's packaging.
+        - V(openssl) is for its letters (C(1.0.2u) before C(1.0.2za)), V(java) for C(8u202), C(1.8.0_202) and
+          C(11.0.2+9).
+        - With V(dpkg) and V(rpm) an epoch that only one side has is refused, unless it is the package database that
+          says none.
       type: str
-      choices: [auto, dotted, dpkg, rpm, semver, pep440]
+      choices: [auto, dotted, dpkg, rpm, semver, pep440, openssl, java]
       default: auto
     archive:
       description:
@@ -345,10 +352,13 @@ options:
         pattern:
           description:
             - Regular expression with one group around the version, searched in the first 64 KiB of its output.
-            - The default finds the first dotted number.
+            - The default takes whole words that begin with a dotted number, with all marks (C(8.2.0RC7)). Where it
+              finds two different ones, or a mark apart from it (C(1.2 RC1)), the node fails and a pattern is needed.
+            - A pattern of your own must take the marks too. What it leaves out does not count, and of several matches
+              the first one does.
           type: str
           default: >-
-            (?<![\d.])(\d+(?:\.\d+)+(?:[-.~]?(?:dev|alpha|beta|preview|pre|rc|a|b|c|m|p)[-.]?\d+|[-.~]?(?:dev|alpha|beta|rc)|[a-z]{1}(?![0-9A-Za-z]))?)
+            (?<![0-9.])((?:[0-9]{1,9}[:!])?[0-9]+(?:\.[0-9]+)+(?:[\w.+~^-]*\w)?)
         timeout:
           description: Seconds after which it is killed.
           type: int

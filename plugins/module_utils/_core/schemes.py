@@ -11,6 +11,10 @@
 * C(rpm): epoch:version-release with rpm's own comparison; a version without a release equals any release of it
 * C(semver): Semantic Versioning 2.0.0
 * C(pep440): Python packages
+* C(openssl), C(java): vendor_rules.py
+
+compare() of a scheme is what the rule's own tools say. place() is for a node's version against one of a definition, and
+refuses what the two writings leave open: an epoch, a release or a build that only one of them has.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import itertools
 import re
 import typing as t
 
-from . import versions
+from . import vendor_rules, versions
 
 Compare = t.Callable[[str, str], int]
 
@@ -40,6 +44,8 @@ _PEP440 = re.compile(
 )
 _PEP440_PHASE = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
 _END = float("inf")
+#: The group is empty where the epoch is 0.
+_EPOCH = re.compile(r"v?0*([0-9]*)[:!]")
 
 
 def compare_dpkg(left: str, right: str) -> int:
@@ -157,12 +163,66 @@ def _sign(left: t.Any, right: t.Any) -> int:
     return int(left > right) - int(left < right)
 
 
+def _epoch_doubt(node: str, wanted: str) -> str:
+    """Say which of two versions has an epoch that the other does not tell: without one the order is a guess."""
+    for one, other in ((node, wanted), (wanted, node)):
+        epoch = _EPOCH.match(one)
+        if epoch is not None and epoch.group(1) and _EPOCH.match(other) is None:
+            return "{0} has an epoch and {1} has none".format(one, other)
+    return ""
+
+
+def epochs_agree(node: str, wanted: str) -> int:
+    """Return 0; raise C(versions.Unplaced) when only one of two versions of packages has an epoch."""
+    doubt = _epoch_doubt(node, wanted)
+    if doubt:
+        raise versions.Unplaced("{0} and {1} have no order: {2}".format(node, wanted, doubt))
+    return 0
+
+
+def _rpm_doubt(node: str, wanted: str) -> str:
+    if _split_rpm(wanted)[2] and not _split_rpm(node)[2]:
+        return "{0} has a release and {1} has none".format(wanted, node)
+    return _epoch_doubt(node, wanted)
+
+
+def _semver_doubt(node: str, wanted: str) -> str:
+    ours, theirs = node.partition("+")[2], wanted.partition("+")[2]
+    if theirs and ours != theirs and compare_semver(node, wanted) == 0:
+        return "semver has no order for builds, which is what follows +"
+    return ""
+
+
+def _semver_vague(version: str) -> str:
+    return "semver has no order for builds, which is what follows +; dotted has" if "+" in version else ""
+
+
+def _no_doubt(node: str, wanted: str) -> str:
+    return ""
+
+
+def _not_vague(version: str) -> str:
+    return ""
+
+
 class Scheme(t.NamedTuple):
-    """One way to write versions."""
+    """One way to write versions.
+
+    Attributes:
+        name: what C(versioning) calls it.
+        compare: the rule itself.
+        shape: what its versions look like.
+        doubt: says why a node's version and one of a definition have no safe order although the rule has one, or "".
+        vague: says why a version is no good C(fixed_in), or "".
+        epochs: whether versions may have an epoch before a colon.
+    """
 
     name: str
     compare: Compare
     shape: t.Pattern[str]
+    doubt: t.Callable[[str, str], str] = _no_doubt
+    vague: t.Callable[[str], str] = _not_vague
+    epochs: bool = False
 
     def is_version(self, text: t.Any) -> bool:
         """Tell whether C(text) is a version of this scheme, of at most 64 characters."""
@@ -170,12 +230,33 @@ class Scheme(t.NamedTuple):
             return False
         return self.shape.match(text.lower() if self.name == "pep440" else text) is not None
 
+    def place(self, node: str, wanted: str) -> int:
+        """Compare a node's version with one of a definition, and refuse where that would be a guess.
+
+        Raises:
+            ValueError: C(versions.Unplaced) when they have no order, else one of them is no version; says why.
+        """
+        order = self.compare(node, wanted)
+        doubt = self.doubt(node, wanted)
+        if doubt:
+            raise versions.Unplaced("{0} and {1} have no order: {2}".format(node, wanted, doubt))
+        return order
+
+    def whole(self, version: str) -> str:
+        """Return what a package database says, which prints no epoch where it is 0, with its epoch."""
+        return "0:" + version if self.epochs and ":" not in version else version
+
 
 #: Every scheme by name.
 SCHEMES = {
-    "dotted": Scheme("dotted", versions.compare, versions.SHAPE),
-    "dpkg": Scheme("dpkg", compare_dpkg, _DPKG),
-    "rpm": Scheme("rpm", compare_rpm, _RPM),
-    "semver": Scheme("semver", compare_semver, _SEMVER),
-    "pep440": Scheme("pep440", compare_pep440, _PEP440),
+    scheme.name: scheme
+    for scheme in (
+        Scheme("dotted", versions.compare, versions.SHAPE, vague=versions.vague),
+        Scheme("dpkg", compare_dpkg, _DPKG, _epoch_doubt, epochs=True),
+        Scheme("rpm", compare_rpm, _RPM, _rpm_doubt, epochs=True),
+        Scheme("semver", compare_semver, _SEMVER, _semver_doubt, _semver_vague),
+        Scheme("pep440", compare_pep440, _PEP440, _epoch_doubt),
+        Scheme("openssl", vendor_rules.compare_openssl, vendor_rules.OPENSSL),
+        Scheme("java", vendor_rules.compare_java, vendor_rules.JAVA),
+    )
 }

@@ -127,7 +127,7 @@ DEFINITION = {
     "fixed_in": {"type": "str", "required": True},
     "versioning": {
         "type": "str",
-        "choices": ["auto", "dotted", "dpkg", "rpm", "semver", "pep440"],
+        "choices": ["auto", "dotted", "dpkg", "rpm", "semver", "pep440", "openssl", "java"],
         "default": "auto",
     },
     **KINDS,
@@ -206,7 +206,7 @@ REASONS = {
     "bad_definition": "an option does not fit; the message names it",
     "locked": "another patch run held the node's lock for all of lock_timeout",
     "journal_invalid": "the journal of an interrupted transaction cannot be read",
-    "probe_failed": "the probe ran and gave no version, or too late",
+    "probe_failed": "the probe ran and gave no version, one that cannot be compared, or came too late",
     "downgrade_refused": "the archive's version is lower than the node's",
     "dest_conflict": "something else stands where the link or the version folder belongs",
     "command_missing": "a program that the kind runs to install or to undo is not on this node",

@@ -14,7 +14,7 @@ import typing as t
 import urllib.parse
 
 from . import moments
-from .schemes import SCHEMES, Scheme
+from .schemes import SCHEMES, Scheme, epochs_agree
 
 #: Key path and message.
 Problem = t.Tuple[str, str]
@@ -157,8 +157,8 @@ def _vulnerable_problems(definition: Definition) -> t.Iterator[Problem]:
             yield where + ".sha256", "must be 64 hexadecimal digits"
         if isinstance(version, str) and not scheme.is_version(version):
             yield where + ".version", "must be a version of at most 64 characters, such as 1.36.0"
-        elif isinstance(version, str) and scheme.is_version(fixed) and scheme.compare(version, fixed) >= 0:
-            yield where + ".version", "{0} is not vulnerable: fixed_in is {1}".format(version, fixed)
+        elif isinstance(version, str) and scheme.is_version(fixed):
+            yield from _below(where + ".version", version, fixed, scheme)
     for key in ("paths", "exclude"):
         for index, path in enumerate(_list(files, key)):
             if isinstance(path, str) and (not path.startswith("/") or ".." in path.split("/")):
@@ -200,6 +200,14 @@ def _url_problems(source: t.Mapping[str, t.Any], where: str) -> t.Iterator[Probl
         yield where + ".sha256", "must be 64 hexadecimal digits"
 
 
+def _below(where: str, version: str, fixed: str, scheme: Scheme) -> t.Iterator[Problem]:
+    try:
+        if scheme.place(version, fixed) >= 0:
+            yield where, "{0} is not vulnerable: fixed_in is {1}".format(version, fixed)
+    except ValueError as error:
+        yield where, "{0}; write it as fixed_in is written".format(error)
+
+
 def _version_problems(definition: Definition, kind: str) -> t.Iterator[Problem]:
     scheme = scheme_of(definition)
     fixed, version = _get(definition, "fixed_in"), _get(definition, kind, "version")
@@ -212,8 +220,30 @@ def _version_problems(definition: Definition, kind: str) -> t.Iterator[Problem]:
             good = False
             message = "must be a version of at most 64 characters, such as 1.36.0"
             yield path, message if scheme is None else "{0} (versioning {1})".format(message, scheme.name)
-    if good and scheme is not None and scheme.compare(version, fixed) < 0:
-        yield kind + ".version", "{0} is still vulnerable: lower than fixed_in {1}".format(version, fixed)
+    if good:
+        yield from bound_problems(fixed, version, kind + ".version", scheme)
+
+
+def bound_problems(fixed: str, version: str, key: str, scheme: t.Optional[Scheme]) -> t.Iterator[Problem]:
+    """Judge what nodes are measured by: each version must have a place beside it.
+
+    Args:
+        fixed: C(fixed_in) of the definition.
+        version: the version that it brings.
+        key: where C(version) is.
+        scheme: how they compare; without it only what packages of all families have in common is judged.
+    """
+    vague = scheme.vague(fixed) if scheme else ""
+    if vague:
+        yield "fixed_in", "nothing can be compared with {0}: {1}; leave that out or set versioning".format(fixed, vague)
+        return
+    try:
+        order = scheme.place(version, fixed) if scheme else epochs_agree(version, fixed)
+    except ValueError as error:
+        yield key, "{0}; write it as fixed_in is written, or set versioning".format(error)
+        return
+    if order < 0:
+        yield key, "{0} is still vulnerable: lower than fixed_in {1}".format(version, fixed)
 
 
 def _needed_problems(definition: Definition, given: t.Sequence[str]) -> t.Iterator[Problem]:

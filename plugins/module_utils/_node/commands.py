@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import threading
 import time
 import typing as t
 
 from .._core import versions
+from .._core.probe_output import read
 from . import processes
 from .errors import PatchError
 from .text import tidy
@@ -118,8 +118,11 @@ class Commands:
         answer = self.run(argv, options["timeout"])
         if answer.timed_out or answer.rc != 0:
             raise PatchError("probe_failed", "the probe {0} {1}".format(tidy(argv[0], 80), answer.excuse()))
-        match = re.search(options["pattern"], answer.text)
-        version = match.group(1) if match else None
+        try:
+            version = read(answer.text, options["pattern"])
+        except ValueError as error:
+            message = "the probe {0}: {1}; set probe.pattern".format(tidy(argv[0], 80), tidy(str(error), 200))
+            raise PatchError("probe_failed", message) from None
         if version is None or not is_version(version):
             message = "no version in what the probe {0} printed; check probe.pattern".format(tidy(argv[0], 80))
             raise PatchError("probe_failed", message)

@@ -27,7 +27,7 @@ class Proof:
 
     Args:
         probe: reads the version on the node, or None when the program is not there.
-        compare: compares two versions.
+        compare: compares the node's version with one of the definition.
         health: C(health) of the definition.
         old_processes: C(fail), C(restart) or C(ignore), what to do about processes that use old files.
         commands: how to run commands.

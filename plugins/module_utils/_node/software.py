@@ -14,7 +14,7 @@ import typing as t
 from .._core.outcomes import FAILED
 from .._core.schemes import SCHEMES, Scheme
 from .._core.software import check_definition, kind_of, target_version
-from .._core.software_checks import scheme_of
+from .._core.software_checks import bound_problems, scheme_of
 from .archive import Limits
 from .commands import Commands, RunCommand
 from .disk import Disk
@@ -93,7 +93,7 @@ def _kinds(
         "package": lambda: Package(name, params, disk, tool("package"), commands),
         "installer": lambda: Installer(name, params, disk, commands, download("installer")),
         "command": lambda: Command(name, params, disk, commands),
-        "files": lambda: Files(name, params, disk, (scheme_of(params) or SCHEMES["dotted"]).compare, download("files")),
+        "files": lambda: Files(name, params, disk, _lowest(scheme_of(params) or SCHEMES["dotted"]), download("files")),
     }
 
 
@@ -104,9 +104,39 @@ def _scheme(params: t.Mapping[str, t.Any], kind: Kind) -> Scheme:
     for key, version in (("fixed_in", params["fixed_in"]), (option + ".version", target)):
         if not scheme.is_version(version):
             raise PatchError("bad_definition", "{0}: must be a version of {1}".format(key, scheme.name))
-    if scheme.compare(target, params["fixed_in"]) < 0:
-        raise PatchError("bad_definition", "{0}.version: is still vulnerable".format(option))
+    for problem in bound_problems(params["fixed_in"], target, option + ".version", scheme):
+        raise PatchError("bad_definition", "{0}: {1}".format(*problem))
     return scheme
+
+
+def _placing(scheme: Scheme, whole: bool) -> t.Callable[[str, str], int]:
+    """Return what compares the node's version with one of the definition.
+
+    Args:
+        scheme: how versions compare.
+        whole: the node's version is a package database's, which says all there is.
+    """
+
+    def place(node: str, wanted: str) -> int:
+        try:
+            return scheme.place(scheme.whole(node) if whole else node, wanted)
+        except ValueError as error:
+            message = "the node's version cannot be judged: {0}; set probe.pattern or versioning (now {1})"
+            raise PatchError("probe_failed", message.format(error, scheme.name)) from None
+
+    return place
+
+
+def _lowest(scheme: Scheme) -> t.Callable[[str, str], int]:
+    """Return an order of versions that a definition calls vulnerable; where the rule has none, any will do."""
+
+    def compare(left: str, right: str) -> int:
+        try:
+            return scheme.compare(left, right)
+        except ValueError:
+            return int(left > right) - int(left < right)
+
+    return compare
 
 
 def _probe(kind: Kind, scheme: Scheme) -> t.Callable[[], t.Optional[str]]:
@@ -114,12 +144,9 @@ def _probe(kind: Kind, scheme: Scheme) -> t.Callable[[], t.Optional[str]]:
 
     def probe() -> t.Optional[str]:
         version = kind.probe()
-        try:
-            if version is not None:
-                scheme.compare(version, version)
-        except ValueError:
+        if version is not None and not scheme.is_version(version):
             message = "{0} is at {1}, which is no version of {2}; check versioning"
-            raise PatchError("probe_failed", message.format(kind.sought, version, scheme.name)) from None
+            raise PatchError("probe_failed", message.format(kind.sought, version, scheme.name))
         return version
 
     return probe
@@ -138,11 +165,12 @@ def _patch(
     in_place = params["archive"] and params["archive"].get("layout") == "in_place"
     kind = kinds["in_place" if in_place else kind_of(params)]()
     scheme = _scheme(params, kind)
+    placing = _placing(scheme, bool(kind.family) and not params["probe"])
     settings = Settings(
         name=params["name"],
         fixed_in=params["fixed_in"],
         target=target_version(params),
-        compare=scheme.compare,
+        compare=placing,
         sought=params["probe"]["command"][0] if params["probe"] else kind.sought,
         allow_downgrade=params["allow_downgrade"],
         install_missing=params["install_missing"],
@@ -156,7 +184,7 @@ def _patch(
         settings=settings,
         kinds=kinds,
         kind=kind,
-        proof=Proof(probe, scheme.compare, params["health"], params["old_processes"], commands, report),
+        proof=Proof(probe, placing, params["health"], params["old_processes"], commands, report),
         services=services,
         preconditions=Preconditions(params["latest_start"], params["unsafe_processes"], services),
         mark=commands.mark,

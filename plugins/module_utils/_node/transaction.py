@@ -96,6 +96,7 @@ class Settings(t.NamedTuple):
     name: str
     fixed_in: str
     target: str
+    #: Compares the node's version with one of the definition; raises PatchError where they have no order.
     compare: t.Callable[[str, str], int]
     #: What to look for on the node, for messages.
     sought: str
@@ -263,7 +264,7 @@ class Patch:
 
     def _check(self, before: t.Optional[str]) -> None:
         want = self._want
-        if before is not None and want.compare(want.target, before) < 0 and not want.allow_downgrade:
+        if before is not None and want.compare(before, want.target) > 0 and not want.allow_downgrade:
             message = "{0} is lower than the node's {1}; set allow_downgrade if that is meant".format(
                 want.target, before
             )
@@ -276,7 +277,7 @@ class Patch:
 
     def _apply(self, before: t.Optional[str]) -> None:
         self._check(before)
-        down = before is not None and self._want.compare(self._want.target, before) < 0
+        down = before is not None and self._want.compare(before, self._want.target) > 0
         done = ("downgraded" if down else "upgraded", "{0} -> {1}".format(before or "not installed", self._want.target))
         if self._want.check_mode:
             self._report.after, self._report.changed = self._want.target, True

@@ -112,6 +112,13 @@ def test_every_copy_is_replaced_and_nothing_else(java: Java) -> None:
     assert java.leftovers() == set()
 
 
+def test_vulnerable_versions_without_an_order_among_them_are_replaced(java: Java) -> None:
+    versions = {OLD: "2.14.1.jre7", OLDER: "2.14.1.jre8"}
+    vulnerable = [{"sha256": sha256(content), "version": version} for content, version in versions.items()]
+    done = java.run(java.wanted(vulnerable=vulnerable))
+    assert (done["outcome"], done["version_before"]) == ("patched", "2.14.1.jre7")
+
+
 def test_a_zip_file_keeps_all_but_the_library(java: Java) -> None:
     java.run(java.wanted())
     assert (java.opt / "app/app.jar").read_bytes().startswith(b"#!/bin/sh\nexec java -jar $0\nPK")

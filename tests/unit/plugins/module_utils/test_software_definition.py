@@ -53,6 +53,11 @@ def definition(*changes: Change) -> dict[str, t.Any]:
         (("archive",), {**SOURCE, "layout": "in_place", "remove": ["/etc/x"]}),
         (("archive",), {**SOURCE, "layout": "in_place", "preserve": ["."]}),
         (("fixed_in",), "one"),
+        (("fixed_in",), "1.2-mine1"),
+        (("fixed_in",), "1.0.2za"),
+        (("fixed_in",), "1.2+abcdef"),
+        (("archive", "version"), "1.2-mine1"),
+        (("archive", "version"), "1.2-3"),
         (("dest",), "opt/tool"),
         (("dest",), "/"),
         (("dest",), "/opt/../etc"),
@@ -122,7 +127,10 @@ def packaged(**changes: t.Any) -> dict[str, t.Any]:
     ("changes", "key"),
     [
         ({}, None),
-        ({"version": "1.3"}, "package_file.version"),  # no epoch: lower
+        ({"version": "1.3"}, "package_file.version"),  # fixed_in has an epoch
+        ({"url": "/a", "version": "1.3"}, "package_file.version"),  # whatever the node's family is
+        ({"version": "3:1.0"}, None),
+        ({"url": "/a.rpm", "version": "2:1.3"}, "package_file.version"),  # fixed_in has a release
         ({"url": "/a.rpm", "version": "2:1.2-3"}, "package_file.version"),  # as rpm sees it, 3~ is before 3
         ({"url": "/a.rpm", "version": "2:1.2-3~deb12u1"}, None),
         ({"url": "/a", "version": "not a version"}, "package_file.version"),
@@ -137,6 +145,65 @@ def test_versions_of_packages_compare_by_their_own_rules(changes: dict[str, t.An
     if changes.get("version") == "2:1.2-3":
         found = [path for path, dummy in check_definition("tool", dict(packaged(**changes), fixed_in="2:1.2-3^git"))]
     assert found == ([key] if key else [])
+
+
+@pytest.mark.parametrize(
+    ("versioning", "fixed_in", "version", "says"),
+    [
+        ("auto", "1.2.3", "1.2.3+k3s2", None),
+        ("auto", "1.2.3+k3s2", "1.2.3+k3s2", None),
+        ("auto", "1.2.3-IF1", "1.2.3-IF2", None),
+        ("auto", "2.17.1.redhat-00002", "2.17.1.redhat-00002", None),
+        ("auto", "42.2.5.jre7", "42.2.5.jre7", None),
+        ("auto", "1.1.1u", "1.1.1u", None),
+        ("auto", "1.2", "1.3-mine1", None),  # the numbers decide
+        ("openssl", "1.0.2za", "1.0.2zb", None),
+        ("java", "8u202", "1.8.0_202", None),
+        ("java", "11.0.2+9", "11.0.2+9.1", None),
+        ("openssl", "1.1.1t", "1.1.1p", "archive.version: 1.1.1p is still vulnerable: lower than fixed_in 1.1.1t"),
+        ("java", "8u202", "8u191", "archive.version: 8u191 is still vulnerable: lower than fixed_in 8u202"),
+        (
+            "auto",
+            "1.0.2za",
+            "1.0.2za",
+            "fixed_in: nothing can be compared with 1.0.2za: 'za' is no word that the rule dotted knows; "
+            "leave that out or set versioning",
+        ),
+        (
+            "semver",
+            "1.2.3+k3s2",
+            "1.2.3+k3s2",
+            "fixed_in: nothing can be compared with 1.2.3+k3s2: semver has no order for builds, which is what "
+            "follows +; dotted has; leave that out or set versioning",
+        ),
+        (
+            "auto",
+            "1.2.3+k3s2",
+            "1.2.3",
+            "archive.version: 1.2.3 and 1.2.3+k3s2 have no order: only one says which build it is (k3s2); "
+            "write it as fixed_in is written, or set versioning",
+        ),
+        (
+            "auto",
+            "8u202",
+            "1.8.0_202",
+            "archive.version: 1.8.0_202 and 8u202 have no order: 1.8.0_202 looks like Java's, whose rule is java; "
+            "write it as fixed_in is written, or set versioning",
+        ),
+        (
+            "java",
+            "8.392.08.1",
+            "8u402",
+            "fixed_in: must be a version of at most 64 characters, such as 1.36.0 (versioning java)",
+        ),
+    ],
+)
+def test_what_a_rule_cannot_place_is_refused_before_anything_is_sent(
+    versioning: str, fixed_in: str, version: str, says: str | None
+) -> None:
+    given = definition((("versioning",), versioning), (("fixed_in",), fixed_in), (("archive", "version"), version))
+    found = ["{}: {}".format(*problem) for problem in check_definition("tool", given)]
+    assert found == ([] if says is None else [says])
 
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -202,6 +269,7 @@ def test_what_the_argument_spec_says_is_left_to_it(empty: dict[str, t.Any]) -> N
         ({"vulnerable": [{"sha256": "x", "version": "2.14.1"}]}, "files.vulnerable[0].sha256"),
         ({"vulnerable": [{"sha256": "a" * 64, "version": "2.17.1"}]}, "files.vulnerable[0].version"),
         ({"vulnerable": [{"sha256": "a" * 64, "version": "none"}]}, "files.vulnerable[0].version"),
+        ({"vulnerable": [{"sha256": "a" * 64, "version": "2.17.1-mine1"}]}, "files.vulnerable[0].version"),
     ],
 )
 def test_files_are_searched_by_sane_rules(changes: dict[str, t.Any], key: str | None) -> None:
