@@ -13,6 +13,7 @@ those of the inventory, and C(group_vars) and C(host_vars) beside the inventory 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import difflib
@@ -24,8 +25,11 @@ import typing as t
 from collections.abc import Mapping
 
 from ansible import constants
+from ansible.errors import AnsibleError
 from ansible.inventory.helpers import sort_groups
 from ansible.inventory.host import Host
+from ansible.inventory.manager import IGNORED, InventoryManager
+from ansible.plugins.loader import vars_loader
 from ansible.vars.plugins import get_vars_from_path
 
 from ._hosts import template_engine
@@ -44,6 +48,8 @@ _PERHAPS = re.compile(
 )
 #: How much alike a name is that has a letter too many or too few.
 _ALIKE = 0.85
+#: What a file holds that sets windows or freezes, and one with settings of an inventory plugin.
+_NAMED, _PLUGIN = re.compile(r"patch_(windows|freezes)"), re.compile(r"""^["']?plugin["']?\s*:""", re.MULTILINE)
 
 #: What Ansible's loader is told of files since ansible-core 2.19.
 _TRUST = "trusted_as_template"
@@ -206,20 +212,41 @@ class Reader:
         key = (kind, entity)
         if key not in self._of_entity:
             if kind == "inventory":
-                found = [entity.get_vars()]
+                found = [*self._each_source.get((type(entity), entity.name), ()), entity.get_vars()]
             else:
-                folders = self._beside_inventory() if kind == "beside_inventory" else self._folders
-                found = [values for folder in folders for values in self._beside(folder, entity)]
+                ours = kind == "beside_inventory"
+                stages = ("inventory", "task") if ours else ("task",)
+                folders = self._beside_inventory() if ours else self._folders
+                found = [
+                    values for folder in folders for stage in stages for values in self._beside(folder, entity, stage)
+                ]
             self._of_entity[key] = [ours for ours in map(_ours, found) if ours]
         return self._of_entity[key]
+
+    @functools.cached_property
+    def _each_source(self) -> dict[tuple[type, str], list[t.Mapping[str, t.Any]]]:
+        """Return what each source itself sets for groups and hosts, where Ansible may have kept only one of several.
+
+        That is with several sources, and with files that it reads into the inventory. Only files are read again: what
+        a plugin or a program gives may have changed, and takes long.
+        """
+        files = [file for source in self._inventory._sources if source for file in _files(source) if _sets_ours(file)]
+        found: dict[tuple[type, str], list[t.Mapping[str, t.Any]]] = {}
+        for file in files if len(files) > 1 or _files_come_first() else ():
+            alone = InventoryManager(loader=self._loader, sources=[], parse=False)
+            with contextlib.suppress(AnsibleError):  # which was told when the inventory was read
+                alone.parse_source(file)
+            for entity in (*alone.groups.values(), *alone.hosts.values()):
+                found.setdefault((type(entity), entity.name), []).append(entity.get_vars())
+        return found
 
     def _beside_inventory(self) -> list[str]:
         sources = [source for source in self._inventory._sources if source and os.path.exists(source)]
         return [source if os.path.isdir(source) else os.path.dirname(source) for source in sources]
 
-    def _beside(self, folder: str, entity: t.Any) -> list[t.Mapping[str, t.Any]]:
+    def _beside(self, folder: str, entity: t.Any, stage: str) -> list[t.Mapping[str, t.Any]]:
         """Return what is set beside an inventory or a play: by each of several files, then as Ansible merges them."""
-        merged = get_vars_from_path(self._loader, folder, [entity], "task")
+        merged = get_vars_from_path(self._loader, folder, [entity], stage)
         if not _ours(merged):
             return []
         kind = "host_vars" if isinstance(entity, Host) else "group_vars"
@@ -253,6 +280,34 @@ def _kinds(prefix: str) -> list[str]:
     listed = [entry for entry in constants.VARIABLE_PRECEDENCE if entry in _PRECEDENCE]
     order = [entry for entry in _PRECEDENCE if entry not in listed] + listed
     return [_PRECEDENCE[entry] for entry in order if entry.startswith(prefix)]
+
+
+def _files(source: str) -> t.Iterator[str]:
+    """Yield the files of an inventory source."""
+    if not os.path.isdir(source):
+        yield source
+        return
+    for name in sorted(os.listdir(source)):
+        if not IGNORED.search(os.fsencode(name)):
+            yield from _files(os.path.join(source, name))
+
+
+def _sets_ours(file: str) -> bool:
+    """Say whether a source is a file that may set windows or freezes, and neither a program nor a plugin's settings."""
+    try:
+        if not os.path.isfile(file) or os.access(file, os.X_OK):
+            return False
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            text = stream.read()
+    except OSError:
+        return False
+    return bool(_NAMED.search(text)) and not _PLUGIN.search(text)
+
+
+def _files_come_first() -> bool:
+    """Say whether Ansible reads files of variables into the inventory when it starts, so that both are one."""
+    plugin = vars_loader.get("host_group_vars")
+    return constants.RUN_VARS_PLUGINS == "start" or plugin.get_option("stage") in ("all", "inventory")
 
 
 class _NoFacts(dict[str, t.Any]):

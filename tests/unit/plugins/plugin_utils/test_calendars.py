@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible import constants
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import vars_loader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
+from ansible.vars.plugins import _plugin_should_run
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _calendars
 
 INVENTORY = """
@@ -43,7 +46,8 @@ class Estate:
         """Read what is set for a host; facts are the host's unless they are of another."""
         loader = DataLoader()
         loader.set_basedir(str(self.play))
-        inventory = InventoryManager(loader=loader, sources=[str(self.inventory / "hosts.yml")])
+        sources = [str(path) for path in sorted(self.inventory.glob("*.*"))]
+        inventory = InventoryManager(loader=loader, sources=sources)
         manager = VariableManager(loader=loader, inventory=inventory)
         manager._extra_vars = self.extra
         if self.set_facts:
@@ -83,6 +87,35 @@ def test_freezes_of_several_files_of_one_group_add_up(estate: Estate) -> None:
     found = estate.read("h1")
     assert sorted(freezes(found)) == ["one", "three", "two"]
     assert found.windows == [("patch_windows", ["c/d"])]
+
+
+def test_freezes_of_several_sources_add_up(estate: Estate) -> None:
+    estate.write(estate.inventory / "hosts.yml", INVENTORY + "  vars: {patch_freezes: [one], patch_windows: [one]}")
+    estate.write(estate.inventory / "more.ini", "[web:vars]\npatch_freezes=['ini']\n[all:vars]\npatch_freezes=['two']")
+    estate.write(estate.inventory / "other.yml", "all: {vars: {patch_freezes: [three], patch_windows: [three]}}")
+    estate.write(estate.inventory / "broken.yml", "patch_freezes: [")
+    found = estate.read("h1")
+    assert sorted(freezes(found)) == ["ini", "one", "three", "two"]
+    assert found.windows == [("patch_windows", ["three"])]
+
+
+@pytest.mark.parametrize("setting", ["RUN_VARS_PLUGINS", "stage"])
+def test_freezes_add_up_where_files_are_read_into_the_inventory(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    if setting == "stage":
+        plugin = vars_loader.get("host_group_vars")
+        monkeypatch.setitem(plugin._options, "stage", "inventory")
+    else:
+        monkeypatch.setattr(constants, setting, "start")
+    _plugin_should_run.cache_clear()
+    estate.write(estate.inventory / "hosts.yml", INVENTORY + "  vars: {patch_freezes: [inline all]}")
+    estate.group("all", "patch_freezes: [all]")
+    for file in ("a", "b"):
+        estate.write(estate.inventory / "group_vars" / "web" / f"{file}.yml", f"patch_freezes: [{file}]")
+    found = estate.read("h1")
+    _plugin_should_run.cache_clear()
+    assert sorted(freezes(found)) == ["a", "all", "b", "inline all"]
 
 
 def test_windows_are_those_of_the_most_specific(estate: Estate) -> None:
