@@ -55,7 +55,8 @@ class Estate:
         hostvars = HostVars(inventory, manager, loader)
 
         def at_task(host: str, manager: Any) -> dict[str, Any]:
-            return {**manager.get_vars(host=inventory.get_host(host)), **self.task, **manager.extra_vars}
+            facts = manager._nonpersistent_fact_cache.get(host, {})
+            return {**manager.get_vars(host=inventory.get_host(host)), **self.task, **facts, **manager.extra_vars}
 
         return _calendars.Reader(hostvars, at_task, [str(self.play)]).read(host)
 
@@ -183,10 +184,10 @@ COMPANY = "patch_freezes: '{{ company_freezes | default([]) }}'"
 
 
 def test_a_template_may_name_another_hosts_variables(estate: Estate) -> None:
-    estate.write(estate.inventory / "hosts.yml", "all: {hosts: {h1: , calendar: {freezes: [company]}}}")
-    estate.group("all", "patch_freezes: \"{{ hostvars['calendar'].freezes | default([]) }}\"")
+    estate.write(estate.inventory / "hosts.yml", "all: {hosts: {h1: , calendar: {days: [company]}}}")
+    estate.group("all", "patch_freezes: \"{{ hostvars['calendar'].days | default([]) }}\"")
     assert freezes(estate.read("h1")) == ["company"]
-    estate.extra, estate.set_facts = {"freezes": []}, {"freezes": ["facts"]}
+    estate.extra, estate.set_facts = {"days": []}, {"days": ["facts"]}
     assert sorted(freezes(estate.read("h1", facts_of="calendar"))) == ["company", "facts"]
 
 
@@ -203,10 +204,18 @@ def test_what_a_template_names_is_taken_away_by_nothing(estate: Estate) -> None:
     estate.task = {"company_freezes": ["play"]}
     estate.extra = {"company_freezes": []}
     assert sorted(freezes(estate.read("h1"))) == ["all", "play"]
-    estate.task, estate.set_facts = {}, {"company_freezes": ["facts"]}
+    estate.extra, estate.set_facts = {}, {"company_freezes": []}
+    assert sorted(freezes(estate.read("h1"))) == ["all", "play"]
+    estate.task, estate.extra, estate.set_facts = {}, {"company_freezes": []}, {"company_freezes": ["facts"]}
     assert sorted(freezes(estate.read("h1"))) == ["all", "facts"]
     estate.extra, estate.set_facts = {"patch_freezes": []}, {"patch_freezes": ["facts"]}
     assert sorted(freezes(estate.read("h1"))) == ["all", "facts"]
+
+
+def test_an_extra_variable_that_repeats_the_inventory_hides_nothing(estate: Estate) -> None:
+    estate.group("web", "patch_freezes: [web]")
+    estate.task, estate.extra = {"patch_freezes": ["play"]}, DataLoader().load("patch_freezes: [web]")
+    assert sorted(freezes(estate.read("h1"))) == ["play", "web"]
 
 
 def test_a_template_that_the_inventory_alone_cannot_fill_closes_the_gate(estate: Estate) -> None:
