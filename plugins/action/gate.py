@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
 
         def work(alone: bool, spent: int) -> Done:
             groups = at_task.groups(alone)
-            result = self._verdict(groups, at_task.host, variables)
+            result = self._verdict(groups, at_task, variables)
             return Done({host: result for group in groups for host in group.hosts}, 0)
 
         if self._task.run_once:
@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
         again, self._ran = self._ran, True
         return own_result(at_task.execution, at_task.host, work, again)
 
-    def _verdict(self, groups: list[Group], own: str, variables: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _verdict(self, groups: list[Group], at_task: AtTask, variables: dict[str, t.Any]) -> dict[str, t.Any]:
         """Judge each group by its own options; the batch may go on when all of them may."""
         hostvars = variables["hostvars"]
         try:
@@ -54,7 +54,8 @@ class ActionModule(ActionBase):
         except ValueError as error:
             # As a result, and not raised: the play decides what becomes of it.
             return {"changed": False, "failed": True, "open": False, "msg": f"the gate is closed: {error}"}
-        result = _gate.judge(asked, _calendars.Reader(hostvars, own, variables, self._folders(hostvars)).read)
+        reader = _calendars.Reader(hostvars, at_task.variables, self._folders(hostvars))
+        result = _gate.judge(asked, reader.read)
         # A task that says check_mode of itself is followed by others that do not.
         return _gate.in_check_mode(result) if self._task.check_mode and context.CLIARGS.get("check") else result
 

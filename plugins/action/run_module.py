@@ -29,6 +29,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "bucket_owner": {"type": "str"},
     "prefix": {"type": "str", "default": "patchwave/"},
     "refuse": {"type": "str"},
+    "refuse_outside_check": {"type": "str"},
     "keep_payload": {"type": "bool", "default": False},
     "presign": {"type": "bool", "default": False},
     "url_expiry": {"type": "int", "default": 7200},
@@ -54,14 +55,14 @@ class ActionModule(BatchAction):
         self, sessions: Sessions, asked: list[Asked], common: dict[str, t.Any], variables: dict[str, t.Any]
     ) -> Answers:
         """Ship each group's module to its hosts."""
-        works = []
-        if self._task.check_mode:
+        works, check = [], bool(self._task.check_mode)
+        if check:
             common["token"] = None  # what only looked must not be taken up for what was done
         limits, known = _batch.Limits.of(common), routing(variables)
         if self._task.run_once and any(one.options["transport"] != "run_command" for one in asked):
             raise ValueError("transport: with run_once it must be run_command for every host, or some are left out")
         asked = [one for one in asked if one.options["transport"] == "run_command"]
-        barred = {host: _barred(one["refuse"]) for group, one in asked if one["refuse"] for host in group.hosts}
+        barred = {host: _barred(why) for group, one in asked if (why := _why(one, check)) for host in group.hosts}
         hosts = [host for group, dummy in asked for host in group.hosts if host not in barred]
         if not hosts:
             return Answers(barred, [], 0)
@@ -110,7 +111,8 @@ class ActionModule(BatchAction):
 
         watch = _connection.Watch(options, str(variables["inventory_hostname"]), sessions)
         try:
-            refused = _barred(options["refuse"]) if options["refuse"] else watch.refused()
+            why = _why(options, self._task.check_mode)
+            refused = _barred(why) if why else watch.refused()
             if refused:
                 return refused
             args = dict(options["args"])
@@ -132,6 +134,11 @@ class ActionModule(BatchAction):
             speaks = options["module"] == _run_module.SPEAKS
             watch.ends(NodeResult.said(_run_module.left_alone(result, speaks), strict=speaks))
         return harmless(result, routing(variables)(str(variables["inventory_hostname"])))
+
+
+def _why(options: dict[str, t.Any], check_mode: bool) -> str:
+    """Return why nothing may be done, or nothing where nothing speaks against it."""
+    return options["refuse"] or ("" if check_mode else options["refuse_outside_check"]) or ""
 
 
 def _barred(why: str) -> dict[str, t.Any]:

@@ -220,6 +220,7 @@ connections:
   windows: winrm
 """
 
+import os
 import typing as t
 
 from ansible import constants
@@ -274,6 +275,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             # Ansible takes no notice of keys that it does not know, and without a filter there are more nodes in scope.
             config = self._read_config_data(path)
             options.check_keys(config, self.option_definitions)
+            if listing.is_export():
+                listing.check_export(self.inventory, os.path.dirname(path))
             chosen = options.plain(self.get_options(), self.templar.template)
             sessions = Sessions(chosen)
             # One from the environment is there in plays as well, wherever they run.

@@ -86,6 +86,13 @@ open:
   returned: always
   type: bool
   sample: true
+check_only:
+  description:
+    - Whether the gate is closed, and open only for what stays in check mode. Nothing that is taken out of it, by
+      C(check_mode=false), may patch then.
+  returned: always
+  type: bool
+  sample: false
 latest_start:
   description:
     - When the first host of the batch may no longer start, ISO 8601; empty without an end. Hosts whose calendar is

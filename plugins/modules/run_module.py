@@ -85,6 +85,9 @@ options:
       - Why nothing may be done, such as what a closed gate says. Then nothing is sent, and every host ends failed with
         this line, C(skipped) and C(refused). Empty where nothing speaks against it.
     type: str
+  refuse_outside_check:
+    description: The same, except for tasks in check mode, such as what a gate says that is open for check mode alone.
+    type: str
   keep_payload:
     description:
       - Whether the payload stays in the bucket, under its SHA-256, so that the next play or stage with the same payload

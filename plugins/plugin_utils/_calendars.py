@@ -13,6 +13,8 @@ those of the inventory, and C(group_vars) and C(host_vars) beside the inventory 
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import datetime
 import difflib
 import functools
@@ -23,11 +25,15 @@ import typing as t
 from collections.abc import Mapping
 
 from ansible import constants
+from ansible.errors import AnsibleError
 from ansible.inventory.helpers import sort_groups
 from ansible.inventory.host import Host
+from ansible.inventory.manager import IGNORED, InventoryManager
+from ansible.plugins.loader import vars_loader
 from ansible.vars.plugins import get_vars_from_path
 
 from ._hosts import template_engine
+from ._sameness import Sameness
 
 #: The host variable with windows.
 WINDOWS = "patch_windows"
@@ -42,11 +48,17 @@ _PERHAPS = re.compile(
 )
 #: How much alike a name is that has a letter too many or too few.
 _ALIKE = 0.85
+#: What a file holds that sets windows or freezes, and one with settings of an inventory plugin.
+_NAMED, _PLUGIN = re.compile(r"patch_(windows|freezes)"), re.compile(r"""^["']?plugin["']?\s*:""", re.MULTILINE)
 
 #: What Ansible's loader is told of files since ansible-core 2.19.
 _TRUST = "trusted_as_template"
 
 Values = list[tuple[str, t.Any]]
+#: Gives the variables that a host has in the task, with a variable manager.
+AtTask = t.Callable[[str, t.Any], t.Mapping[str, t.Any]]
+#: How templates are evaluated that may name the inventory's variables alone.
+_ALONE = "from the inventory alone"
 
 
 class Sources(t.NamedTuple):
@@ -68,34 +80,95 @@ class Sources(t.NamedTuple):
 class Reader:
     """Reads what is set for hosts."""
 
-    def __init__(self, hostvars: t.Any, own: str, task_vars: t.Mapping[str, t.Any], folders: list[str]) -> None:
-        """Take Ansible's C(hostvars), the action's own host with its variables in the task, and the play's folders."""
+    def __init__(self, hostvars: t.Any, at_task: AtTask, folders: list[str]) -> None:
+        """Take Ansible's C(hostvars), what gives a host's variables in the task, and the play's folders."""
         self._hostvars, self._loader = hostvars, hostvars._loader
-        self._inventory, self._folders = hostvars._inventory, folders
+        self._inventory, self._folders, self._at_task = hostvars._inventory, folders, at_task
         self._of_entity: dict[tuple[str, t.Any], list[dict[str, t.Any]]] = {}
-        self._of_play: dict[str, t.Any] = {}
-        known = self._hostvars.raw_get(own)
-        mine = self._layers(self._inventory.get_host(own))
-        for name in filter(_is_text, task_vars):
-            value = task_vars[name]
-            if _role(name) and not _is_one_of(value, [*mine.get(name, []), *([known[name]] if name in known else [])]):
-                self._of_play[name] = value
+        self._same: dict[tuple[int, ...], tuple[Sameness, Values]] = {}
+        self._readings: dict[t.Any, Values] = {}
+        self._usual = hostvars._variable_manager
+        self._extra_ours = any(map(_role, filter(_is_text, self._usual.extra_vars)))
+        none: dict[str, t.Any] = {"_fact_cache": _NoFacts(), "_vars_cache": {}, "_nonpersistent_fact_cache": {}}
+        self._without_extra = _manager(hostvars, _extra_vars={})
+        self._without_facts = _manager(hostvars, _extra_vars={}, **none)
 
     def read(self, host: str) -> Sources:
         """Return what is set for a host."""
-        known: dict[str, t.Any] = self._hostvars.raw_get(host)
-        layers = self._layers(self._inventory.get_host(host))
-        elsewhere = {name: known[name] for name in filter(_is_text, known) if _role(name)}
-        elsewhere = {
-            name: value for name, value in elsewhere.items() if not _is_one_of(value, layers.get(name, [])[-1:])
-        }
+        inside = self._layers(self._inventory.get_host(host))
+        usual = self._at_task(host, self._usual)
+        contexts = {"": usual}
+        if _others([usual], inside) or self._extra_ours:
+            contexts.update(self._contexts(host, usual, None))
+        elif _has_template([*inside.values()]):
+            values = [(name, value) for name, several in inside.items() for value in several]
+            names = self._sameness(values).names(_for_all(usual))
+            contexts.update(self._contexts(host, usual, None if names and "hostvars" in names else names))
+        outside = _others([one for kind, one in contexts.items() if kind != _ALONE], inside)
         found = Sources([], [], [], [])
-        for name in sorted({*layers, *elsewhere, *self._of_play}):
-            inside = layers.get(name, [])
-            outside = [values[name] for values in (elsewhere, self._of_play) if name in values]
-            self._sort(found, name, inside, outside)
-        templar = template_engine(self._loader, known)
-        return found._replace(windows=_evaluated(templar, found.windows), freezes=_evaluated(templar, found.freezes))
+        for name in sorted({*inside, *outside}):
+            self._sort(found, name, inside.get(name, []), outside.get(name, []))
+        return self._evaluated(found, host, contexts)
+
+    def _contexts(
+        self, host: str, usual: t.Mapping[str, t.Any], names: t.AbstractSet[str] | None
+    ) -> dict[str, t.Mapping[str, t.Any]]:
+        """Return less and less than all variables, for what one place sets may hide what another does.
+
+        Where only some names matter, what does not set them is left out.
+        """
+        found = {}
+        if names is None or not names.isdisjoint(self._extra()):
+            found["without extra variables"] = self._at_task(host, self._without_extra)
+        if names is None or self._facts(host, names):
+            found["without facts"] = self._at_task(host, self._without_facts)
+        path = {name: usual[name] for name in ("ansible_search_path",) if name in usual}
+        return {**found, _ALONE: {**self._without_facts.get_vars(host=self._inventory.get_host(host)), **path}}
+
+    def _facts(self, host: str, names: t.AbstractSet[str]) -> bool:
+        """Say whether a host was given some of these by set_fact, register or include_vars, or has facts at all."""
+        given = (self._usual._vars_cache, self._usual._nonpersistent_fact_cache)
+        try:
+            return any(not names.isdisjoint(one.get(host, ())) for one in given) or bool(
+                self._usual._fact_cache.get(host)
+            )
+        except KeyError:
+            return False
+
+    def _evaluated(self, found: Sources, host: str, contexts: dict[str, t.Mapping[str, t.Any]]) -> Sources:
+        """Evaluate templates with what Ansible would take, and with less, down to the variables of the inventory alone.
+
+        Freezes of all readings count. Windows are the inventory's, and another reading of them closes the gate.
+        """
+        windows = [self._reading(kind, found.windows, host, variables) for kind, variables in contexts.items()]
+        freezes = {kind: self._reading(kind, found.freezes, host, variables) for kind, variables in contexts.items()}
+        wrong = list(found.wrong)
+        if len(_unlike(windows)) > 1:
+            wrong.append(
+                f"{WINDOWS}: extra variables, a play or facts change what its template says; "
+                "it may name variables of the inventory alone"
+            )
+        everything: Values = []
+        for kind, reading in freezes.items():
+            for (name, value), (dummy, usual) in zip(reading, freezes[""], strict=True):
+                if isinstance(value, _Unreadable) and not isinstance(usual, _Unreadable):
+                    value = _Unreadable(f"{kind}: {value.why}; give the template a default")
+                everything.append((name, value))
+        return found._replace(windows=windows[-1], freezes=_unlike(everything), wrong=wrong)
+
+    def _sameness(self, values: Values) -> Sameness:
+        ids = tuple(id(value) for dummy, value in values)
+        if ids not in self._same:  # the values are kept, for another object may get the id of one that is gone
+            self._same[ids] = Sameness([], *(_texts(value) for dummy, value in values)), values
+        return self._same[ids][0]
+
+    def _reading(self, kind: str, values: Values, host: str, variables: t.Mapping[str, t.Any]) -> Values:
+        """Return values with templates evaluated; once for all hosts that share all that these name."""
+        same = self._sameness(values).key(host, _for_all(variables))
+        key = (kind, tuple((name, id(value)) for name, value in values), same)
+        if key not in self._readings:
+            self._readings[key] = _evaluated(template_engine(self._loader, dict(variables)), values)
+        return list(self._readings[key])
 
     def _sort(self, found: Sources, name: str, inside: list[t.Any], outside: list[t.Any]) -> None:
         role = _role(name)
@@ -114,21 +187,21 @@ class Reader:
             found.windows.append((name, inside[-1]))
 
     def _extra(self) -> t.Mapping[str, t.Any]:
-        found: t.Mapping[str, t.Any] = self._hostvars._variable_manager.extra_vars
+        found: t.Mapping[str, t.Any] = self._usual.extra_vars
         return found
 
     def _layers(self, host: t.Any) -> dict[str, list[t.Any]]:
-        """Return each variable of ours with all its values, the one that counts for Ansible last."""
+        """Return each variable of ours with all its values, the most specific last, wherever they come from."""
         found: dict[str, list[t.Any]] = {}
-        everybody = [self._inventory.groups["all"]]
+        everybody = self._inventory.groups["all"]
         groups = sort_groups([group for group in host.get_groups() if group.name != "all"])
-        # What a setting leaves out counts too, before all others, or it would take calendars away.
-        listed = [entry for entry in constants.VARIABLE_PRECEDENCE if entry in _PRECEDENCE]
-        order = [entry for entry in _PRECEDENCE if entry not in listed] + listed
-        parts = [(everybody if entry.startswith("all_") else groups, _PRECEDENCE[entry]) for entry in order]
-        parts += [([host], kind) for kind in ("inventory", "beside_inventory", "beside_play")]
-        for entities, kind in parts:
-            for entity in entities:
+        parts = [
+            (everybody, _kinds("all_")),
+            *((group, _kinds("groups_")) for group in groups),
+            (host, _kinds("host_")),
+        ]
+        for entity, kinds in parts:
+            for kind in kinds:
                 for values in self._values(kind, entity):
                     for name, value in values.items():
                         found.setdefault(name, []).append(value)
@@ -139,20 +212,41 @@ class Reader:
         key = (kind, entity)
         if key not in self._of_entity:
             if kind == "inventory":
-                found = [entity.get_vars()]
+                found = [*self._each_source.get((type(entity), entity.name), ()), entity.get_vars()]
             else:
-                folders = self._beside_inventory() if kind == "beside_inventory" else self._folders
-                found = [values for folder in folders for values in self._beside(folder, entity)]
+                ours = kind == "beside_inventory"
+                stages = ("inventory", "task") if ours else ("task",)
+                folders = self._beside_inventory() if ours else self._folders
+                found = [
+                    values for folder in folders for stage in stages for values in self._beside(folder, entity, stage)
+                ]
             self._of_entity[key] = [ours for ours in map(_ours, found) if ours]
         return self._of_entity[key]
+
+    @functools.cached_property
+    def _each_source(self) -> dict[tuple[type, str], list[t.Mapping[str, t.Any]]]:
+        """Return what each source itself sets for groups and hosts, where Ansible may have kept only one of several.
+
+        That is with several sources, and with files that it reads into the inventory. Only files are read again: what
+        a plugin or a program gives may have changed, and takes long.
+        """
+        files = [file for source in self._inventory._sources if source for file in _files(source) if _sets_ours(file)]
+        found: dict[tuple[type, str], list[t.Mapping[str, t.Any]]] = {}
+        for file in files if len(files) > 1 or _files_come_first() else ():
+            alone = InventoryManager(loader=self._loader, sources=[], parse=False)
+            with contextlib.suppress(AnsibleError):  # which was told when the inventory was read
+                alone.parse_source(file)
+            for entity in (*alone.groups.values(), *alone.hosts.values()):
+                found.setdefault((type(entity), entity.name), []).append(entity.get_vars())
+        return found
 
     def _beside_inventory(self) -> list[str]:
         sources = [source for source in self._inventory._sources if source and os.path.exists(source)]
         return [source if os.path.isdir(source) else os.path.dirname(source) for source in sources]
 
-    def _beside(self, folder: str, entity: t.Any) -> list[t.Mapping[str, t.Any]]:
+    def _beside(self, folder: str, entity: t.Any, stage: str) -> list[t.Mapping[str, t.Any]]:
         """Return what is set beside an inventory or a play: by each of several files, then as Ansible merges them."""
-        merged = get_vars_from_path(self._loader, folder, [entity], "task")
+        merged = get_vars_from_path(self._loader, folder, [entity], stage)
         if not _ours(merged):
             return []
         kind = "host_vars" if isinstance(entity, Host) else "group_vars"
@@ -176,6 +270,89 @@ _PRECEDENCE = {
     "groups_plugins_inventory": "beside_inventory",
     "groups_plugins_play": "beside_play",
 }
+
+
+def _kinds(prefix: str) -> list[str]:
+    """Return the kinds of places of variables, the one that counts last, for C(all_), C(groups_) or C(host_)."""
+    if prefix == "host_":
+        return ["inventory", "beside_inventory", "beside_play"]
+    # What a setting leaves out counts too, before all others, or it would take calendars away.
+    listed = [entry for entry in constants.VARIABLE_PRECEDENCE if entry in _PRECEDENCE]
+    order = [entry for entry in _PRECEDENCE if entry not in listed] + listed
+    return [_PRECEDENCE[entry] for entry in order if entry.startswith(prefix)]
+
+
+def _files(source: str) -> t.Iterator[str]:
+    """Yield the files of an inventory source."""
+    if not os.path.isdir(source):
+        yield source
+        return
+    for name in sorted(os.listdir(source)):
+        if not IGNORED.search(os.fsencode(name)):
+            yield from _files(os.path.join(source, name))
+
+
+def _sets_ours(file: str) -> bool:
+    """Say whether a source is a file that may set windows or freezes, and neither a program nor a plugin's settings."""
+    try:
+        if not os.path.isfile(file) or os.access(file, os.X_OK):
+            return False
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            text = stream.read()
+    except OSError:
+        return False
+    return bool(_NAMED.search(text)) and not _PLUGIN.search(text)
+
+
+def _files_come_first() -> bool:
+    """Say whether Ansible reads files of variables into the inventory when it starts, so that both are one."""
+    plugin = vars_loader.get("host_group_vars")
+    return constants.RUN_VARS_PLUGINS == "start" or plugin.get_option("stage") in ("all", "inventory")
+
+
+class _NoFacts(dict[str, t.Any]):
+    """Stands for a cache of facts that has none of any host."""
+
+    def get(self, host: str, default: t.Any = None) -> t.Any:
+        """Return no facts, as newer caches raise an error for an unknown host and older ones take a default."""
+        return {}
+
+
+def _manager(hostvars: t.Any, **other: t.Any) -> t.Any:
+    """Return a variable manager that knows less than the usual one, with C(hostvars) of its own."""
+    manager = object.__new__(type(hostvars._variable_manager))
+    vars(manager).update(vars(hostvars._variable_manager), **other)
+    type(hostvars)(hostvars._inventory, manager, hostvars._loader)  # which puts itself into the manager
+    return manager
+
+
+def _for_all(variables: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return variables by which hosts may be alike: C(hostvars) says the same to all."""
+    return {**variables, "hostvars": None}
+
+
+def _others(contexts: list[t.Mapping[str, t.Any]], inside: dict[str, list[t.Any]]) -> dict[str, list[t.Any]]:
+    """Return what is set in place of the inventory's own."""
+    found: dict[str, list[t.Any]] = {}
+    for variables in contexts:
+        for name, value in _ours(variables).items():
+            if not _is_one_of(value, inside.get(name, [])):
+                found.setdefault(name, []).append(value)
+    return found
+
+
+def _texts(value: t.Any) -> list[t.Any]:
+    """Return all that may be a template in a value."""
+    if isinstance(value, Mapping):
+        return [text for pair in value.items() for part in pair for text in _texts(part)]
+    if isinstance(value, (list, tuple)):
+        return [text for part in value for text in _texts(part)]
+    return [] if value is None or isinstance(value, (bool, int, float, datetime.date)) else [value]
+
+
+def _has_template(value: t.Any) -> bool:
+    """Say whether a value may be made of others; of what is locked in a vault nobody knows."""
+    return any(not isinstance(text, str) or "{{" in text or "{%" in text for text in _texts(value))
 
 
 def _ours(values: t.Mapping[t.Any, t.Any]) -> dict[str, t.Any]:
@@ -220,20 +397,31 @@ def _unlike(values: list[t.Any]) -> list[t.Any]:
     return found
 
 
+@dataclasses.dataclass(frozen=True)
 class _Unreadable:
     """Stands for a value that cannot be evaluated."""
 
-    def __init__(self, error: Exception) -> None:
-        self.why = " ".join(str(error).split())[:300]
+    why: str
 
 
 def _evaluated(templar: t.Any, values: Values) -> Values:
     found: Values = []
     for name, value in values:
         try:
-            found.append((name, plain(templar.template(value))))
+            found.append((name, plain(_template(templar, value))))
         except Exception as error:  # Ansible's own, a filter's, a vault's
-            found.append((name, _Unreadable(error)))
+            found.append((name, _Unreadable(" ".join(str(error).split())[:300])))
+    return found
+
+
+def _template(templar: t.Any, value: t.Any) -> t.Any:
+    """Evaluate a value; before ansible-core 2.19 a template that gives a list with dates in it gives a text."""
+    found = templar.template(value)
+    if isinstance(value, str) and isinstance(found, str) and hasattr(templar, "copy_with_new_env"):
+        from ansible.template import AnsibleNativeEnvironment
+
+        native = templar.copy_with_new_env(environment_class=AnsibleNativeEnvironment).template(value)
+        return native if isinstance(native, (list, Mapping)) else found
     return found
 
 

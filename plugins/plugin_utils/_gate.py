@@ -113,6 +113,7 @@ def judge(groups: list[Asked], read: t.Callable[[str], _calendars.Sources]) -> d
         "open": not barred,
         "latest_start": "" if barred else latest,
         "closed": lines,
+        "check_only": False,
         "override": said,
         "calendars": _told(calendars),
         "not_read": doubtful,
@@ -130,10 +131,13 @@ def judge(groups: list[Asked], read: t.Callable[[str], _calendars.Sources]) -> d
 
 
 def in_check_mode(result: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return the result where nothing is changed anyway: it tells the verdict and lets the play go on."""
+    """Return the result where nothing is changed anyway: it tells the verdict and lets the play go on.
+
+    C(check_only) says that it is open for what stays in check mode alone: a task may be taken out of it.
+    """
     if not result.get("failed"):
         return result
-    return {**result, "failed": False, "open": True, "msg": f"{result['msg']}; check mode goes on"}
+    return {**result, "failed": False, "open": True, "check_only": True, "msg": f"{result['msg']}; check mode goes on"}
 
 
 def _alike(asked: Asked, read: t.Callable[[str], _calendars.Sources]) -> list[_Calendar]:

@@ -71,6 +71,7 @@ class AtTask:
             raise AnsibleActionFail(f"strategy: {self._task.action} needs the strategy linear, or one made from it")
         self._strategy, self._iterator, self._play_context = frame["self"], frame["iterator"], frame["play_context"]
         self._hosts = [host for host in hosts if not _has_run(frame, host)]
+        self._by_name = {host.name: host for host in self._hosts}
         self._raw = _raw_task(frame["task"], self._strategy, action._loader)
 
     @property
@@ -127,11 +128,16 @@ class AtTask:
             hint = "the hosts of a batch are chosen once; decide before it, with set_fact"
             raise AnsibleActionFail(f"when: {found!r} says something else for each host and moment; {hint}")
 
-    def _variables(self, host: t.Any) -> dict[str, t.Any]:
+    def variables(self, host: str, manager: t.Any) -> dict[str, t.Any]:
+        """Return what a host's variables in the task are for a variable manager, which may know less than Ansible's."""
+        return {**self._variables(self._by_name[host], manager), "ansible_search_path": self._task.get_search_path()}
+
+    def _variables(self, host: t.Any, manager: t.Any = None) -> dict[str, t.Any]:
         strategy = t.cast(t.Any, self._strategy)
         play = t.cast(t.Any, self._iterator)._play
         known = {"_hosts": strategy._hosts_cache, "_hosts_all": strategy._hosts_cache_all}
-        variables = strategy._variable_manager.get_vars(play=play, host=host, task=self._raw, **known)
+        manager = manager or strategy._variable_manager
+        variables = manager.get_vars(play=play, host=host, task=self._raw, **known)
         strategy.add_tqm_variables(variables, play=play)
         # With run_once, the first host's loop is that of all.
         looping = ("ansible_loop", self._vars.get("ansible_loop_var"), self._vars.get("ansible_index_var"))

@@ -13,6 +13,7 @@ which all is known are taken for granted: variables, and filters and tests that 
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import typing as t
@@ -124,6 +125,15 @@ class Sameness:
 
     def key(self, host: str, variables: t.Mapping[str, t.Any]) -> t.Any:
         """Return the key of a host with these variables."""
+        seen = self._seen(variables)
+        return host if seen is None else tuple(sorted(seen.items()))
+
+    def names(self, variables: t.Mapping[str, t.Any]) -> frozenset[str] | None:
+        """Return which of these variables the values name, themselves or by others; None where nobody knows."""
+        seen = self._seen(variables)
+        return None if seen is None else frozenset(seen)
+
+    def _seen(self, variables: t.Mapping[str, t.Any]) -> dict[str, str] | None:
         names = self._names
         waiting, seen = set(names or ()), dict[str, str]()
         while waiting and names is not None:
@@ -133,9 +143,9 @@ class Sameness:
             seen[name] = self._mark(variables[name])
             inner = self._names_in(variables[name])
             if inner is None:
-                return host
+                return None
             waiting |= inner
-        return host if names is None else tuple(sorted(seen.items()))
+        return None if names is None else seen
 
     def _mark(self, value: t.Any) -> str:
         if isinstance(value, (str, int, float, type(None))):
@@ -182,7 +192,7 @@ def _names(value: t.Any, whole: bool = False) -> frozenset[str] | None:
         return _union([_names(part, whole) for part in (*value, *value.values())])
     if isinstance(value, (list, tuple)):
         return _union([_names(part, whole) for part in value])
-    return frozenset() if value is None or isinstance(value, (bool, int, float)) else None
+    return frozenset() if value is None or isinstance(value, (bool, int, float, datetime.date)) else None
 
 
 def _names_in_text(text: str, whole: bool) -> frozenset[str] | None:

@@ -86,6 +86,20 @@ def test_a_misspelt_wave_is_no_green_job(lab: Any, data: Path) -> None:
     assert "'wave_9' matches no host" in done.stdout + done.stderr
 
 
+def test_the_import_refuses_two_values_of_which_it_would_lose_one(lab: Any, tmp_path: Path) -> None:
+    source = tmp_path / "estate" / "patch_groups.yml"
+    web = source.parent / "group_vars" / "wave_1"
+    web.mkdir(parents=True)
+    source.write_text((ROOT / "inventory" / "patch_groups.yml").read_text())
+    for file in ("a.yml", "b.yml"):
+        (web / file).write_text("patch_freezes: []\n")
+    unparsed = {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "true"}  # as AWX sets it
+    done = lab.run("ansible-inventory", "-i", source, "--list", "--export", check=False, **unparsed)
+    assert done.returncode != 0
+    assert f"{web / 'b.yml'}: patch_freezes is also in {web / 'a.yml'}" in " ".join(done.stderr.split())
+    lab.run("ansible-inventory", "-i", source, "--list", **unparsed)
+
+
 def test_the_import_keeps_what_an_enabled_variable_compares(lab: Any, data: Path) -> None:
     hosts = json.loads((data / "inventory" / "listed.json").read_text())["_meta"]["hostvars"]
     states = {known["ssm"]["ping_status"] for known in hosts.values()}

@@ -271,3 +271,53 @@ def test_an_override_without_a_reason_is_refused(lab: Any, rollout: Callable[...
     done = lab.run("patchwave", "apply", path, check=False)
     assert done.returncode == 1
     assert done.stderr == f"patchwave: {path}: override.reason: is required and missing\n"
+
+
+@pytest.mark.parametrize(
+    ("freezes", "tasks", "more"),
+    [
+        ("{{ hostvars['calendar'].company | default([]) }}", [], {}),
+        ("{{ company | default([]) }}", [], {"vars_files": ["company.yml"]}),
+        ("{{ company | default([]) }}", [{"ansible.builtin.include_vars": "company.yml"}], {}),
+    ],
+    ids=["hostvars", "vars_files", "include_vars"],
+)
+def test_a_freeze_that_ansible_shows_closes_the_gate(
+    lab: Any, tmp_path: Path, freezes: str, tasks: list[Any], more: dict[str, Any]
+) -> None:
+    sale = [{"name": "Sale", "start": datetime.date(2026, 11, 1), "end": datetime.date(2026, 11, 30)}]
+    hosts = {"calendar": {"company": sale}}
+    web = {"hosts": {"h1": {}, "h2": {}}, "vars": {"patch_freezes": freezes}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "children": {"web": web}}}))
+    (tmp_path / "company.yml").write_text(yaml.safe_dump({"company": sale}))
+    ask = {"patchwave.aws.gate": {"at": "2026-11-27T12:00Z"}}
+    play = {"hosts": "web", "gather_facts": False, **more, "tasks": [*tasks, ask]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    options = ("-i", tmp_path / "hosts.yml", tmp_path / "play.yml")
+    # With -e, what an extra variable empties is still in the play, the host's own variables or the inventory.
+    for extra in ("{}", '{"company": []}'):
+        done = lab.run("ansible-playbook", *options, "-e", extra, check=False)
+        assert done.returncode == 2, done.stdout
+        assert "frozen (Sale), may start 2026-12-01T00:00+00:00" in done.stdout
+
+
+def test_a_gate_that_is_open_for_check_mode_alone_lets_nothing_be_done_for_real(
+    lab: Any, install: Callable[..., None], variables: Path, tmp_path: Path
+) -> None:
+    install("web-01")
+    content = yaml.safe_load(variables.read_text())
+    del content["gate_override"]
+    content["patch_freezes_now"] = [{"name": "Now", "start": "2026-01-01", "end": "2099-01-01"}]
+    variables.write_text(yaml.safe_dump(content))
+    role = {"name": "patchwave.aws.patch_software", "apply": {"check_mode": False}}
+    tasks = [
+        {"name": "Ask", "ansible.builtin.include_role": {"name": "patchwave.aws.gate"}},
+        {"name": "Patch", "ansible.builtin.include_role": role},
+    ]
+    play = {"name": "Play", "hosts": "managed_nodes", "gather_facts": False, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    options = ("-i", INVENTORY, "-e", f"@{variables}", "--limit", lab.nodes()["web-01"], "--check")
+    done = lab.run("ansible-playbook", tmp_path / "play.yml", *options, check=False)
+    assert done.returncode == 2, done.stdout
+    assert "check mode goes on" in done.stdout
+    assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 1.0.0\n"

@@ -27,7 +27,7 @@ except ImportError:  # Python 3.8: no controller of ours, but some node that imp
     zoneinfo = None  # type: ignore[assignment]
 
 from . import moments
-from .spec import problems
+from .spec import kind, problems
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 #: Which of a month's five Tuesdays; every one without it.
@@ -214,12 +214,6 @@ def moment(value: t.Any, where: str, zone: datetime.tzinfo = UTC) -> datetime.da
 def shown(time: datetime.datetime) -> str:
     """Return a time for people and programs, to the minute and with its offset."""
     return time.isoformat(timespec="minutes")
-
-
-def kind(value: t.Any) -> str:
-    """Name the type of a value as YAML does; Ansible's own types have names of their own."""
-    kinds = ((type(None), "empty"), (bool, "a truth"), (str, "text"), (list, "a list"), (dict, "a mapping"))
-    return next((name for one, name in kinds if isinstance(value, one)), "a number or a date")
 
 
 def _read(value: t.Any, where: str) -> moments.Moment:

@@ -41,7 +41,7 @@ def problems(spec: Spec, data: t.Any, where: str = "") -> t.List[str]:
         One line a problem, each naming the key; empty when data fits.
     """
     if not isinstance(data, dict):
-        return ["{0}: must be a mapping, not {1}".format(where or "the file", _kind(data))]
+        return ["{0}: must be a mapping, not {1}".format(where or "the file", kind(data))]
     found = []  # type: t.List[str]
     for key in data:
         if key not in spec:
@@ -56,9 +56,10 @@ def problems(spec: Spec, data: t.Any, where: str = "") -> t.List[str]:
     return found
 
 
-def _kind(value: t.Any) -> str:
-    """Name a value's type; Ansible's own types are derived from Python's and mean nothing to a user."""
-    return next(one.__name__ for one in type(value).__mro__ if one.__module__ == "builtins")
+def kind(value: t.Any) -> str:
+    """Name the type of a value as YAML does; Ansible names types of its own, which mean nothing to users."""
+    kinds = ((type(None), "empty"), (bool, "a truth"), (str, "text"), (list, "a list"), (dict, "a mapping"))
+    return next((name for one, name in kinds if isinstance(value, one)), "a number or a date")
 
 
 def _unknown(spec: Spec, key: t.Any, where: str) -> str:

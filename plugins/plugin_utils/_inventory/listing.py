@@ -12,9 +12,13 @@ as an inventory takes any other text for a template. So plain is what can be no 
 
 from __future__ import annotations
 
+import os
+import re
 import typing as t
 
 from ansible import context
+
+from .errors import OptionError
 
 try:
     from ansible.template import trust_as_template as _plain_text  # since ansible-core 2.19
@@ -28,6 +32,59 @@ except ImportError:
 def is_listing() -> bool:
     """Say whether this is C(ansible-inventory), which shows values and evaluates none."""
     return {"list", "graph", "export"} <= set(context.CLIARGS or ())
+
+
+def is_export() -> bool:
+    """Say whether it is C(ansible-inventory --export), as of AWX, which keeps one of several values of a group."""
+    return is_listing() and bool(context.CLIARGS.get("export"))
+
+
+def check_export(inventory: t.Any, folder: str) -> None:
+    """Refuse two values of one window or freeze variable of a group or a host, of which an export loses one.
+
+    Raises:
+        OptionError: both places, and what to do.
+    """
+    for kind, known in (("group_vars", inventory.groups), ("host_vars", inventory.hosts)):
+        places: dict[tuple[str, str], str] = {}
+        for name, entity in known.items():
+            places.update(
+                {(name, variable): "the inventory" for variable in entity.vars if _OURS.fullmatch(str(variable))}
+            )
+        for name, file in _files(os.path.join(folder, kind)):
+            for variable in _variables(file):
+                first = places.setdefault((name, variable), file)
+                if first != file:
+                    raise OptionError(
+                        f"{file}: {variable} is also in {first}, and an export, as of AWX, keeps one of them; "
+                        "remove one, or give each freeze variable a name of its own, patch_freezes_NAME"
+                    )
+
+
+#: Names of variables with windows or freezes, and where a file sets one.
+_OURS = re.compile(r"patch_windows|patch_freezes\w*")
+_SET = re.compile(r"""^[ {]*["']?(patch_windows|patch_freezes\w*)["']?\s*:""", re.MULTILINE)
+
+
+def _files(folder: str) -> t.Iterator[tuple[str, str]]:
+    """Yield the files of variables in a folder, each with the group or host whose they are."""
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            yield os.path.splitext(name)[0], path
+        for parent, folders, files in os.walk(path):
+            folders.sort()
+            yield from ((name, os.path.join(parent, file)) for file in sorted(files))
+
+
+def _variables(file: str) -> set[str]:
+    if os.path.splitext(file)[1] not in ("", ".yml", ".yaml", ".json"):
+        return set()
+    try:
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            return set(_SET.findall(stream.read()))
+    except OSError:
+        return set()
 
 
 def plain(value: t.Any) -> t.Any:

@@ -101,8 +101,8 @@ def test_several_programs_keep_their_order(write: Any) -> None:
         ({"schema": 2}, "rollout.yml: schema: must be one of 1, not 2"),
         ({"name": None, "software": None}, "rollout.yml: name: is required and missing (and 1 more)"),
         ("a: [", "rollout.yml:1:5: is not YAML"),
-        ("- a", "rollout.yml: the file: must be a mapping, not list"),
-        ("", "rollout.yml: the file: must be a mapping, not NoneType"),
+        ("- a", "rollout.yml: the file: must be a mapping, not a list"),
+        ("", "rollout.yml: the file: must be a mapping, not empty"),
     ],
 )
 def test_a_mistake_in_the_rollout_file_names_file_and_key(

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible import constants
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import vars_loader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
+from ansible.vars.plugins import _plugin_should_run
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _calendars
 
 INVENTORY = """
@@ -39,18 +42,23 @@ class Estate:
         """Write a group's variables beside the inventory or the play."""
         self.write(getattr(self, beside) / "group_vars" / f"{name}.yml", text)
 
-    def read(self, host: str, own: str = "h1", facts_of: str = "") -> _calendars.Sources:
-        """Read what is set for a host, as an action whose own host may be another; facts are the host's too."""
+    def read(self, host: str, facts_of: str = "") -> _calendars.Sources:
+        """Read what is set for a host; facts are the host's unless they are of another."""
         loader = DataLoader()
         loader.set_basedir(str(self.play))
-        inventory = InventoryManager(loader=loader, sources=[str(self.inventory / "hosts.yml")])
+        sources = [str(path) for path in sorted(self.inventory.glob("*.*"))]
+        inventory = InventoryManager(loader=loader, sources=sources)
         manager = VariableManager(loader=loader, inventory=inventory)
         manager._extra_vars = self.extra
         if self.set_facts:
             manager.set_nonpersistent_facts(facts_of or host, self.set_facts)
         hostvars = HostVars(inventory, manager, loader)
-        task_vars = {**hostvars.raw_get(own), **self.task, **self.extra}
-        return _calendars.Reader(hostvars, own, task_vars, [str(self.play)]).read(host)
+
+        def at_task(host: str, manager: Any) -> dict[str, Any]:
+            facts = manager._nonpersistent_fact_cache.get(host, {})
+            return {**manager.get_vars(host=inventory.get_host(host)), **self.task, **facts, **manager.extra_vars}
+
+        return _calendars.Reader(hostvars, at_task, [str(self.play)]).read(host)
 
 
 @pytest.fixture
@@ -82,6 +90,35 @@ def test_freezes_of_several_files_of_one_group_add_up(estate: Estate) -> None:
     assert found.windows == [("patch_windows", ["c/d"])]
 
 
+def test_freezes_of_several_sources_add_up(estate: Estate) -> None:
+    estate.write(estate.inventory / "hosts.yml", INVENTORY + "  vars: {patch_freezes: [one], patch_windows: [one]}")
+    estate.write(estate.inventory / "more.ini", "[web:vars]\npatch_freezes=['ini']\n[all:vars]\npatch_freezes=['two']")
+    estate.write(estate.inventory / "other.yml", "all: {vars: {patch_freezes: [three], patch_windows: [three]}}")
+    estate.write(estate.inventory / "broken.yml", "patch_freezes: [")
+    found = estate.read("h1")
+    assert sorted(freezes(found)) == ["ini", "one", "three", "two"]
+    assert found.windows == [("patch_windows", ["three"])]
+
+
+@pytest.mark.parametrize("setting", ["RUN_VARS_PLUGINS", "stage"])
+def test_freezes_add_up_where_files_are_read_into_the_inventory(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    if setting == "stage":
+        plugin = vars_loader.get("host_group_vars")
+        monkeypatch.setitem(plugin._options, "stage", "inventory")
+    else:
+        monkeypatch.setattr(constants, setting, "start")
+    _plugin_should_run.cache_clear()
+    estate.write(estate.inventory / "hosts.yml", INVENTORY + "  vars: {patch_freezes: [inline all]}")
+    estate.group("all", "patch_freezes: [all]")
+    for file in ("a", "b"):
+        estate.write(estate.inventory / "group_vars" / "web" / f"{file}.yml", f"patch_freezes: [{file}]")
+    found = estate.read("h1")
+    _plugin_should_run.cache_clear()
+    assert sorted(freezes(found)) == ["a", "all", "b", "inline all"]
+
+
 def test_windows_are_those_of_the_most_specific(estate: Estate) -> None:
     estate.group("all", "patch_windows: [all]")
     estate.group("web", "patch_windows: [web]")
@@ -103,19 +140,19 @@ all:
 """
 
 
-def test_of_groups_side_by_side_and_nested_those_windows_count_that_ansible_chooses(estate: Estate) -> None:
+def test_of_nested_groups_the_lower_counts_wherever_it_is_set_and_of_equals_as_ansible_says(estate: Estate) -> None:
     estate.write(estate.inventory / "hosts.yml", NESTED)
     for group, beside in (("a_first", "inventory"), ("b_late", "inventory"), ("other", "play"), ("all", "play")):
         estate.group(group, f"patch_windows: [{group} beside {beside}]", beside=beside)
     estate.write(estate.play / "host_vars" / "h1.yml", "patch_windows: [h1 beside play]")
     found = {host: estate.read(host) for host in ("h1", "h2", "h3", "h4", "h5", "h6")}
-    assert not any(one.wrong for one in found.values())  # as it would be told where Ansible's choice is another
+    assert not any(one.wrong for one in found.values())
     assert [one.windows[0][1] for one in found.values()] == [
         ["h1 beside play"],
         ["a_first beside inventory"],
         ["inline h3"],
-        ["other beside play"],
-        ["other beside play"],
+        ["b_late beside inventory"],  # though Ansible reads what is beside the play last
+        ["a_first beside inventory"],
         ["other beside play"],
     ]
 
@@ -132,6 +169,78 @@ def test_templates_are_evaluated_with_the_hosts_own_variables(estate: Estate) ->
     assert ("patch_freezes", "") in estate.read("h1").freezes
     (why,) = filter(None, (_calendars.unreadable(value) for dummy, value in estate.read("h3").freezes))
     assert "nowhere" in why
+
+
+def test_a_wide_window_of_all_does_not_replace_a_narrow_one_of_a_group(estate: Estate) -> None:
+    estate.write(estate.inventory / "hosts.yml", NESTED)
+    for beside in ("inventory", "play"):
+        estate.group("all", "patch_windows: [wide]", beside=beside)
+        estate.group("site", "patch_windows: [wide site]", beside=beside)
+    windows = {host: estate.read(host).windows[0][1] for host in ("h1", "h2", "h3", "h6")}
+    assert windows == {"h1": ["inline late"], "h2": ["inline late"], "h3": ["inline h3"], "h6": ["wide"]}
+
+
+COMPANY = "patch_freezes: '{{ company_freezes | default([]) }}'"
+
+
+def test_a_template_may_name_another_hosts_variables(estate: Estate) -> None:
+    estate.write(estate.inventory / "hosts.yml", "all: {hosts: {h1: , calendar: {days: [company]}}}")
+    estate.group("all", "patch_freezes: \"{{ hostvars['calendar'].days | default([]) }}\"")
+    assert freezes(estate.read("h1")) == ["company"]
+    estate.extra, estate.set_facts = {"days": []}, {"days": ["facts"]}
+    assert sorted(freezes(estate.read("h1", facts_of="calendar"))) == ["company", "facts"]
+
+
+@pytest.mark.parametrize("where", ["extra", "task", "set_facts"])
+def test_what_a_template_names_counts_wherever_it_is_set(estate: Estate, where: str) -> None:
+    estate.group("web", COMPANY)
+    setattr(estate, where, {"company_freezes": ["company"]})
+    assert freezes(estate.read("h1")) == ["company"]
+
+
+def test_what_a_template_names_is_taken_away_by_nothing(estate: Estate) -> None:
+    estate.group("web", COMPANY)
+    estate.group("all", "company_freezes: [all]")
+    estate.task = {"company_freezes": ["play"]}
+    estate.extra = {"company_freezes": []}
+    assert sorted(freezes(estate.read("h1"))) == ["all", "play"]
+    estate.extra, estate.set_facts = {}, {"company_freezes": []}
+    assert sorted(freezes(estate.read("h1"))) == ["all", "play"]
+    estate.task, estate.extra, estate.set_facts = {}, {"company_freezes": []}, {"company_freezes": ["facts"]}
+    assert sorted(freezes(estate.read("h1"))) == ["all", "facts"]
+    estate.extra, estate.set_facts = {"patch_freezes": []}, {"patch_freezes": ["facts"]}
+    assert sorted(freezes(estate.read("h1"))) == ["all", "facts"]
+
+
+def test_an_extra_variable_that_repeats_the_inventory_hides_nothing(estate: Estate) -> None:
+    estate.group("web", "patch_freezes: [web]")
+    estate.task, estate.extra = {"patch_freezes": ["play"]}, DataLoader().load("patch_freezes: [web]")
+    assert sorted(freezes(estate.read("h1"))) == ["play", "web"]
+
+
+def test_a_template_that_the_inventory_alone_cannot_fill_closes_the_gate(estate: Estate) -> None:
+    estate.group("web", "patch_freezes: '{{ company_freezes }}'")
+    estate.task = {"company_freezes": []}
+    (why,) = filter(None, (_calendars.unreadable(value) for dummy, value in estate.read("h1").freezes))
+    assert why.startswith("from the inventory alone: 'company_freezes' is undefined")
+    assert why.endswith("; give the template a default")
+
+
+@pytest.mark.parametrize("where", ["extra", "task", "set_facts"])
+def test_a_windows_template_that_says_something_else_elsewhere_closes_the_gate(estate: Estate, where: str) -> None:
+    estate.group("web", "patch_windows: ['{{ evening }}']\nevening: '20:00'")
+    assert estate.read("h1").windows == [("patch_windows", ["20:00"])]
+    setattr(estate, where, {"evening": "00:00"})
+    found = estate.read("h1")
+    assert found.windows == [("patch_windows", ["20:00"])]
+    assert found.wrong[0].startswith("patch_windows: extra variables, a play or facts change what its template says")
+
+
+def test_a_template_may_give_a_list_with_dates(estate: Estate) -> None:
+    estate.group("web", COMPANY)
+    estate.group("all", "company_freezes: [{name: Sale, start: 2026-01-01, end: '{{ end }}'}]\nend: 2026-01-02")
+    (found,) = freezes(estate.read("h1"))
+    assert (found["name"], str(found["start"]), str(found["end"])) == ("Sale", "2026-01-01", "2026-01-02")
 
 
 @pytest.mark.parametrize("where", ["extra", "task", "set_facts"])
@@ -157,10 +266,10 @@ def test_windows_that_are_set_elsewhere_close_the_gate(estate: Estate, where: st
 
 def test_what_the_play_sets_counts_for_all_hosts_and_what_a_host_is_given_for_it_alone(estate: Estate) -> None:
     estate.task = {"patch_freezes": ["play"]}
-    assert freezes(estate.read("h2", own="h1")) == ["play"]
+    assert freezes(estate.read("h2")) == ["play"]
     estate.task, estate.set_facts = {}, {"patch_freezes": ["h2"]}
-    assert freezes(estate.read("h2", own="h1")) == ["h2"]
-    assert freezes(estate.read("h3", own="h2", facts_of="h2")) == ["inline"]
+    assert freezes(estate.read("h2")) == ["h2"]
+    assert freezes(estate.read("h3", facts_of="h2")) == ["inline"]
 
 
 @pytest.mark.parametrize(

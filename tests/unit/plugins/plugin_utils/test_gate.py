@@ -112,6 +112,14 @@ def test_an_odd_option_is_refused_by_name(name: str, value: Any) -> None:
         _gate.Asked.of(["a"], {name: value})
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"), [(True, "a truth"), (0, "a number or a date"), ([], "a list"), ("~", "empty"), ("me", "text")]
+)
+def test_an_override_that_is_none_is_told_in_the_words_of_yaml(value: Any, kind: str) -> None:
+    with pytest.raises(ValueError, match=f"^override: must be a mapping, not {kind}$"):
+        _gate.Asked.of(["a"], {"override": value})
+
+
 @pytest.mark.parametrize("value", [None, ""])
 def test_an_empty_option_is_not_given(value: Any) -> None:
     names = ("minutes_left", "override", "at", "require_windows")
@@ -129,7 +137,8 @@ def test_texts_of_a_survey() -> None:
 
 def test_check_mode_tells_and_goes_on() -> None:
     found = _gate.in_check_mode(judge({"a": sources([TUESDAY], SALE)}))
-    assert (found["failed"], len(found["closed"])) == (False, 1)
+    assert (found["failed"], len(found["closed"]), found["check_only"]) == (False, 1, True)
+    assert not _gate.in_check_mode(judge({"a": sources([TUESDAY])}))["check_only"]
     assert found["msg"].endswith("; check mode goes on")
 
 

@@ -36,5 +36,5 @@ def test_a_problem_names_its_key(change: dict[object, object], problem: str) -> 
 
 
 def test_what_is_no_mapping_is_one_problem() -> None:
-    assert problems(SPEC, ["x"]) == ["the file: must be a mapping, not list"]
-    assert problems(SPEC, None, "just") == ["just: must be a mapping, not NoneType"]
+    assert problems(SPEC, ["x"]) == ["the file: must be a mapping, not a list"]
+    assert problems(SPEC, None, "just") == ["just: must be a mapping, not empty"]
