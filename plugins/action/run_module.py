@@ -128,11 +128,13 @@ class ActionModule(BatchAction):
         except AnsibleConnectionFailure as error:
             watch.ends(NodeResult.concluded(outcomes.UNREACHABLE, "connection", str(error)))
             raise
-        if result.get("unreachable"):
-            watch.ends(NodeResult.concluded(outcomes.UNREACHABLE, "connection", str(result.get("msg"))))
-        else:
-            speaks = options["module"] == _run_module.SPEAKS
-            watch.ends(NodeResult.said(_run_module.left_alone(result, speaks), strict=speaks))
+        # A connection that fails is raised; this would be the node's own word.
+        for word in ("unreachable", "source", "command_id") if result.get("unreachable") else ():
+            result.pop(word, None)
+        speaks = options["module"] == _run_module.SPEAKS
+        known = NodeResult.said(result, strict=speaks)
+        result = _run_module.spoken(result, known) if speaks else result
+        watch.ends(known)
         return harmless(result, routing(variables)(str(variables["inventory_hostname"])))
 
 

@@ -74,7 +74,7 @@ class ActionModule(ActionBase):
     ) -> dict[str, t.Any]:
         regions = _regions(hosts, known)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        mark = stop_marks.Mark(_text(options["by"]), now, _text(options["reason"]))
+        mark = stop_marks.Mark(stop_marks.text(options["by"] or ""), now, stop_marks.text(options["reason"] or ""))
         done = stopping.stop(sessions, regions, place, name, mark, self._task.check_mode)
         problems = [*done.problems, *_unread(known(hosts[0]))]
         result = {
@@ -91,11 +91,6 @@ class ActionModule(ActionBase):
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             result.update(failed=True, msg=f"{result['msg']}; NOT DONE: {problems[0]}{more}")
         return result
-
-
-def _text(value: str | None) -> str:
-    """Return a text that any file takes."""
-    return (value or "").encode("utf-8", "replace").decode()
 
 
 def _regions(hosts: list[str], known: t.Callable[[str], dict[str, t.Any]]) -> list[stopping.Region]:

@@ -20,7 +20,6 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argu
 from ansible_collections.patchwave.aws.plugins.module_utils._core.budget import allowed
 from ansible_collections.patchwave.aws.plugins.module_utils._core.outcomes import (
     CHARGED,
-    OUTCOMES,
     SKIPPED,
     UNKNOWN,
     UNREACHABLE,
@@ -162,8 +161,7 @@ class BatchAction(ActionBase):
 
 def _charged(result: dict[str, t.Any]) -> bool:
     """Say whether a host's result uses up the error budget."""
-    outcome = result.get("outcome")
-    return outcome in CHARGED if outcome in OUTCOMES else bool(result.get("failed"))
+    return word(result) in CHARGED
 
 
 def _judge(results: dict[str, dict[str, t.Any]], common: dict[str, t.Any]) -> None:

@@ -26,7 +26,12 @@ _PLUGINS = (
 _CONNECTING = (
     rf"ansible_(({_PLUGINS})(_\w+)?|host|port|user|pass|password|timeout|executable|\w+_(interpreter|exe|flags))"
 )
-_NO_FACT = re.compile(f"{_DECIDING}|out_of_scope|{_CONNECTING}", re.IGNORECASE)
+#: What templates of ours and of the user call or ask: functions of Jinja and Ansible, a job server's numbers.
+_IN_TEMPLATES = (
+    r"__\w*|(awx|tower)_\w*|vars|omit|query|q|lookup|now|finalize|undef|range|dict|list|lipsum|cycler|joiner|namespace|item"
+    r"|loop|self|caller|varargs|kwargs|groups|group_names|hostvars|play_hosts|environment|role_\w*|playbook_dir"
+)
+_NO_FACT = re.compile(f"{_DECIDING}|out_of_scope|{_IN_TEMPLATES}|{_CONNECTING}", re.IGNORECASE)
 #: What Ansible takes from a result for the play as a whole, or as its own word about the task: statistics, results of a
 #: loop, that C(failed_when) has decided.
 _OF_ANSIBLE = (

@@ -142,7 +142,8 @@ def download(config: t.Dict[str, t.Any], url: str, most: int) -> bytes:
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.build_opener().open(request, timeout=30) as response:
         with contextlib.suppress(TypeError, ValueError, OverflowError):
-            config["skew"] = email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()
+            parts = email.utils.parsedate_tz(response.headers["Date"])
+            config["skew"] = email.utils.mktime_tz(parts) - time.time() if parts else 0
         return bytes(response.read(most))
 
 

@@ -271,21 +271,22 @@ def result(reply: run_command.Reply, strict: bool = True) -> tuple[dict[str, t.A
     if reply.outcome:
         known = NodeResult.concluded(reply.outcome, reply.reason, reply.msg, reply.command_id)
         return ended(reply.outcome, reply.reason, reply.msg, reply.command_id), known
-    found = _unstarted(reply) or left_alone(_wire.decode(reply.output), strict)
+    found = _unstarted(reply) or _wire.decode(reply.output)
     if found.get("unreachable"):  # only the launcher says that, of its module
         known = NodeResult.not_begun(found, reply.command_id)
     else:
         known = NodeResult.said(found, reply.command_id, strict)
+        found = spoken(found, known) if strict else found
     if reply.command_id:
         found["command_id"] = reply.command_id
     return found, known
 
 
-def left_alone(result: dict[str, t.Any], strict: bool = True) -> dict[str, t.Any]:
-    """Return a module's result, which is a failure where the module says that it left the node unpatched."""
-    if strict and result.get("outcome") in (outcomes.SKIPPED, outcomes.UNSUPPORTED):
-        result["failed"] = True
-    return result
+def spoken(result: dict[str, t.Any], known: NodeResult) -> dict[str, t.Any]:
+    """Return the result of a module that always says an outcome: a failure unless the node is right by that word."""
+    failed = known.outcome not in (*outcomes.RIGHT, outcomes.REBOOT_PENDING)
+    rest = {key: value for key, value in result.items() if key != "skipped"}
+    return {**rest, "outcome": known.outcome, "failed": failed}
 
 
 def _unstarted(reply: run_command.Reply) -> dict[str, t.Any] | None:

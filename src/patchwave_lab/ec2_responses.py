@@ -15,7 +15,7 @@ from moto.ec2.responses import EC2Response
 
 EMPTY = "<reservationSet/>"
 FULL = ("<reservationSet>", "</reservationSet>")
-TAGS = re.compile(r"<tagSet>.*?</tagSet>")
+TAGS = re.compile(r"<tagSet>.*?</tagSet>", re.DOTALL)
 TAG = "<item><key>{}</key><value>{}</value></item>"
 
 

@@ -9,12 +9,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import threading
 import typing as t
 from email.utils import mktime_tz, parsedate_tz
 from xml.etree import ElementTree
+
+with contextlib.suppress(ImportError):  # sessions says what is missing
+    from botocore.exceptions import HTTPClientError
 
 from .errors import handled
 
@@ -85,7 +89,10 @@ def _read_short(response_dict: dict[str, t.Any], customized_response_dict: dict[
     if response_dict["status_code"] != 200:
         return
     with _READING:
-        root = ElementTree.fromstring(_BULK.sub(b"", response_dict["body"]))
+        try:
+            root = ElementTree.fromstring(_BULK.sub(b"", response_dict["body"]))
+        except ElementTree.ParseError as error:
+            raise HTTPClientError(error=f"the answer is not XML ({error}); is there a proxy?") from None
         response_dict["body"] = b"<DescribeInstancesResponse/>"
         space = root.tag[: root.tag.find("}") + 1]
         items = root.iterfind(f"{space}reservationSet/{space}item/{space}instancesSet/{space}item")

@@ -15,6 +15,8 @@ import re
 ALL = "all"
 #: What the comment of every command begins with.
 _MARK = "patchwave "
+#: A comment as a whole: what it ends with is of each sending.
+_COMMENT = re.compile(re.escape(_MARK) + r"([A-Za-z0-9_][A-Za-z0-9_.-]*) [0-9a-f]{12}", re.ASCII)
 #: Characters of a name. SendCommand's comment takes 100 (botocore's model, ssm 2014-11-06).
 _LONGEST = 60
 
@@ -39,7 +41,8 @@ def comment(name: str) -> str:
 
 def is_of(text: str, name: str) -> bool:
     """Say whether a command with this comment belongs to the rollout."""
-    return text.startswith(_MARK if name == ALL else f"{comment(name)} ")
+    match = _COMMENT.fullmatch(text)
+    return match is not None and name in (ALL, match[1])
 
 
 def folder(prefix: str, name: str) -> str:

@@ -34,7 +34,7 @@ def word(result: Result, speaks: bool = False) -> str:
         return outcomes.SKIPPED
     if result.get("unreachable"):
         return outcomes.UNREACHABLE
-    return NodeResult.said(result, strict=False).outcome
+    return NodeResult.said(result, strict=speaks).outcome
 
 
 class Budgets(t.NamedTuple):

@@ -83,12 +83,13 @@ def read(sessions: Sessions, place: Place, key: str) -> Mark:
         by, when, reason = (said.get(part, "") for part in ("by", "time", "reason"))
     except (AwsError, ValueError, AttributeError, RecursionError):
         return Mark("", "", "")
-    return Mark(_text(by), _text(when), _text(reason))
+    return Mark(text(by), text(when), text(reason))
 
 
-def _text(value: t.Any) -> str:
+def text(value: t.Any) -> str:
+    """Return anything as a short line that any file takes."""
     shown = "".join(char if char.isprintable() else " " for char in str(value))
-    return " ".join(shown.split())[:_LONGEST]
+    return " ".join(shown.split())[:_LONGEST].encode("utf-8", "replace").decode()
 
 
 class Watch:

@@ -71,10 +71,10 @@ def set_mark(sessions: Sessions, place: Place, name: str, mark: Mark, check_mode
         AwsError: it cannot be set.
     """
     s3, key = sessions.s3(place.bucket), run_names.stop_mark(place.prefix, name)
-    if key in s3_api.list_objects(s3, place.bucket, key, place.owner):
+    if key in _there(s3, place, key):
         return False
     if not check_mode:
-        body = json.dumps({"rollout": name, **mark._asdict()}).encode()
+        body = json.dumps({"rollout": name, "by": mark.by, "time": mark.time, "reason": mark.reason}).encode()
         s3_api.put_object(s3, place.bucket, key, body, place.owner)
     return True
 
@@ -86,12 +86,19 @@ def lift_mark(sessions: Sessions, place: Place, name: str, check_mode: bool) -> 
         AwsError: it cannot be taken away.
     """
     s3, key = sessions.s3(place.bucket), run_names.stop_mark(place.prefix, name)
-    if key not in s3_api.list_objects(s3, place.bucket, key, place.owner):
+    there = _there(s3, place, key)
+    if not there:
         return None
     mark = read(sessions, place, key)
-    if not check_mode:
-        s3_api.delete_object(s3, place.bucket, key, place.owner)
+    for one in there if not check_mode else ():
+        s3_api.delete_object(s3, place.bucket, one, place.owner)
     return mark
+
+
+def _there(s3: t.Any, place: Place, key: str) -> list[str]:
+    """Return what of a mark is there: the object itself, and the "folder" of that name that consoles make."""
+    listed = s3_api.list_objects(s3, place.bucket, key, place.owner)
+    return [one for one in listed if one in (key, f"{key}/")]
 
 
 def stop(

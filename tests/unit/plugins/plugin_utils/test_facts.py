@@ -28,6 +28,16 @@ KNOWN = {"node_id": "i-1", "owner": "team-a"}
             "ansible_sudo_exe",
         ),
         *("ansible_paramiko_proxy_command", "ansible_remote_tmp", "ansible_async_dir", "ansible_kubectl_namespace"),
+        *(
+            "awx_job_id",
+            "awx_workflow_job_id",
+            "tower_job_id",
+            "omit",
+            "query",
+            "lookup",
+            "dict",
+            "__patch_software_done",
+        ),
         *("ansible_host", "ansible_user", "ansible_python_interpreter", "ansible_shell_type", "ansible_ssh_executable"),
     ],
 )

@@ -440,3 +440,28 @@ def test_the_launcher_is_told_size_and_owner(sent: Any) -> None:
     told = config(sent(payload=b"twelve bytes", bucket_owner="123456789012")[0])
     assert (told["size"], told["owner"]) == (12, "123456789012")
     assert config(sent()[0])["owner"] is None
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "failed"),
+    [
+        ({"outcome": "patched", "changed": True}, "patched", False),
+        ({"outcome": "current"}, "current", False),
+        ({"outcome": "reboot_pending"}, "reboot_pending", False),
+        ({"outcome": "unreachable", "msg": "disk broken"}, "failed", True),
+        ({"outcome": "banana"}, "failed", True),
+        ({"outcome": "Failed", "changed": True}, "failed", True),
+        ({}, "failed", True),
+        ({"outcome": "rolled_back"}, "rolled_back", True),
+        ({"skipped": True, "outcome": "failed"}, "failed", True),
+        ({"skipped": True, "msg": "x"}, "failed", True),
+        ({"outcome": "skipped", "reason": "unsafe_process"}, "skipped", True),
+        ({"outcome": "unsupported"}, "unsupported", True),
+        ({"outcome": "patched", "failed": True}, "failed", True),
+    ],
+)
+def test_a_module_that_speaks_fails_unless_its_node_is_right(said: dict[str, Any], outcome: str, failed: bool) -> None:
+    reply = Reply(None, "", "", "c", f"PATCHWAVE1 {json.dumps(said)}", "Success")
+    found, known = _run_module.result(reply)
+    assert (found["outcome"], found["failed"], known.outcome) == (outcome, failed, outcome)
+    assert "skipped" not in found

@@ -29,6 +29,14 @@ def test_a_command_belongs_to_one_rollout_and_to_all() -> None:
     assert not run_names.is_of(comment, "we")
     assert not run_names.is_of(f"{run_names.comment('web-2')} 0123456789ab", "web")
     assert not run_names.is_of("somebody else's", run_names.ALL)
+    for foreign in (
+        "patchwave web hotfix by bob",
+        "patchwave is what we use",
+        "patchwave web 0123456789abc",
+        f"{comment} x",
+    ):
+        assert not run_names.is_of(foreign, "web")
+        assert not run_names.is_of(foreign, run_names.ALL)
     assert not run_names.is_of("", run_names.ALL)
 
 

@@ -91,7 +91,7 @@ def stop(aws: Any, name: str = "web", place: Place | None = PLACE, check_mode: b
 
 
 def test_the_mark_comes_first_then_the_payloads_then_the_commands(aws: Aws) -> None:
-    aws.commands["r1"] = [("c1", "patchwave web 0123", ["Pending", "InProgress", "Success", "Delayed"])]
+    aws.commands["r1"] = [("c1", "patchwave web 0123456789ab", ["Pending", "InProgress", "Success", "Delayed"])]
     done = stop(aws)
     assert [what for what, *dummy in aws.done] == ["put", "delete", "delete", "cancel"]
     assert (done.changed, done.payloads, done.problems) == (True, 2, [])
@@ -101,15 +101,18 @@ def test_the_mark_comes_first_then_the_payloads_then_the_commands(aws: Aws) -> N
 
 
 def test_only_its_own_commands_are_cancelled_and_fifty_nodes_at_a_time(aws: Aws) -> None:
-    aws.commands["r1"] = [("c1", "patchwave web-2 01", ["Pending"]), ("c2", "", ["Pending"])]
-    aws.commands["r2"] = [("c3", "patchwave web 01", ["Pending"] * 120), ("c4", "patchwave webby 01", ["Pending"])]
+    aws.commands["r1"] = [("c1", "patchwave web-2 0123456789ab", ["Pending"]), ("c2", "", ["Pending"])]
+    aws.commands["r2"] = [
+        ("c3", "patchwave web 0123456789ab", ["Pending"] * 120),
+        ("c4", "patchwave webby 0123456789ab", ["Pending"]),
+    ]
     done = stop(aws)
     assert [each for each in aws.done if each[0] == "cancel"] == [("cancel", "c3", 50)] * 2 + [("cancel", "c3", 20)]
     assert [one["command_id"] for one in done.commands] == ["c3"]
 
 
 def test_a_stop_of_all_takes_everything(aws: Aws) -> None:
-    aws.commands["r1"] = [("c1", "patchwave web-2 01", ["Pending"]), ("c2", "somebody's", ["Pending"])]
+    aws.commands["r1"] = [("c1", "patchwave web-2 0123456789ab", ["Pending"]), ("c2", "somebody's", ["Pending"])]
     done = stop(aws, "all")
     assert done.payloads == 3
     assert [one["command_id"] for one in done.commands] == ["c1"]
@@ -117,7 +120,7 @@ def test_a_stop_of_all_takes_everything(aws: Aws) -> None:
 
 
 def test_a_command_that_is_listed_late_is_cancelled_as_well(aws: Aws) -> None:
-    aws.late["r2"] = [("c1", "patchwave web 01", ["Pending"])]
+    aws.late["r2"] = [("c1", "patchwave web 0123456789ab", ["Pending"])]
     assert stop(aws).commands[0]["cancelled"] == ["c1-0"]
 
 
@@ -129,7 +132,7 @@ def test_what_is_stopped_already_is_not_changed(aws: Aws) -> None:
 
 
 def test_what_would_be_done_is_said_and_not_done(aws: Aws) -> None:
-    aws.commands["r1"] = [("c1", "patchwave web 01", ["Pending"])]
+    aws.commands["r1"] = [("c1", "patchwave web 0123456789ab", ["Pending"])]
     done = stop(aws, check_mode=True)
     assert (done.changed, done.payloads, done.commands[0]["cancelled"]) == (True, 2, ["c1-0"])
     assert aws.done == []
@@ -139,7 +142,7 @@ def test_what_would_be_done_is_said_and_not_done(aws: Aws) -> None:
 
 
 def test_what_cannot_be_done_is_a_line_each_and_the_rest_is_done(aws: Aws) -> None:
-    aws.commands["r1"] = [("c1", "patchwave web 01", ["Pending"])]
+    aws.commands["r1"] = [("c1", "patchwave web 0123456789ab", ["Pending"])]
     aws.refuse = {"r2", "p/run/web/1"}
     done = stop(aws)
     assert done.commands[0]["cancelled"] == ["c1-0"]
@@ -150,7 +153,7 @@ def test_what_cannot_be_done_is_a_line_each_and_the_rest_is_done(aws: Aws) -> No
 
 
 def test_where_no_mark_can_be_set_commands_are_cancelled_all_the_same(aws: Aws) -> None:
-    aws.commands["r1"] = [("c1", "patchwave web 01", ["Pending"])]
+    aws.commands["r1"] = [("c1", "patchwave web 0123456789ab", ["Pending"])]
     aws.refuse = {"list"}
     done = stop(aws)
     assert aws.done == [("cancel", "c1", 1)]
@@ -159,7 +162,7 @@ def test_where_no_mark_can_be_set_commands_are_cancelled_all_the_same(aws: Aws) 
 
 
 def test_without_a_bucket_commands_are_cancelled_all_the_same(aws: Aws) -> None:
-    aws.commands["r1"] = [("c1", "patchwave web 01", ["Pending"])]
+    aws.commands["r1"] = [("c1", "patchwave web 0123456789ab", ["Pending"])]
     done = stop(aws, place=None)
     assert (done.changed, done.payloads) == (True, 0)
     assert aws.done == [("cancel", "c1", 1)]
@@ -171,3 +174,9 @@ def test_a_stop_is_lifted_once(aws: Aws) -> None:
     assert "p/stop/web" in aws.objects
     assert stopping.lift_mark(aws, PLACE, "web", check_mode=False) is not None  # type: ignore[arg-type]
     assert stopping.lift_mark(aws, PLACE, "web", check_mode=False) is None  # type: ignore[arg-type]
+
+
+def test_a_folder_that_a_console_makes_is_lifted_too(aws: Aws) -> None:
+    aws.objects["p/stop/web/"] = b""
+    assert stopping.lift_mark(aws, PLACE, "web", check_mode=False) is not None  # type: ignore[arg-type]
+    assert [key for key in aws.objects if key.startswith("p/stop/web")] == []
