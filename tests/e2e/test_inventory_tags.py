@@ -168,7 +168,7 @@ def test_a_wrong_option_is_told(estate: Any, tmp_path: Path) -> None:
 def test_a_normal_estate_has_no_word_on_tags(estate: Any, tmp_path: Path) -> None:
     path = source(tmp_path, filters={"tag:Name": ["web-01", "usual-1"]})
     found, screen = listing(estate, path)
-    assert set(found["all"]["vars"]) == {"out_of_scope"}
+    assert set(found["all"]["vars"]) == {"inventory_regions", "out_of_scope"}
     assert not re.search(r"WARNING.*patch_groups", screen)
 
 

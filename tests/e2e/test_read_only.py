@@ -129,6 +129,13 @@ def test_the_bucket(lab: Any, read_only: None) -> None:
     assert "changed=0" in done.stdout
 
 
+@covers("stop")
+def test_a_stop_from_outside(lab: Any, read_only: None) -> None:
+    given = {"patchwave_rollout": "x", "patchwave_bucket": BUCKET}
+    done = lab.run("ansible-playbook", "-i", INVENTORY, "patchwave.aws.stop", "-e", json.dumps(given), "--check")
+    assert "rollout x is stopped" in done.stdout
+
+
 @covers("run_command")
 def test_a_document(lab: Any, read_only: None, tmp_path: Path) -> None:
     run = {"document": "AWS-RunShellScript", "parameters": {"commands": "reboot"}}
