@@ -14,6 +14,7 @@ which all is known are taken for granted: variables, and filters and tests that 
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import re
 import typing as t
@@ -195,6 +196,7 @@ def _names(value: t.Any, whole: bool = False) -> frozenset[str] | None:
     return frozenset() if value is None or isinstance(value, (bool, int, float, datetime.date)) else None
 
 
+@functools.lru_cache(maxsize=4096)  # a thousand hosts have the same few templates
 def _names_in_text(text: str, whole: bool) -> frozenset[str] | None:
     if "{%" in text:
         return None
