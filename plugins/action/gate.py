@@ -9,9 +9,8 @@ import typing as t
 from ansible import constants, context
 from ansible.plugins.action import ActionBase
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _calendars, _gate
-from ansible_collections.patchwave.aws.plugins.plugin_utils._action import named, validated
+from ansible_collections.patchwave.aws.plugins.plugin_utils._action import named, one_for_all, validated
 from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import AtTask, Group
-from ansible_collections.patchwave.aws.plugins.plugin_utils._shared import Done, own_result
 
 #: Their values are read by the gate itself: Ansible would make a text of any value, and a number of a truth.
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
@@ -25,24 +24,14 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _supports_check_mode = True
     _supports_diff = False
-    _ran = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Return until when work may start, or fail with a line for each reason why it may not."""
         super().run(tmp, task_vars)
         variables: dict[str, t.Any] = task_vars or {}
-        at_task = AtTask(self, variables)
-
-        def work(alone: bool, spent: int) -> Done:
-            groups = at_task.groups(alone)
-            result = self._verdict(groups, at_task, variables)
-            return Done({host: result for group in groups for host in group.hosts}, 0)
-
-        if self._task.run_once:
-            # The calendars are shown, and not only kept.
-            return {**work(alone=False, spent=0).results[at_task.host], "_ansible_verbose_always": True}
-        again, self._ran = self._ran, True
-        return own_result(at_task.execution, at_task.host, work, again)
+        result = one_for_all(self, variables, lambda groups, at_task: self._verdict(groups, at_task, variables))
+        # The calendars are shown, and not only kept.
+        return {**result, "_ansible_verbose_always": True} if self._task.run_once else result
 
     def _verdict(self, groups: list[Group], at_task: AtTask, variables: dict[str, t.Any]) -> dict[str, t.Any]:
         """Judge each group by its own options; the batch may go on when all of them may."""

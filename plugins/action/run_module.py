@@ -13,7 +13,13 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core import outcome
 from ansible_collections.patchwave.aws.plugins.module_utils._core.results import NodeResult
 from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
 from ansible_collections.patchwave.aws.plugins.module_utils._service.payload import signer
-from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch, _connection, _payload, _run_module
+from ansible_collections.patchwave.aws.plugins.plugin_utils import (
+    _batch,
+    _connection,
+    _payload,
+    _run_module,
+    _wire,
+)
 from ansible_collections.patchwave.aws.plugins.plugin_utils._action import Answers, Asked, BatchAction, refuse_become
 from ansible_collections.patchwave.aws.plugins.plugin_utils._facts import harmless
 from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import Request
@@ -128,9 +134,7 @@ class ActionModule(BatchAction):
         except AnsibleConnectionFailure as error:
             watch.ends(NodeResult.concluded(outcomes.UNREACHABLE, "connection", str(error)))
             raise
-        # A connection that fails is raised; this would be the node's own word.
-        for word in ("unreachable", "source", "command_id") if result.get("unreachable") else ():
-            result.pop(word, None)
+        result = _wire.own(result)  # a connection that fails is raised, so all this is the node's own word
         speaks = options["module"] == _run_module.SPEAKS
         known = NodeResult.said(result, strict=speaks)
         result = _run_module.spoken(result, known) if speaks else result

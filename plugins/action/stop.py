@@ -12,9 +12,10 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
 from ansible_collections.patchwave.aws.plugins.module_utils._core import run_names
 from ansible_collections.patchwave.aws.plugins.module_utils._service import stop_marks, stopping
-from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import AwsError, Sessions, Where
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch
-from ansible_collections.patchwave.aws.plugins.plugin_utils._action import one_for_all
+from ansible_collections.patchwave.aws.plugins.plugin_utils._action import Asked, one_for_all, shared, validated
+from ansible_collections.patchwave.aws.plugins.plugin_utils._hosts import Group
 from ansible_collections.patchwave.aws.plugins.plugin_utils._routing import routing
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
@@ -34,14 +35,17 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _supports_check_mode = True
     _supports_diff = False
-    _ran = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Return what was done, the same for every host."""
         super().run(tmp, task_vars)
-        return one_for_all(self, task_vars or {}, {**aws_argument_spec(), **ARGUMENT_SPEC}, self._work)
+        variables: dict[str, t.Any] = task_vars or {}
+        return one_for_all(self, variables, lambda groups, dummy: self._work(groups, routing(variables)))
 
-    def _work(self, options: dict[str, t.Any], hosts: list[str], variables: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _work(self, groups: list[Group], known: t.Callable[[str], dict[str, t.Any]]) -> dict[str, t.Any]:
+        spec = {**aws_argument_spec(), **ARGUMENT_SPEC}
+        options = shared([Asked(group, validated(spec, group)) for group in groups], list(spec))
+        hosts = [host for group in groups for host in group.hosts]
         name, place = run_names.run_name(options["rollout"]), _batch.place(options)
         if not options["rollout"].strip():
             raise ValueError(f"rollout: must be a rollout's name, or {run_names.ALL}")
@@ -49,7 +53,7 @@ class ActionModule(ActionBase):
         try:
             if options["state"] == "absent":
                 return self._lift(sessions, place, name)
-            return self._stop(sessions, place, name, options, hosts, routing(variables))
+            return self._stop(sessions, place, name, options, hosts, known)
         except AwsError as error:
             raise AnsibleActionFail(f"{error}; nothing was done") from None
 
@@ -93,14 +97,14 @@ class ActionModule(ActionBase):
         return result
 
 
-def _regions(hosts: list[str], known: t.Callable[[str], dict[str, t.Any]]) -> list[stopping.Region]:
+def _regions(hosts: list[str], known: t.Callable[[str], dict[str, t.Any]]) -> list[Where]:
     """Return where commands may be: where the hosts are, and where the inventory reads, for a node may have left."""
     targets, dummy = _batch.targets(hosts, known)
-    found = [stopping.Region(one.access, one.account, one.region) for one in targets]
+    found = [Where(one.account, one.region, one.access) for one in targets]
     visited = known(hosts[0]).get("inventory_regions")
     for one in visited if isinstance(visited, list) else []:
         if isinstance(one, dict) and one.get("account") and one.get("region"):
-            found.append(stopping.Region(_batch.entered(one), str(one["account"]), str(one["region"])))
+            found.append(Where(str(one["account"]), str(one["region"]), _batch.entered(one)))
     return list(dict.fromkeys(found))
 
 

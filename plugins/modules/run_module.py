@@ -97,7 +97,7 @@ options:
         O(prefix).
       - By default each play stores the payload under a key of its own and deletes it in the end. A node whose agent
         takes the command up after that, or after a M(patchwave.aws.stop), begins nothing and ends C(unreachable) with
-        the reason C(withdrawn).
+        the reason C(withdrawn), or C(payload_failed) where the caller may not list the whole bucket and S3 answers 403.
     type: bool
     default: false
   presign:

@@ -134,7 +134,7 @@ class BatchAction(ActionBase):
         auth = aws_argument_spec()
         try:
             asked = [Asked(group, validated({**auth, **self.SPEC}, group)) for group in groups]
-            common = _common(asked, [*auth, *_batch.LIMITS, *_batch.VERDICT])
+            common = shared(asked, [*auth, *_batch.LIMITS, *_batch.VERDICT])
             Budgets.of(common["max_errors"], common["max_unreachable"], 1)
             if budget and not budget.limit(common):
                 msg = "not sent: too many other nodes failed"
@@ -187,7 +187,7 @@ def validated(spec: dict[str, dict[str, t.Any]], group: Group) -> dict[str, t.An
     return dict(result.validated_parameters)
 
 
-def _common(asked: list[Asked], names: list[str]) -> dict[str, t.Any]:
+def shared(asked: list[Asked], names: list[str]) -> dict[str, t.Any]:
     """Return the options that a batch has only one of.
 
     Raises:
@@ -229,31 +229,27 @@ def named(hosts: list[str]) -> str:
 def one_for_all(
     action: ActionBase,
     variables: dict[str, t.Any],
-    spec: dict[str, dict[str, t.Any]],
-    work: t.Callable[[dict[str, t.Any], list[str], dict[str, t.Any]], dict[str, t.Any]],
+    work: t.Callable[[list[Group], AtTask], dict[str, t.Any]],
 ) -> dict[str, t.Any]:
     """Do something once for all hosts of a task, and return the one result that all of them have.
 
     Args:
         action: the running action.
         variables: those of its host.
-        spec: its options.
-        work: given the options, the hosts and the variables; a C(ValueError) of its names an option.
+        work: given the groups of hosts and the task; a C(ValueError) of its names an option.
 
     Raises:
-        AnsibleActionFail: the hosts want different things, or the work failed.
+        AnsibleActionFail: the work failed.
     """
     at_task = AtTask(action, variables)
 
     def all_(alone: bool, spent: int) -> Done:
         groups = at_task.groups(alone)
-        hosts = [host for group in groups for host in group.hosts]
         try:
-            asked = [Asked(group, validated(spec, group)) for group in groups]
-            result = work(_common(asked, list(spec)), hosts, variables)
+            result = work(groups, at_task)
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from None
-        return Done(dict.fromkeys(hosts, result), 0)
+        return Done({host: result for group in groups for host in group.hosts}, 0)
 
     if action._task.run_once:
         return all_(alone=False, spent=0).results[at_task.host]

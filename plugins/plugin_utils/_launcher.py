@@ -124,7 +124,7 @@ def tried(config: t.Dict[str, t.Any], url: str, most: int) -> bytes:
                 msg = "the payload was taken away, for the run was stopped or has ended; nothing was started"
                 raise NotBegun(WITHDRAWN, msg) from error
             if attempt == 2 or code < 500:  # a refusal is no accident
-                hint = "can the node reach the bucket, and the caller read it?"
+                hint = "can the node reach the bucket, and the caller read it, or was the run stopped?"
                 msg = "the payload could not be fetched: %s; %s" % (said, hint)
                 raise NotBegun(PAYLOAD_FAILED, msg) from error
             time.sleep(2**attempt)

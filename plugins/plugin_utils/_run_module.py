@@ -250,7 +250,7 @@ def _command(
 
     def ended(host: str, reply: run_command.Reply) -> bool:
         found, known = result(reply, strict=work.module.name == SPEAKS)
-        if known.reason == _wire.WITHDRAWN:
+        if known.reason in _wire.NO_PAYLOAD:
             doubt()
         return results.take(host, found, known)
 

@@ -73,8 +73,8 @@ fi"""
 _PYTHONS = " ".join(
     ["python3", "/usr/bin/python3", *(f"python3.{minor}" for minor in range(14, 7, -1)), "/usr/libexec/platform-python"]
 )
-#: The reason with which a node ends that does not find its payload.
-WITHDRAWN = _launcher.WITHDRAWN
+#: The reasons with which a node ends that could not have its payload, which may have been taken away.
+NO_PAYLOAD = (_launcher.WITHDRAWN, _launcher.PAYLOAD_FAILED)
 #: The oldest Python that runs the launcher, and what this ansible-core makes of a module.
 _MINIMUM = max((3, 8), tuple(getattr(basic, "_PY_MIN", (3, 8))))
 
@@ -146,7 +146,7 @@ def decode(output: str) -> dict[str, t.Any]:
             found = _result(text if mark == _launcher.MARK else _unpacked(text))
         except (ValueError, RecursionError, zlib.error):
             break
-        return _own(found)
+        return own(found)
     tail = " ".join(output.split())[-300:]
     return {
         "failed": True,
@@ -172,21 +172,22 @@ def not_begun(reason: str, msg: str) -> dict[str, t.Any]:
     return {"unreachable": True, "outcome": outcomes.UNREACHABLE, "reason": reason, "msg": msg}
 
 
-def _own(result: dict[str, t.Any]) -> dict[str, t.Any]:
+def own(result: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return what of a result is the node's to say, in shapes that Ansible can bear."""
-    own = {key: value for key, value in result.items() if not key.startswith("_ansible_") and key not in _INTERNAL}
-    if own.get("source") == ENGINE:
-        del own["source"]
-    if not isinstance(own.get("ansible_facts", {}), dict):
-        del own["ansible_facts"]
-    if "warnings" in own:
-        own["warnings"] = [one for one in _list(own["warnings"]) if isinstance(one, str)][:_MOST_SHOWN]
-    if "deprecations" in own:
-        known = [one for one in _list(own["deprecations"]) if isinstance(one, dict) and isinstance(one.get("msg"), str)]
-        own["deprecations"] = [
+    said = {key: value for key, value in result.items() if not key.startswith("_ansible_") and key not in _INTERNAL}
+    if said.get("source") == ENGINE:
+        del said["source"]
+    if not isinstance(said.get("ansible_facts", {}), dict):
+        del said["ansible_facts"]
+    if "warnings" in said:
+        said["warnings"] = [one for one in _list(said["warnings"]) if isinstance(one, str)][:_MOST_SHOWN]
+    if "deprecations" in said:
+        known = [one for one in _list(said["deprecations"]) if isinstance(one, dict)]
+        known = [one for one in known if isinstance(one.get("msg"), str)]
+        said["deprecations"] = [
             {key: one[key] for key in _DEPRECATION if isinstance(one.get(key), str)} for one in known[:_MOST_SHOWN]
         ]
-    return own
+    return said
 
 
 def _list(value: t.Any) -> list[t.Any]:

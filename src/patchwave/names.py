@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import re
 from collections.abc import Container
+
+from ansible_collections.patchwave.aws.plugins.module_utils._core import run_names
 
 #: Characters of a wave in the name of its work: SendCommand's comment has room for so many.
 _LONGEST = 50
@@ -13,11 +14,7 @@ _LONGEST = 50
 
 def short(wave: str) -> str:
     """Return a wave's name as part of a file name and of its work's name; an odd or long one ends in its hash."""
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", wave) and len(wave) <= _LONGEST:
-        return wave
-    digest = hashlib.sha256(wave.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    kept = re.sub(r"[^A-Za-z0-9_-]+", "-", wave).strip("-")[: _LONGEST - 1 - len(digest)]
-    return f"{kept}-{digest}".lstrip("-")
+    return run_names.short(wave, _LONGEST, 8)
 
 
 def limit_problem(host: str, groups: Container[str]) -> str:

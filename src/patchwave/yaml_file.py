@@ -239,7 +239,7 @@ class _AnsibleLoader(_Loader):
     def unsafe(self, node: yaml.Node) -> Any:
         """Make the value that `!unsafe` stands before."""
         inner = copy.copy(node)
-        inner.tag = self.resolve(type(node), node.value, (True, False))  # type: ignore[no-untyped-call]
+        inner.tag = self.resolve(type(node), node.value, (True, False))  # type: ignore[no-untyped-call]  # as its stubs have it
         return self.construct_object(inner, deep=True)
 
     def vaulted(self, node: yaml.Node) -> str:

@@ -292,3 +292,18 @@ def test_a_mistake_is_one_line_and_nothing_is_sent(
     assert message in done.stdout + done.stderr, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "SendCommand" not in {operation for _, _, operation in lab.calls() - before}
+
+
+def test_a_node_does_not_speak_in_the_engine_s_name_over_its_own_connection(lab: Any, tmp_path: Path) -> None:
+    said = {"changed": True, "unreachable": True, "source": "engine", "command_id": "c", "msg": "the window has closed"}
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "evil.py").write_text(f"#!/usr/bin/python3\nprint({json.dumps(json.dumps(said))})\n")
+    run = {"module": "evil", "transport": "connection", "journal": str(tmp_path / "journal")}
+    tasks = [{"name": "Run", "patchwave.aws.run_module": run, "register": "one"}]
+    tasks += [{"name": "Show", "ansible.builtin.copy": {"content": "{{ one }}", "dest": str(tmp_path / "one.json")}}]
+    play = {"name": "Play", "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    lab.run("ansible-playbook", tmp_path / "play.yml", "-e", "ansible_python_interpreter=/usr/bin/python3")
+    (result,) = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines() if '"result"' in line]
+    assert (result["source"], result["outcome"], result["changed"]) == ("node", "patched", True)
+    assert not {"unreachable", "source", "command_id"} & json.loads((tmp_path / "one.json").read_text()).keys()

@@ -96,6 +96,12 @@ def apply(lab: Any, path: Path) -> tuple[int, dict[str, Any], str]:
     return done.returncode, json.loads((path.parent / "out" / "report.json").read_text()), done.stdout + done.stderr
 
 
+def start(lab: Any, path: Path) -> subprocess.Popen[str]:
+    command = [BIN / "patchwave", "apply", path, "--output", path.parent / "out"]
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    return subprocess.Popen(command, env=lab.environment, **given)
+
+
 def until(true: Callable[[], Any], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
@@ -118,14 +124,7 @@ def test_after_a_kill_and_a_stop_an_agent_that_comes_back_begins_nothing(
     patient: Any, rollout: Path, keys: Callable[[str], list[str]]
 ) -> None:
     fault(patient, "agent-off", "late")
-    process = subprocess.Popen(
-        [BIN / "patchwave", "apply", rollout, "--output", rollout.parent / "out"],
-        env=patient.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(patient, rollout)
     until(lambda: sent(rollout) and begun(patient, "early"))
     kill(process)
     assert len(keys(f"patchwave/run/{NAME}/")) == 1
@@ -161,14 +160,7 @@ def test_after_a_kill_and_a_stop_an_agent_that_comes_back_begins_nothing(
 def test_a_command_that_cannot_be_cancelled_any_more_begins_nothing_either(patient: Any, rollout: Path) -> None:
     fault(patient, "agent-off", *NODES)
     fault(patient, "cancel-ignored", *NODES)
-    process = subprocess.Popen(
-        [BIN / "patchwave", "apply", rollout, "--output", rollout.parent / "out"],
-        env=patient.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(patient, rollout)
     until(lambda: sent(rollout))
     patient.run("patchwave", "stop", rollout, "--reason", "wrong version")
     fault(patient, "agent-off", "--clear")

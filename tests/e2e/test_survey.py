@@ -53,8 +53,8 @@ def test_so_it_is_for_the_roles(
     playbook = tmp_path / "play.yml"
     roles = ["patchwave.aws.gate", "patchwave.aws.patch_software"]
     playbook.write_text(yaml.safe_dump([{"hosts": "managed_nodes", "gather_facts": False, "roles": roles}]))
-    own = answers(software)
-    own["gate_override"] = OVERRIDE  # type: ignore[assignment]
+    own: dict[str, Any] = dict(answers(software))
+    own["gate_override"] = OVERRIDE
     done = play(lab, lab.nodes()["web-01"], own, playbook)
     assert done.returncode == 0, done.stdout
     assert lab.exec("web-01", "/opt/tool/current/tool") == "tool 2.0.0\n"

@@ -22,16 +22,23 @@ _LONGEST = 60
 
 
 def run_name(text: str) -> str:
+    """Return what a user calls a rollout as a name for comments and keys."""
+    return short(text, _LONGEST, 12)
+
+
+def short(text: str, longest: int, digits: int) -> str:
     """Return a name of letters, digits, C(.), C(_) and C(-); an odd or long one ends in its hash.
 
     Args:
-        text: what a user calls the rollout.
+        text: the name that a user gave.
+        longest: the maximum number of characters.
+        digits: the number of digits of a hash.
     """
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text) and len(text) <= _LONGEST:
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text) and len(text) <= longest:
         return text
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    kept = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[: _LONGEST - 1 - len(digest)]
-    return f"{kept}-{digest}".lstrip("-")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+    start = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[: longest - 1 - len(digest)]
+    return f"{start}-{digest}".lstrip("-")
 
 
 def comment(name: str) -> str:

@@ -8,7 +8,21 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from .._aws.errors import AwsError
 from .._aws.sessions import OWN_ACCOUNT, Account, Sessions
 
-__all__ = ["OWN_ACCOUNT", "Account", "AwsError", "Sessions"]
+__all__ = ["OWN_ACCOUNT", "Account", "AwsError", "Sessions", "Where"]
+
+
+class Where(t.NamedTuple):
+    """An account and region, and how the account is entered."""
+
+    account: str
+    region: str
+    access: Account
+
+    def __str__(self) -> str:
+        """Return it for a message."""
+        return f"account {self.account}, region {self.region}"

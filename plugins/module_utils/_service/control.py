@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import typing as t
 
+#: What a reason to stop means for a node that was not sent to.
 _SAID = {
     "asked_to_stop": "not sent: the run was asked to stop, or its time was up",
     "broken_off": "not sent: another account or region broke off",

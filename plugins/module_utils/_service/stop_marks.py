@@ -13,6 +13,7 @@ go, and S3 shows every write to every later read (https://aws.amazon.com/s3/cons
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -119,7 +120,7 @@ class Watch:
                 self._look(first=True)
 
     def doubt(self) -> None:
-        """Look again, and at what was stored as well, for a node has not found it."""
+        """Look again, and at what was stored as well, for a node could not have it."""
         self._doubts, self._looked = True, float("-inf")
 
     def stopped(self) -> str:
@@ -149,12 +150,14 @@ class Watch:
         self._looked = time.monotonic()
 
     def _withdrawn(self) -> Mark | None:
-        """Return a mark where something of what was stored is not there any more: that is what a stop does."""
-        for bucket, key, owner in self.stored:
-            try:
-                if s3_api.head_object(self._sessions.s3(bucket), bucket, key, owner) is None:
-                    return Mark("", "", f"s3://{bucket}/{key} was taken away")
-            except AwsError:
-                continue
+        """Return a mark where something of what was stored is not there any more: that is what a stop does.
+
+        Only a listing tells: of an object that is not there, S3 says to who may not list the whole bucket what it says
+        of one that may not be read.
+        """
         self._doubts = False
+        for bucket, key, owner in self.stored:
+            with contextlib.suppress(AwsError):
+                if key not in s3_api.list_objects(self._sessions.s3(bucket), bucket, key, owner):
+                    return Mark("", "", f"s3://{bucket}/{key} was taken away")
         return None

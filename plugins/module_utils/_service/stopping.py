@@ -21,9 +21,10 @@ import typing as t
 from .._aws import s3 as s3_api
 from .._aws import ssm as ssm_api
 from .._aws.errors import AwsError
-from .._aws.sessions import Account, Sessions
+from .._aws.sessions import Sessions
 from .._core import run_names
 from . import identity
+from .access import Where
 from .payload import delete
 from .sending import LISTED_AFTER
 from .stop_marks import Mark, Place, read
@@ -34,18 +35,6 @@ _DAYS = 31
 _IDS = 50
 _WAITING = ("Pending", "Delayed")
 _RUNNING = ("InProgress", "Cancelling")
-
-
-class Region(t.NamedTuple):
-    """An account and region, and how to get in there."""
-
-    access: Account
-    account: str
-    region: str
-
-    def __str__(self) -> str:
-        """Return it for a message."""
-        return f"account {self.account}, region {self.region}"
 
 
 class Stopped(t.NamedTuple):
@@ -102,7 +91,7 @@ def _there(s3: t.Any, place: Place, key: str) -> list[str]:
 
 
 def stop(
-    sessions: Sessions, regions: t.Sequence[Region], place: Place | None, name: str, mark: Mark, check_mode: bool
+    sessions: Sessions, regions: t.Sequence[Where], place: Place | None, name: str, mark: Mark, check_mode: bool
 ) -> Stopped:
     """Set the mark, take the payloads away, and cancel what no agent has begun; what cannot be done stops none of it.
 
@@ -151,7 +140,7 @@ def _withdraw(sessions: Sessions, place: Place, name: str, check_mode: bool) -> 
     return len(keys) - len(left), [str(one) for one in left]
 
 
-def _cancel_in(sessions: Sessions, region: Region, name: str, check_mode: bool) -> list[dict[str, t.Any]] | AwsError:
+def _cancel_in(sessions: Sessions, region: Where, name: str, check_mode: bool) -> list[dict[str, t.Any]] | AwsError:
     """Cancel a rollout's commands in one account and region; return what was under way, or why nobody can tell."""
     try:
         identity.check(sessions, region.access, region.account, region.region)
@@ -164,7 +153,7 @@ def _cancel_in(sessions: Sessions, region: Region, name: str, check_mode: bool) 
         return AwsError(f"{region}: {error}")
 
 
-def _cancel(ssm: t.Any, region: Region, command: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+def _cancel(ssm: t.Any, region: Where, command: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     invocations = ssm_api.list_command_invocations(ssm, command["CommandId"])
     waiting = sorted(one["InstanceId"] for one in invocations if one["Status"] in _WAITING)
     running = sorted(one["InstanceId"] for one in invocations if one["Status"] in _RUNNING)

@@ -16,7 +16,7 @@ import json
 import typing as t
 
 from ansible_collections.patchwave.aws.plugins.module_utils._service import accounts as accounts_service
-from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, AwsError, Sessions
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, AwsError, Sessions, Where
 from ansible_collections.patchwave.aws.plugins.module_utils._service.managed_nodes import (
     Clients,
     ManagedNode,
@@ -83,14 +83,6 @@ class Found(t.NamedTuple):
     access: Account
 
 
-class Visited(t.NamedTuple):
-    """An account and region that is read, whether it has nodes or not, and how the account is entered."""
-
-    account: str
-    region: str
-    access: Account
-
-
 class OutOfScope(t.NamedTuple):
     """How many nodes of an account and region have no patch group."""
 
@@ -106,7 +98,7 @@ class Estate(t.NamedTuple):
     unread: list[Unread]
     out_of_scope: list[OutOfScope]
     strays: list[Stray]
-    visited: list[Visited]
+    visited: list[Where]
 
 
 def read(sessions: Sessions, query: Query) -> Estate:
@@ -120,9 +112,7 @@ def read(sessions: Sessions, query: Query) -> Estate:
             unread.extend(none)
             jobs.extend((source, *place) for place in places if place not in taken)
             taken.update(places)
-        estate = Estate(
-            [], unread, [], [], [Visited(account, region, source.access) for source, account, region in jobs]
-        )
+        estate = Estate([], unread, [], [], [Where(account, region, source.access) for source, account, region in jobs])
         for job, region in _settled(pool, lambda job: _region(sessions, job, query), jobs, unread):
             source, account, name = job
             estate.found.extend(Found(node, source.access) for node in region.nodes)
@@ -217,5 +207,5 @@ def from_cache(query: Query, data: t.Any) -> Estate | None:
         [Unread(**one) for one in data["unread"]],
         [OutOfScope(**one) for one in data["out_of_scope"]],
         [Stray(**one) for one in data["strays"]],
-        [Visited(account, region, Account(**access)) for account, region, access in data["visited"]],
+        [Where(account, region, Account(**access)) for account, region, access in data["visited"]],
     )

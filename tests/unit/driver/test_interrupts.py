@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -58,12 +59,12 @@ def test_with_pythoninspect_the_driver_ends_all_the_same() -> None:
 
 
 def test_pythons_own_variables_are_not_handed_on_but_where_modules_lie(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     mine = ("PYTHONPATH", "PYTHONHOME", "PYTHON_KEYRING_BACKEND")
     for name in (*environment.PYTHON, *mine):
         monkeypatch.setenv(name, "1")
-    found = environment.ansible(tmp_path)  # type: ignore[arg-type]
+    found = environment.ansible(tmp_path)
     assert not set(environment.PYTHON) & found.keys()
     assert {"PYTHONINSPECT", "PYTHONSTARTUP"} <= set(environment.PYTHON)
     assert set(mine) <= found.keys()

@@ -30,16 +30,16 @@ def test_options_have_types_whatever_a_survey_makes_of_them() -> None:
 
 def test_what_a_batch_has_once_must_not_differ() -> None:
     same = asked(group("a", max_in_flight=1), group("b", max_in_flight="1"))
-    assert _action._common(same, ["max_in_flight"]) == {"max_in_flight": 1}
+    assert _action.shared(same, ["max_in_flight"]) == {"max_in_flight": 1}
     with pytest.raises(ValueError, match=r"^max_in_flight: differs between host a and hosts b, c;"):
-        _action._common(asked(group("a", max_in_flight=1), group("b", "c")), ["max_in_flight"])
+        _action.shared(asked(group("a", max_in_flight=1), group("b", "c")), ["max_in_flight"])
     with pytest.raises(ValueError, match=r"^check_mode: differs between host a and host b$"):
-        _action._common(asked(group("a"), group("b", check_mode=True)), ["max_in_flight"])
+        _action.shared(asked(group("a"), group("b", check_mode=True)), ["max_in_flight"])
 
 
 def test_a_secret_that_differs_is_not_shown() -> None:
     with pytest.raises(ValueError, match=r"^secret_key: differs") as error:
-        _action._common(asked(group("a", secret_key="s3cr3t"), group("b")), ["secret_key"])
+        _action.shared(asked(group("a", secret_key="s3cr3t"), group("b")), ["secret_key"])
     assert "s3cr3t" not in str(error.value)
 
 

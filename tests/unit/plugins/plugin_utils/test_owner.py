@@ -10,13 +10,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.patchwave.aws.plugins.module_utils._service import stop_marks
 from ansible_collections.patchwave.aws.plugins.module_utils._service.control import Control, OwnerGone
 from ansible_collections.patchwave.aws.plugins.plugin_utils import _batch
 
-UNMARKED = stop_marks.Watch(None, [], "")  # type: ignore[arg-type]
+NOBODY: Any = None
+UNMARKED = stop_marks.Watch(NOBODY, [], "")
 
 #: Sends to 4,000 nodes in two regions, so slowly that it never ends while this test does. Each sending is a line.
 BATCH = """

@@ -105,6 +105,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Shipping:
     monkeypatch.setattr(_run_module.payload_service, "delete", shipping.delete)
     monkeypatch.setattr(_run_module.run_command, "fan_out", fan_out)
     monkeypatch.setattr(_run_module.stop_marks, "look", lambda *dummy: None)
+    monkeypatch.setattr(_run_module.stop_marks.Watch, "doubt", lambda self: None)
     return shipping
 
 
@@ -465,3 +466,17 @@ def test_a_module_that_speaks_fails_unless_its_node_is_right(said: dict[str, Any
     found, known = _run_module.result(reply)
     assert (found["outcome"], found["failed"], known.outcome) == (outcome, failed, outcome)
     assert "skipped" not in found
+
+
+@pytest.mark.parametrize(
+    ("reason", "doubted"), [("withdrawn", True), ("payload_failed", True), ("disk_full", False), ("clock_wrong", False)]
+)
+def test_a_node_without_a_payload_is_a_reason_to_look_for_it(
+    sent: Shipping, monkeypatch: pytest.MonkeyPatch, reason: str, doubted: bool
+) -> None:
+    doubts: list[str] = []
+    monkeypatch.setattr(_run_module.stop_marks.Watch, "doubt", lambda self: doubts.append("x"))
+    line = f"PATCHWAVE1N {json.dumps({'reason': reason, 'msg': 'no'})}"
+    sent.replies["web"] = Reply(None, "", "", "c", line, "Success")
+    sent()
+    assert bool(doubts) == doubted

@@ -55,8 +55,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return time
 
 
-def watch(bucket: Bucket, *places: stop_marks.Place) -> stop_marks.Watch:
-    return stop_marks.Watch(bucket, places or [PLACE], "mine")  # type: ignore[arg-type]
+def watch(bucket: Any) -> stop_marks.Watch:
+    return stop_marks.Watch(bucket, [PLACE], "mine")
 
 
 ADA = {"by": "Ada", "time": "2026-11-27T22:00:00+00:00", "reason": "it hangs"}
@@ -96,7 +96,8 @@ def test_it_is_looked_for_again_now_and_then(clock: SimpleNamespace) -> None:
 
 
 def test_without_a_bucket_there_is_none() -> None:
-    found = stop_marks.Watch(None, [], "mine")  # type: ignore[arg-type]
+    nobody: Any = None
+    found = stop_marks.Watch(nobody, [], "mine")
     found.begin()
     assert found.stopped() == ""
 
@@ -144,6 +145,16 @@ def test_a_node_that_finds_no_payload_is_believed_once_the_payload_is_gone(clock
     assert found.stopped() == "stopped by somebody: s3://b/p/run/mine/1 was taken away"
 
 
+def test_where_nobody_can_tell_whether_it_is_gone_it_is_no_stop(clock: SimpleNamespace) -> None:
+    bucket = Bucket()
+    bucket.refuse = "AccessDenied"  # S3 answers 403 then, whether the object is there or not
+    found = watch(bucket)
+    found.stored = [("b", "p/run/mine/1", None)]
+    found.begin()
+    found.doubt()
+    assert found.stopped() == ""
+
+
 def test_a_folder_that_a_console_makes_is_a_mark() -> None:
     bucket = Bucket()
     bucket.objects["p/stop/mine/"] = b""
@@ -165,7 +176,7 @@ def test_nothing_is_sent_where_nobody_can_tell_and_later_the_old_answer_holds(cl
     assert found.stopped() == ""
 
 
-def test_while_one_thread_looks_the_others_go_on(clock: SimpleNamespace) -> None:
+def test_while_one_thread_looks_the_others_go_on(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket, free, asked = Bucket(), threading.Event(), threading.Event()
     found = watch(bucket)
     found.begin()
@@ -175,7 +186,7 @@ def test_while_one_thread_looks_the_others_go_on(clock: SimpleNamespace) -> None
         assert free.wait(10)
         return []
 
-    bucket._list = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(bucket, "_list", slow)
     clock.now = 10.0
     thread = threading.Thread(target=found.stopped)
     thread.start()

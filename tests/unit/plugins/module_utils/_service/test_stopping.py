@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.patchwave.aws.plugins.module_utils._service import stopping
-from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account
+from ansible_collections.patchwave.aws.plugins.module_utils._service.access import Account, Where
 from ansible_collections.patchwave.aws.plugins.module_utils._service.stop_marks import Mark, Place
 from botocore.exceptions import ClientError
 
@@ -83,11 +83,15 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
     return Aws()
 
 
-REGIONS = [stopping.Region(Account(), "1", name) for name in ("r1", "r2")]
+REGIONS = [Where("1", name, Account()) for name in ("r1", "r2")]
 
 
 def stop(aws: Any, name: str = "web", place: Place | None = PLACE, check_mode: bool = False) -> stopping.Stopped:
     return stopping.stop(aws, REGIONS, place, name, MARK, check_mode)
+
+
+def lift(aws: Any, name: str, check_mode: bool = False) -> Mark | None:
+    return stopping.lift_mark(aws, PLACE, name, check_mode)
 
 
 def test_the_mark_comes_first_then_the_payloads_then_the_commands(aws: Aws) -> None:
@@ -137,7 +141,7 @@ def test_what_would_be_done_is_said_and_not_done(aws: Aws) -> None:
     assert (done.changed, done.payloads, done.commands[0]["cancelled"]) == (True, 2, ["c1-0"])
     assert aws.done == []
     aws.objects["p/stop/web"] = b"{}"
-    assert stopping.lift_mark(aws, PLACE, "web", check_mode=True)  # type: ignore[arg-type]
+    assert lift(aws, "web", check_mode=True)
     assert "p/stop/web" in aws.objects
 
 
@@ -170,13 +174,13 @@ def test_without_a_bucket_commands_are_cancelled_all_the_same(aws: Aws) -> None:
 
 def test_a_stop_is_lifted_once(aws: Aws) -> None:
     stop(aws)
-    assert stopping.lift_mark(aws, PLACE, "web-2", check_mode=False) is None  # type: ignore[arg-type]
+    assert lift(aws, "web-2") is None
     assert "p/stop/web" in aws.objects
-    assert stopping.lift_mark(aws, PLACE, "web", check_mode=False) is not None  # type: ignore[arg-type]
-    assert stopping.lift_mark(aws, PLACE, "web", check_mode=False) is None  # type: ignore[arg-type]
+    assert lift(aws, "web") is not None
+    assert lift(aws, "web") is None
 
 
 def test_a_folder_that_a_console_makes_is_lifted_too(aws: Aws) -> None:
     aws.objects["p/stop/web/"] = b""
-    assert stopping.lift_mark(aws, PLACE, "web", check_mode=False) is not None  # type: ignore[arg-type]
+    assert lift(aws, "web") is not None
     assert [key for key in aws.objects if key.startswith("p/stop/web")] == []
