@@ -154,7 +154,7 @@ def read_rollout(path: Path) -> RolloutFile:
         override=data.get("override", {}),
         vars=data.get("vars", {}),
         all_in_waves=data.get("not_in_waves") != "allowed",
-        wave_error_budget=data.get("wave_error_budget", "50%"),
+        wave_error_budget=data.get("wave_error_budget", RolloutFile.wave_error_budget),
         require_windows=data.get("require_windows", False),
         folders=(*_around(path, folder, inventory), (folder / data["catalog"]).parent),
     )

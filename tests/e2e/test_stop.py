@@ -259,3 +259,12 @@ def test_a_stop_says_what_would_be_done_and_what_cannot_be(patient: Any, rollout
     assert wrong.returncode != 0
     assert "rollout x is NOT stopped" in wrong.stdout
     assert "no mark could be set, so a run that lives goes on sending" in wrong.stdout
+
+
+@pytest.mark.parametrize("name", ["patchwave_hosts", "patchwave_bucket"])
+def test_a_variable_that_cannot_be_evaluated_does_not_widen_a_stop(patient: Any, name: str) -> None:
+    given = {"patch_software_bucket": BUCKET, "patchwave_rollout": "of-nobody", name: "{{ mispelt }}"}
+    command = ("ansible-playbook", "-i", ROOT / "inventory", "patchwave.aws.stop", "--check")
+    done = patient.run(*command, "-e", json.dumps(given), check=False)
+    assert done.returncode != 0
+    assert "'mispelt' is undefined" in done.stdout + done.stderr
