@@ -84,6 +84,21 @@ class Services:
                 self._change(service, "stop")
             self._change(service, "start")
 
+    def restore(self, services: t.Sequence[Service]) -> None:
+        """Start services in order, all that can be started.
+
+        Raises:
+            PatchError: C(service_failed), of the first that did not.
+        """
+        problems = []  # type: t.List[PatchError]
+        for service in services:
+            try:
+                self.start([service])
+            except PatchError as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
+
     def still_run(self, services: t.Sequence[Service]) -> None:
         """Raise PatchError C(service_failed) when one that was started has ended since."""
         for service in services:

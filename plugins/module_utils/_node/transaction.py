@@ -212,28 +212,29 @@ class Patch:
             with contextlib.suppress(OSError):  # a full disk, which what follows may empty
                 # What is started from here on is to be found by the next run, if this one is killed too.
                 self._journal.write(dict(entry, run=self._mark))
-            try:
-                self._settle(entry, kind)
-            except OSError as error:
-                problem = errors.from_os_error(error, "dest")
+            problem = self._settle(entry, kind)
+            if problem is not None:
                 message = "cannot recover an interrupted patch: {0}".format(problem.message)
-                raise PatchError("rollback_failed", message) from None
+                raise PatchError("rollback_failed", message)
             self._journal.remove()
         self._report.log.event("recovered", phase=entry["phase"], target=entry["target"])
         return entry if entry["phase"] == COMMIT else None
 
-    def _settle(self, entry: Entry, kind: Kind) -> None:
+    def _settle(self, entry: Entry, kind: Kind) -> t.Optional[PatchError]:
         """Finish or undo what an entry says; services that do not start again are left to the patch that follows."""
         if entry["phase"] == COMMIT:
-            kind.finish(entry["undo"])
-            return
-        self._services.halt(self._interrupted)
-        kind.undo(entry["undo"], entry["phase"])
-        try:
-            self._services.start(self._interrupted)
-        except PatchError as error:
-            self._unstarted = error
-            self._report.log.event("not_started", message=error.message)
+            return _attempt(lambda: kind.finish(entry["undo"]))
+        problem = self._put_back(entry, kind, self._interrupted)
+        if self._unstarted is not None:
+            self._report.log.event("not_started", message=self._unstarted.message)
+        return problem
+
+    def _put_back(self, entry: Entry, kind: Kind, services: t.Sequence[Service]) -> t.Optional[PatchError]:
+        """Undo what an entry says and return what was wrong; services that ran run again whatever else fails."""
+        self._services.halt(services)
+        problem = _attempt(lambda: kind.undo(entry["undo"], entry["phase"]))
+        self._unstarted = _attempt(lambda: self._services.restore(services))
+        return problem
 
     # -- decide --------------------------------------------------------------------------------------------------
 
@@ -366,22 +367,29 @@ class Patch:
     def _roll_back(self, entry: Entry, cause: PatchError) -> None:
         before = entry["before"]
         self._report.log.event("rolling_back", reason=cause.reason, message=cause.message)
-        try:
-            with self._report.step("rollback"):
-                self._report.after = None
-                self._services.halt(entry["services"])
-                self._kind.undo(entry["undo"], entry["phase"])
-                self._services.start(entry["services"])
-                self._journal.remove()
-                self._proof.is_back(before)
-        except (PatchError, OSError) as error:
-            text = error.message if isinstance(error, PatchError) else errors.from_os_error(error, "dest").message
+        with self._report.step("rollback"):
+            self._report.after = None
+            problem = self._put_back(entry, self._kind, entry["services"]) or self._unstarted
+            problem = problem or _attempt(self._journal.remove) or _attempt(lambda: self._proof.is_back(before))
+        if problem is not None:
+            also = self._unstarted.message if self._unstarted not in (None, problem) else ""
             self._report.changed = True
             message = "{0}; then rolling back to {1} failed: {2}; look at this node now".format(
-                cause.message, before or "not installed", text
+                cause.message, before or "not installed", "; ".join(filter(None, (problem.message, also)))
             )
             self._report.end(FAILED, "rollback_failed", self._name(message))
             return
         self._report.after = before
         back = "{0} is back and proven".format(before) if before else "removed again"
         self._report.end(ROLLED_BACK, cause.reason, self._name("{0}; {1}".format(cause.message, back)))
+
+
+def _attempt(action: t.Callable[[], None]) -> t.Optional[PatchError]:
+    """Do something and return what was wrong with it."""
+    try:
+        action()
+    except PatchError as error:
+        return error
+    except OSError as error:
+        return errors.from_os_error(error, "dest")
+    return None

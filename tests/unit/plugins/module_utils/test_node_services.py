@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.server
 import os
 import shutil
@@ -22,6 +23,7 @@ import pytest
 from ansible_collections.patchwave.aws.plugins.module_utils._core import moments
 from ansible_collections.patchwave.aws.plugins.module_utils._node import processes, services
 from ansible_collections.patchwave.aws.plugins.module_utils._node.commands import Commands
+from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 from ansible_collections.patchwave.aws.plugins.module_utils._node.errors import PatchError
 from ansible_collections.patchwave.aws.plugins.module_utils._node.health import check_health
 from ansible_collections.patchwave.aws.plugins.module_utils._node.preconditions import Preconditions
@@ -174,6 +176,42 @@ def test_after_a_roll_back_the_service_runs_the_old_version(node: Node, text: st
     reason = {"sick": "health_failed", "unstartable": "service_failed"}.get(text, "wrong_version")
     assert (result["outcome"], result["reason"]) == ("rolled_back", reason)
     assert node.tree() == before
+
+
+def test_services_run_again_whatever_else_fails(node: Node) -> None:
+    """Also when the roll back fails, and fails again in the next run, and when one of them does not start."""
+    broken: list[str] = []
+
+    def checkpoint(label: str) -> None:
+        if label.startswith("switch") and label.endswith("to 1.0"):
+            broken.append(label)
+            raise OSError(errno.EIO, "I/O error")
+
+    services = [node.service("first"), node.service("second")]
+    (node.opt / "shut").mkdir()
+    services[0]["start"] = ["true", "start", str(node.opt / "shut" / "first.state"), services[0]["start"][3]]
+    services[0]["status"][2] = services[0]["stop"][2] = services[0]["start"][2]
+    serve("start", *services[0]["start"][2:])
+    for second in (False, True):
+        if second:
+            shutil.rmtree(node.opt / "shut")  # where nothing can start
+        result = node.run(node.params("1.2", "sick", services=services), disk=Disk(checkpoint), run_command=lenient)
+        assert (result["outcome"], result["reason"]) == ("failed", "rollback_failed"), result
+        assert (node.opt / "shut" / "first.state").exists() != second
+        assert (node.opt / "second.state").exists()
+    assert len(broken) == 2
+    (node.opt / "shut").mkdir()
+    result = node.run(node.params("1.2", "sick", services=services))
+    assert (result["outcome"], result["reason"]) == ("rolled_back", "health_failed"), result
+    for service in services:
+        assert Path(service["status"][2]).read_text() == "1.0 "
+
+
+def lenient(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+    try:
+        return pretend(argv, **options)
+    except OSError as error:
+        return 1, "", str(error)
 
 
 def test_a_service_that_does_not_live_until_the_commit_rolls_back(node: Node) -> None:
