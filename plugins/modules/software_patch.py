@@ -302,6 +302,11 @@ options:
           type: list
           elements: str
           required: true
+        run_as:
+          description:
+            - The user who runs O(installer.undo), such as V(app). The installer itself runs as the user of this module.
+            - Without it this module's user does, and one that another user could change is refused (V(run_as_failed)).
+          type: str
         timeout:
           description: Seconds each of the two may take; then it is killed with all that it started.
           type: int
@@ -324,6 +329,11 @@ options:
           type: list
           elements: str
           required: true
+        run_as:
+          description:
+            - The user who runs both, such as V(app).
+            - Without it this module's user does, and one that another user could change is refused (V(run_as_failed)).
+          type: str
         timeout:
           description: Seconds each of the two may take; then it is killed with all that it started.
           type: int
@@ -359,6 +369,12 @@ options:
           type: str
           default: >-
             (?<![0-9.])((?:[0-9]{1,9}[:!])?[0-9]+(?:\.[0-9]+)+(?:[\w.+~^-]*\w)?)
+        run_as:
+          description:
+            - The user who runs it, such as V(app).
+            - Without it this module's user does. Where that is root and another user could change the program, or a
+              file that an interpreter is given, that user does.
+          type: str
         timeout:
           description: Seconds after which it is killed.
           type: int
@@ -373,6 +389,9 @@ options:
           description: Program and arguments; no shell is involved. Exit code 0 means healthy.
           type: list
           elements: str
+        run_as:
+          description: The user who runs O(health.command), as O(probe.run_as).
+          type: str
         http:
           description: A page that the program answers with. No proxy is used.
           type: dict
@@ -447,6 +466,11 @@ options:
           description: Program and arguments that end with 0 while it runs.
           type: list
           elements: str
+        run_as:
+          description:
+            - The user who runs these commands, such as V(app).
+            - Without it this module's user does, and one that another user could change is refused (V(run_as_failed)).
+          type: str
         timeout:
           description: Seconds it may take to stop, and again to start.
           type: int
@@ -608,8 +632,8 @@ reason:
     - "With V(current): V(already_fixed), V(not_installed)."
     - "With V(failed) and nothing touched: V(bad_definition), V(locked), V(journal_invalid), V(probe_failed),
       V(downgrade_refused), V(service_missing), V(service_failed), V(dest_conflict), V(command_missing),
-      V(health_missing), V(not_writable), V(no_space), V(io_error), V(wrong_package), V(package_locked),
-      V(no_way_back), V(verifier_missing), V(install_failed), V(download_failed), V(bad_signature),
+      V(run_as_failed), V(health_missing), V(not_writable), V(no_space), V(io_error), V(wrong_package),
+      V(package_locked), V(no_way_back), V(verifier_missing), V(install_failed), V(download_failed), V(bad_signature),
       V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
     - "With V(skipped): V(too_late), V(unsafe_process), V(not_run). With V(unsupported): V(unsupported_node)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),

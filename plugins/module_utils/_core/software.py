@@ -108,6 +108,7 @@ KINDS = {
             "interpreter": {"type": "list", "elements": "str", "default": []},
             "arguments": {"type": "list", "elements": "str", "default": []},
             "undo": {"type": "list", "elements": "str", "required": True},
+            "run_as": {"type": "str"},
             "timeout": {"type": "int", "default": 900},
         },
     },
@@ -117,6 +118,7 @@ KINDS = {
             "command": {"type": "list", "elements": "str", "required": True},
             "version": {"type": "str", "required": True},
             "undo": {"type": "list", "elements": "str", "required": True},
+            "run_as": {"type": "str"},
             "timeout": {"type": "int", "default": 900},
         },
     },
@@ -137,6 +139,7 @@ DEFINITION = {
         "options": {
             "command": {"type": "list", "elements": "str", "required": True},
             "pattern": {"type": "str", "default": versions.DEFAULT_PATTERN},
+            "run_as": {"type": "str"},
             "timeout": {"type": "int", "default": 10},
         },
     },
@@ -144,6 +147,7 @@ DEFINITION = {
         "type": "dict",
         "options": {
             "command": {"type": "list", "elements": "str"},
+            "run_as": {"type": "str"},
             "http": {
                 "type": "dict",
                 "options": {
@@ -171,6 +175,7 @@ DEFINITION = {
             "start": {"type": "list", "elements": "str"},
             "stop": {"type": "list", "elements": "str"},
             "status": {"type": "list", "elements": "str"},
+            "run_as": {"type": "str"},
             "timeout": {"type": "int", "default": 60},
         },
     },
@@ -209,6 +214,7 @@ REASONS = {
     "probe_failed": "the probe ran and gave no version, one that cannot be compared, or came too late",
     "downgrade_refused": "the archive's version is lower than the node's",
     "dest_conflict": "something else stands where the link or the version folder belongs",
+    "run_as_failed": "no such user, root is needed for it, or several users may change what root is to run",
     "command_missing": "a program that the kind runs to install or to undo is not on this node",
     "health_missing": "the health command is neither on the node nor in the archive",
     "not_writable": "dest or state_dir cannot be written",

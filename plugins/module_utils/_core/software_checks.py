@@ -50,6 +50,8 @@ _COMMANDS = (
     ("command", "command"),
     ("command", "undo"),
 )
+_RUN_AS = (("probe", "run_as"), ("health", "run_as"), ("installer", "run_as"), ("command", "run_as"))
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}\$?\Z")
 _MAX_PATH = 200
 
 
@@ -292,6 +294,10 @@ def _command_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
             yield ".".join(path), "must name a program"
         elif isinstance(command, list) and any("\0" in str(part) for part in command):
             yield ".".join(path), "must not hold a NUL character"
+    for path in _RUN_AS:
+        yield from _user_problems(_get(definition, *path), ".".join(path))
+    if _get(definition, "health", "run_as") is not None and not _get(definition, "health", "command"):
+        yield "health.run_as", "needs health.command"
     pattern = _get(definition, "probe", "pattern")
     if isinstance(pattern, str):
         try:
@@ -301,6 +307,11 @@ def _command_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
         else:
             if groups != 1:
                 yield "probe.pattern", "must have exactly one group, around the version"
+
+
+def _user_problems(name: t.Any, where: str) -> t.Iterator[Problem]:
+    if isinstance(name, str) and not _USER.match(name):
+        yield where, "must be the name of a user"
 
 
 def _health_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
@@ -339,6 +350,9 @@ def _service_problems(definition: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
             yield where, "needs start, stop and status, all three"
         if given and _get(service, "manager") in ("systemd", "sysv"):
             yield where, "has a manager and commands; choose one"
+        yield from _user_problems(_get(service, "run_as"), where + ".run_as")
+        if _get(service, "run_as") is not None and not given:
+            yield where + ".run_as", "needs start, stop and status; others run as their unit or script says"
         timeout = _get(service, "timeout")
         if isinstance(timeout, int) and timeout < 1:
             yield where + ".timeout", "must be 1 or more"

@@ -16,7 +16,7 @@ import typing as t
 
 from .._core import versions
 from .._core.probe_output import read
-from . import processes
+from . import environment, processes, users
 from .errors import PatchError
 from .text import tidy
 
@@ -64,11 +64,22 @@ class Commands:
         environ: t.Optional[t.Mapping[str, str]] = None,
         cwd: str = "/",
         limit: t.Optional[int] = _SEARCHED,
+        user: t.Optional[users.User] = None,
+        clean: bool = False,
     ) -> Answer:
         """Run one command; it and all that it started are killed after C(timeout) seconds.
 
-        Of what it prints, C(limit) characters of each stream are kept.
+        Args:
+            argv: program and arguments.
+            timeout: in seconds.
+            environ: variables beside those of environment.of_commands().
+            cwd: where it runs.
+            limit: how many characters of each stream are kept.
+            user: who runs it, where that is not the user of this module.
+            clean: give it the environment of a service.
         """
+        who = user or users.me()
+        base = environment.of_services(who) if clean else environment.of_commands(os.environ, who)
         self._count += 1
         mark = "{0}.{1}".format(self.mark, self._count)
         timer = None  # type: t.Optional[threading.Timer]
@@ -87,15 +98,16 @@ class Commands:
             timer.start()
 
         try:
-            rc, out, err = self._run_command(
-                list(argv),
-                errors="surrogateescape",  # as os.listdir() has names that are no UTF-8
-                expand_user_and_vars=False,
-                handle_exceptions=False,
-                cwd=cwd,
-                environ_update=dict(environ or {}, LC_ALL="C", LANGUAGE="C", **{processes.MARK: mark}),
-                before_communicate_callback=watch,
-            )
+            with environment.only(base):
+                rc, out, err = self._run_command(
+                    who.command(argv),
+                    errors="surrogateescape",  # as os.listdir() has names that are no UTF-8
+                    expand_user_and_vars=False,
+                    handle_exceptions=False,
+                    cwd=cwd,
+                    environ_update=dict(environ or {}, **{processes.MARK: mark}),
+                    before_communicate_callback=watch,
+                )
         except OSError as error:
             return Answer(None, os.strerror(error.errno) if error.errno else str(error), False)
         finally:
@@ -115,7 +127,7 @@ class Commands:
         argv = options["command"]
         if not found(argv[0]):
             return None
-        answer = self.run(argv, options["timeout"])
+        answer = self.run(argv, options["timeout"], user=users.reader(argv, options.get("run_as")))
         if answer.timed_out or answer.rc != 0:
             raise PatchError("probe_failed", "the probe {0} {1}".format(tidy(argv[0], 80), answer.excuse()))
         try:

@@ -19,6 +19,7 @@ import urllib.error
 from ansible.module_utils.urls import ConnectionError as UrlConnectionError
 from ansible.module_utils.urls import open_url
 
+from . import users
 from .commands import Commands, found
 from .errors import PatchError
 from .text import tidy
@@ -60,7 +61,8 @@ def _once(options: Options, commands: Commands) -> str:
         return _http(options["http"], options["timeout"])
     if options.get("port"):
         return _port(options["host"], options["port"], options["timeout"])
-    answer = commands.run(options["command"], options["timeout"])
+    user = users.reader(options["command"], options.get("run_as"))
+    answer = commands.run(options["command"], options["timeout"], user=user)
     if answer.rc == 0 and not answer.timed_out:
         return ""
     return "{0} {1}".format(tidy(options["command"][0], 80), answer.excuse())

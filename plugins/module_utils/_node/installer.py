@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from . import users
 from .commands import Commands, found
 from .disk import Disk
 from .download import Download
@@ -52,6 +53,8 @@ class Command(Kind):
         for argv in (self._argv(), self._options["undo"]):
             if argv[0] != INSTALLER and not found(argv[0]):
                 raise PatchError("command_missing", "{0} is not on this node; check {1}".format(argv[0], self.kind))
+            if argv[0] != INSTALLER:
+                users.check_writer(argv, self._options.get("run_as"), self.kind + ".run_as")
 
     def plan(self) -> Undo:
         """See Kind."""
@@ -59,7 +62,13 @@ class Command(Kind):
         argv, undo = (
             [path if word == INSTALLER else word for word in argv] for argv in (self._argv(), self._options["undo"])
         )
-        return {"folder": self._folder, "command": argv, "undo": undo, "timeout": self._options["timeout"]}
+        return {
+            "folder": self._folder,
+            "command": argv,
+            "undo": undo,
+            "timeout": self._options["timeout"],
+            "run_as": self._options.get("run_as"),
+        }
 
     def steps(self, undo: Undo) -> t.List[Step]:
         """See Kind."""
@@ -67,11 +76,13 @@ class Command(Kind):
 
     def switch(self, undo: Undo) -> None:
         """See Kind."""
-        self._run(undo["command"], undo["timeout"], "install_failed")
+        # Nobody but this module's own user can read a downloaded installer.
+        self._run(undo, "command", undo.get("run_as") if self.kind == "command" else None, "install_failed")
 
-    def _run(self, argv: t.Sequence[str], timeout: float, reason: str) -> None:
+    def _run(self, undo: Undo, key: str, run_as: t.Optional[str], reason: str) -> None:
+        argv = undo[key]
         self._disk.step("run " + argv[0])
-        answer = self._commands.run(argv, timeout)
+        answer = self._commands.run(argv, undo["timeout"], user=users.named(run_as))
         if answer.rc != 0 or answer.timed_out:
             raise PatchError(reason, "{0} {1}".format(argv[0], answer.excuse()))
         self._disk.step("ran " + argv[0])
@@ -80,7 +91,7 @@ class Command(Kind):
         """See Kind. The definition's undo must bear to run again, and when the command did not come far."""
         done = os.path.join(undo["folder"], "undone")
         if phase == SWITCH and not os.path.exists(done):
-            self._run(undo["undo"], undo["timeout"], "rollback_failed")
+            self._run(undo, "undo", undo.get("run_as"), "rollback_failed")
             os.makedirs(undo["folder"], 0o700, exist_ok=True)
             self._disk.write_json(done, {})  # an undo that uses the installer cannot run once that is removed
         self.finish(undo)

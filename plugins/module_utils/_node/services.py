@@ -13,7 +13,8 @@ import os
 import time
 import typing as t
 
-from .commands import Commands, found
+from . import users
+from .commands import Answer, Commands, found
 from .errors import PatchError
 
 #: One service as its definition and the journal hold it.
@@ -46,11 +47,13 @@ class Services:
         self._sleep = sleep
 
     def check(self) -> None:
-        """Raise PatchError C(service_missing) when one is not on this node."""
+        """Raise PatchError: C(service_missing), one is not on this node; C(run_as_failed), see users."""
         for service in self._wanted:
             if not self._exists(service):
                 message = "no service {0} by {1} on this node; check services"
                 raise PatchError("service_missing", message.format(service["name"], service["manager"]))
+            for verb in ("status", "stop", "start") if service["manager"] != "systemd" else ():
+                users.check_writer(_argv(service, verb), service.get("run_as"), "services[].run_as")
 
     def running(self) -> t.List[Service]:
         """Return those that run now or are about to, as plain data for the journal."""
@@ -108,7 +111,7 @@ class Services:
 
     def _state(self, service: Service) -> str:
         """Return what a service does, in systemd's words; an unclear answer is no answer."""
-        answer = self._commands.run(_argv(service, "status"), _QUERY_SECONDS)
+        answer = self._run(service, "status", _QUERY_SECONDS)
         if service["manager"] == "systemd":
             word = answer.text.partition("\n")[0].strip()
         else:
@@ -116,6 +119,9 @@ class Services:
         if answer.rc is None or answer.timed_out or word not in _STATES:
             raise _failed("nobody can say whether service {0} runs: {1}".format(service["name"], answer.excuse()))
         return word
+
+    def _run(self, service: Service, verb: str, timeout: float) -> Answer:
+        return self._commands.run(_argv(service, verb), timeout, user=users.named(service.get("run_as")), clean=True)
 
     def _exists(self, service: Service) -> bool:
         if service["manager"] == "systemd":
@@ -125,7 +131,7 @@ class Services:
 
     def _change(self, service: Service, verb: str) -> None:
         deadline = time.monotonic() + service["timeout"]
-        answer = self._commands.run(_argv(service, verb), service["timeout"])
+        answer = self._run(service, verb, service["timeout"])
         if answer.rc != 0 or answer.timed_out:
             raise _failed("{0} of service {1} {2}".format(verb, service["name"], answer.excuse()))
         state = self._state(service)

@@ -1,0 +1,155 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who runs the commands of a definition, and in which environment."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._node import environment, users
+from ansible_collections.patchwave.aws.plugins.module_utils._node.commands import Commands
+from ansible_collections.patchwave.aws.plugins.module_utils._node.errors import PatchError
+from ansible_collections.patchwave.aws.plugins.module_utils._node.health import check_health
+
+from .test_node_transaction import Node, pretend, spawn
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who may become another user")
+DAEMON = pwd.getpwnam("daemon")
+
+
+@pytest.fixture
+def place() -> t.Iterator[Path]:
+    """A folder that every user may enter."""
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def script(path: Path, text: str = "id -un; echo 1.2", uid: int = 0) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    os.chown(path, uid, -1)
+    return path
+
+
+def who(*argv: object) -> str:
+    return users.reader([str(word) for word in argv]).name
+
+
+@root_only
+def test_what_another_user_may_change_is_not_run_by_root(place: Path) -> None:
+    ours, theirs = script(place / "ours"), script(place / "bin" / "theirs", uid=DAEMON.pw_uid)
+    link = place / "link"
+    link.symlink_to(theirs)
+    assert who(ours, theirs) == "root"  # an argument that a program reads is no program
+    for command in ([theirs], [link], ["sh", theirs], ["env", "-i", theirs], ["bash", "-c", f"x=1; {link} --version"]):
+        assert who(*command) == "daemon", command
+    assert who("java", "-jar", ours) == "root"
+    assert who("java", "-cp", f"/usr/share/java/x.jar:{theirs}", "Main") == "daemon"
+    in_their_folder = script(place / "bin" / "ours")
+    os.chown(place / "bin", DAEMON.pw_uid, -1)
+    assert who(in_their_folder) == "daemon"
+
+
+@root_only
+def test_groups_and_everybody_count_and_sticky_folders_do_not(place: Path) -> None:
+    path = script(place / "bin" / "tool")
+    folder = place / "bin"
+    os.chown(folder, 0, DAEMON.pw_gid)
+    folder.chmod(0o775)
+    assert who(path) == "daemon"
+    os.chown(folder, 0, 54321)  # a group that nobody is in, as staff of /usr/local/bin
+    assert who(path) == "root"
+    folder.chmod(0o1777)
+    assert who(path) == "root"
+    folder.chmod(0o777)
+    with pytest.raises(PatchError, match="every user may change") as caught:
+        who(path)
+    assert caught.value.reason == "run_as_failed"
+    assert users.reader([str(path)], "daemon").name == "daemon"
+
+
+@root_only
+def test_a_probe_and_a_health_check_run_as_the_owner_of_the_program(place: Path) -> None:
+    commands = Commands(spawn)
+    theirs = str(script(place / "theirs", "echo $(id -un) $(id -Gn) $HOME $USER; exit 3", DAEMON.pw_uid))
+    answer = commands.run([theirs], 5, user=users.reader([theirs]))
+    assert answer.rc == 3
+    assert answer.text.split() == ["daemon", "daemon", DAEMON.pw_dir, "daemon"]
+    probe = {"command": [str(script(place / "probe", "echo 1.$(id -u)", DAEMON.pw_uid))], "timeout": 5}
+    probe["pattern"] = r"([\d.]+)"
+    assert commands.probe(probe) == f"1.{DAEMON.pw_uid}"
+    assert commands.probe({**probe, "run_as": "root"}) == "1.0"
+    health = {"command": [str(script(place / "health", "test $(id -u) != 0"))], "timeout": 5, "retries": 0, "delay": 0}
+    with pytest.raises(PatchError):
+        check_health(health, commands)
+    check_health({**health, "run_as": "daemon"}, commands)
+    missing = commands.run(["/no/such"], 5, user=users.named("daemon"))
+    assert (missing.rc, "No such file" in missing.text) == (1, True)
+
+
+@root_only
+def test_what_changes_the_node_needs_a_name_where_another_user_could_change_it(tmp_path: Path, place: Path) -> None:
+    node = Node(tmp_path / "node").install("1.0")
+    theirs = str(script(place / "ctl", "exit 0", DAEMON.pw_uid))
+    service = {"name": "server", "manager": "auto", "restart": "around", "timeout": 1}
+    service.update({verb: [theirs] for verb in ("start", "stop", "status")})
+    command = {"command": [theirs], "undo": ["/bin/true"], "version": "1.2", "timeout": 5}
+    ours = {**command, "command": ["/bin/true"], "undo": [theirs]}
+    before = node.tree()
+    for kind in ({"services": [service]}, {"archive": None, "command": command}, {"archive": None, "command": ours}):
+        for check_mode in (True, False):
+            params = node.params("1.2") | kind
+            result = node.run(params, check_mode=check_mode)
+            assert (result["outcome"], result["reason"]) == ("failed", "run_as_failed"), result
+            assert "belongs to daemon" in result["msg"]
+        assert node.tree() == before
+    named = node.params("1.2", services=[{**service, "run_as": "nosuchuser"}])
+    assert "no user nosuchuser" in node.run(named)["msg"]
+    asked: list[list[str]] = []
+
+    def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        asked.append(argv)
+        return (0, "", "") if argv[-1] == theirs else pretend(argv, **options)
+
+    assert node.run(node.params("1.2", services=[{**service, "run_as": "daemon"}]), run_command=run_command)["changed"]
+    assert all(argv[3:6] == ["1", "1", "1"] for argv in asked if argv[-1] == theirs)
+
+
+def test_commands_have_a_home_and_services_nothing_of_ours(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    """The SSM agent starts what it runs without HOME and LANG."""
+    locale = place / "locale.conf"
+    locale.write_text("# of this node\nLANG=\"de_DE.UTF-8\"\nLC_TIME=C.UTF-8\nOTHER='x'\n")
+    monkeypatch.setattr(environment, "_LOCALES", ("/no/such", str(locale)))
+    monkeypatch.setenv("JAVA_HOME", "/opt/java")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.delenv("HOME")
+    before = dict(os.environ)
+    me = users.me()
+    identity = {"HOME": me.home, "USER": me.name, "LOGNAME": me.name, "SHELL": "/bin/sh"}
+    commands = Commands(spawn)
+
+    def seen(**options: t.Any) -> dict[str, str]:
+        text = commands.run(["/usr/bin/env"], 5, **options).text
+        pairs = dict(line.partition("=")[::2] for line in text.split("\n") if "=" in line)
+        assert pairs.pop("PATCHWAVE_RUN")
+        return pairs
+
+    ours = seen()
+    expected = {**identity, "JAVA_HOME": "/opt/java", "LC_ALL": "C", "LANGUAGE": "C"}
+    assert {key: ours.get(key) for key in expected} == expected
+    assert ours["PATH"] == "/usr/bin:/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"
+    assert seen(clean=True) == {**identity, "PATH": environment.PATH, "LANG": "de_DE.UTF-8", "LC_TIME": "C.UTF-8"}
+    assert dict(os.environ) == before
