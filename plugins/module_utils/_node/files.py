@@ -152,7 +152,9 @@ class Files(Kind):
 
     def is_old(self, undo: Undo, path: str, deleted: bool) -> bool:
         """See Kind."""
-        return any((path == file and deleted) or path == old for file, dummy, old in undo["files"])
+        return any(
+            path == old or (deleted and path in (file, os.path.dirname(file))) for file, dummy, old in undo["files"]
+        )
 
     def undo(self, undo: Undo, phase: str) -> None:
         """See Kind."""

@@ -178,8 +178,11 @@ class InPlace(Kind):
         """See Kind."""
         if path.startswith(os.path.join(undo["staging"], "saved") + "/"):
             return True
-        inside = os.path.relpath(path, undo["dest"]) if deleted else ""
-        return any(inside == changed and old for changed, old, dummy in undo["changes"]) if inside else False
+        inside = os.path.relpath(path, undo["dest"]) if deleted else ".."
+        if inside == os.pardir or inside.startswith("../"):
+            return False
+        folder = "" if inside == os.curdir else inside + "/"
+        return any(old and (changed == inside or changed.startswith(folder)) for changed, old, dummy in undo["changes"])
 
     # -- back, and the end ---------------------------------------------------------------------------------------
 

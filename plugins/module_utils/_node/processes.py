@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -19,7 +20,20 @@ import typing as t
 MARK = "PATCHWAVE_RUN"
 
 _DELETED = " (deleted)"
-_INTERPRETER = re.compile(r"(python|node|java|ruby|perl|php|(ba|da|z|k)?sh)[0-9.]*\Z")
+_SHELL = re.compile(r"(ba|da|z|k|a)?sh\Z")
+_INTERPRETER = re.compile(
+    r"(python|pypy|node|java|jsvc|ruby|perl|php(-fpm)?|lua|tclsh|dotnet|mono|deno|bun|beam\.smp)[0-9.]*\Z"
+)
+#: Libraries by which a program of any name is an interpreter too.
+_RUNTIME = re.compile(r"/lib(jvm|python[0-9.]+|ruby[0-9.-]*|perl|node|coreclr|php[0-9.]*)\.so")
+#: Variables that say where an interpreter finds its programs.
+_PROGRAMS = re.compile(
+    r"(CLASSPATH|(JAVA_TOOL|JDK_JAVA|_JAVA|NODE)_OPTIONS|(PYTHON|NODE_|GEM_)PATH|PYTHONSTARTUP|PERL5?(LIB|OPT)|RUBY(LIB|OPT))="
+)
+#: What parts words of a command line into paths: C(-Dx=/a), C(/a:/b), C(--x='/a b'), C(@/a).
+_PARTS = re.compile(r"[=:;,@\s'\"]+")
+#: Endings of open files that are programs, not data.
+_CODE = (".jar", ".war", ".ear", ".zip", ".jmod", ".whl", ".pyz", ".phar", ".asar", ".dll", ".beam")
 _UNIT = re.compile(r"/([^/\n]+\.service)(/|$)", re.MULTILINE)
 #: Services without which no session lives on; needrestart leaves them alone too.
 _SESSIONS = ("user@", "dbus", "systemd-logind", "getty@", "serial-getty@")
@@ -49,9 +63,9 @@ def using(is_old: IsOld, since: float, files_too: bool = False) -> t.List[Proces
 
     Args:
         is_old: tells old files.
-        since: when the new files were in place; a script of an interpreter that started earlier is old, if its path
-            is one of the old or of the replaced files.
-        files_too: also look at open files, such as the jar of a Java program.
+        since: when the new files were in place; what an interpreter that started earlier was told to run is old, if its
+            path is one of the old or of the replaced files, or a folder of them.
+        files_too: also look at open files that do not look like programs.
     """
     found = []  # type: t.List[Process]
     for pid in _pids():
@@ -140,22 +154,55 @@ def _name(pid: int) -> str:
 def _paths(pid: int, since: float, files_too: bool) -> t.Iterator[str]:
     program = _link(pid, "exe")
     yield program
-    seen = set()  # type: t.Set[str]
-    for line in os.fsdecode(_read(pid, "maps")).splitlines():
-        columns = line.split(None, 5)
-        if len(columns) == 6 and columns[5].startswith("/") and columns[5] not in seen:
-            seen.add(columns[5])
-            yield columns[5]
-    if files_too:
-        with contextlib.suppress(OSError):
-            for name in os.listdir("/proc/{0}/fd".format(pid)):
-                yield _link(pid, "fd/" + name)
+    mapped = {columns[5] for columns in _maps(pid) if len(columns) == 6 and columns[5].startswith("/")}
+    yield from mapped
+    with contextlib.suppress(OSError):
+        opened = [_link(pid, "fd/" + name) for name in os.listdir("/proc/{0}/fd".format(pid))]
+        yield from (path for path in opened if files_too or _split(path)[0].lower().endswith(_CODE))
     # A start is told in ticks, so in doubt it was after.
-    if _INTERPRETER.match(os.path.basename(_split(program)[0])) and _started(pid) + _TICK <= since:
-        script = next((word for word in os.fsdecode(_read(pid, "cmdline")).split("\0")[1:] if word[:1] != "-"), "")
-        if script.startswith("/"):
-            yield script + _DELETED
-            yield os.path.join(os.path.realpath(os.path.dirname(script)), os.path.basename(script)) + _DELETED
+    if _started(pid) + _TICK <= since:
+        yield from (path + _DELETED for path in _interpreted(pid, os.path.basename(_split(program)[0]), mapped))
+
+
+def _maps(pid: int) -> t.Iterator[t.List[str]]:
+    for line in os.fsdecode(_read(pid, "maps")).splitlines():
+        yield line.split(None, 5)
+
+
+def _interpreted(pid: int, program: str, mapped: t.Collection[str]) -> t.Iterator[str]:
+    """Give the files and folders that an interpreter may have its program from, of which it may hold none open.
+
+    They are what its arguments and variables name, from the folder that it works in, and that folder; it is not what a
+    shell reads from.
+    """
+    words, folder = os.fsdecode(_read(pid, "cmdline")).split("\0")[1:-1], _link(pid, "cwd")
+    if not words or not folder.startswith("/") or pid in _above():  # what a person types into, or what runs this
+        return
+    if _SHELL.match(program):
+        options = list(itertools.takewhile(lambda word: word[:1] in ("-", "+"), words))
+        words = words[len(options) :][:1] if not any("c" in word for word in options if word[:2] != "--") else []
+    elif _INTERPRETER.match(program) or any(map(_RUNTIME.search, mapped)):
+        yield folder
+        words += [entry for entry in os.fsdecode(_read(pid, "environ")).split("\0") if _PROGRAMS.match(entry)]
+        words += [part for word in words for part in _PARTS.split(word)]
+    else:
+        return
+    for word in {word[:-2] if word.endswith("/*") else word for word in words if word}:
+        path = os.path.normpath(os.path.join(folder, word))
+        yield path
+        yield os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+        yield os.path.realpath(path)
+
+
+def _above() -> t.Set[int]:
+    """Return the processes that this one runs under."""
+    found = set()  # type: t.Set[int]
+    pid = os.getppid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        fields = _read(pid, "stat").rpartition(b")")[2].split()
+        pid = int(fields[1]) if len(fields) > 1 else 0
+    return found
 
 
 def _started(pid: int) -> float:

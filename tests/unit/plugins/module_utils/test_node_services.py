@@ -11,6 +11,7 @@ import errno
 import http.server
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -387,18 +388,74 @@ def test_a_script_that_started_before_the_switch_is_old_and_one_after_is_not(tmp
         assert len(processes.using(is_old, started + 1.1 * tick)) == 1
 
 
+SLEEPER = "import time; time.sleep(30)"
+
+
+@pytest.mark.parametrize("how", ["relative", "cwd", "module", "folder", "argument", "variable", "link", "shell"])
+def test_an_interpreter_with_a_program_in_the_old_version_is_found(node: Node, how: str, tmp_path: Path) -> None:
+    """It holds nothing open, and its command line need not say a whole path."""
+    old = node.dest / "1.0"
+    (old / "app.py").write_text(SLEEPER)
+    (old / "run").write_text("sleep 30; true")
+    (tmp_path / "link.py").symlink_to(node.dest / "current" / "app.py")
+    launcher = tmp_path / "launcher.py"
+    launcher.write_text(SLEEPER)
+    python, current = sys.executable, node.dest / "current"
+    command, folder, variables = {
+        "relative": ([python, "app.py"], current, {}),
+        "cwd": ([python, launcher], current, {}),
+        "module": ([python, "-m", "app"], current, {}),
+        "folder": ([python, launcher, f"--lib=/no/such:{current}"], "/", {}),
+        "argument": ([python, launcher, "-cp", f"/no/such.jar:{current}/lib/*"], "/", {}),
+        "variable": ([python, launcher], "/", {"CLASSPATH": f"/no/such:{current}/lib.jar"}),
+        "link": ([python, tmp_path / "link.py"], "/", {}),
+        "shell": (["sh", "run"], current, {}),
+    }[how]
+    with started(*command, cwd=folder, env={**os.environ, **variables}) as running:
+        result = node.run(node.params("1.2"))
+        assert (result["outcome"], result["reason"]) == ("rolled_back", "old_process"), result
+        assert f"process {running.pid} " in result["msg"]
+    assert node.run(node.params("1.2"))["outcome"] == "patched"
+
+
+@pytest.mark.parametrize("how", ["shell", "data", "log", "typed"])
+def test_what_only_stands_in_the_old_version_is_left_alone(node: Node, how: str) -> None:
+    """A shell that an administrator has left there, a reader of its log, a program that is given its name."""
+    current = node.dest / "current"
+    (node.dest / "1.0" / "log").write_text("")
+    command, folder = {
+        "shell": (["sh", "-c", f"sleep 30; ls {current}"], current),
+        "data": (["sleep", "30"], current),
+        "log": (["tail", "-f", current / "log"], current),
+        "typed": ([sys.executable], current),
+    }[how]
+    with started(*command, cwd=folder, stdin=subprocess.PIPE):
+        assert node.run(node.params("1.2"))["outcome"] == "patched"
+
+
+@contextlib.contextmanager
+def started(*argv: object, **options: t.Any) -> t.Iterator[subprocess.Popen[bytes]]:
+    """A process group that is there for longer than a tick of the clock that processes are told in."""
+    options.setdefault("stdin", subprocess.DEVNULL)
+    with subprocess.Popen([str(word) for word in argv], start_new_session=True, **options) as running:
+        try:
+            time.sleep(0.1)
+            yield running
+        finally:
+            os.killpg(running.pid, signal.SIGKILL)
+
+
 def test_a_deleted_file_and_an_open_one_are_seen(tmp_path: Path) -> None:
     program = Path(shutil.copy("/bin/sleep", tmp_path / "old"))
-    jar = tmp_path / "a.jar"
-    jar.write_text("")
-    with process(program, "30") as running, open(jar) as handle:
+    jar, data = tmp_path / "a.jar", tmp_path / "a.log"
+    with process(program, "30") as running, open(jar, "w") as first, open(data, "w") as second:
         program.unlink()
         found = processes.using(lambda path, deleted: deleted and path == str(program), 0)
         assert [entry.pid for entry in found] == [running.pid]
-        with subprocess.Popen(["/bin/sleep", "30"], pass_fds=[handle.fileno()]) as reader:
-            assert processes.using(lambda path, deleted: path == str(jar), 0) == []
-            found = processes.using(lambda path, deleted: path == str(jar), 0, files_too=True)
-            assert [entry.pid for entry in found] == [reader.pid]
+        with subprocess.Popen(["/bin/sleep", "30"], pass_fds=[first.fileno(), second.fileno()]) as reader:
+            for file, files_too, seen in ((jar, False, True), (data, False, False), (data, True, True)):
+                found = processes.using(lambda path, deleted, file=file: path == str(file), 0, files_too)
+                assert (reader.pid in [entry.pid for entry in found]) == seen
             reader.kill()
 
 
