@@ -478,8 +478,8 @@ options:
     old_processes:
       description:
         - What to do about processes that still run or map files of the old version after services have been started.
-        - An interpreter that was started before the switch counts by the paths in its arguments and in variables such as
-          C(CLASSPATH) and C(PYTHONPATH), and by the folder it works in; every process by a jar or the like it has open.
+        - An interpreter that was started before the switch counts by the paths in its arguments and in variables such
+          as C(CLASSPATH), and by the folder it works in; every process by a jar or the like that it has open.
         - V(fail) rolls back, V(restart) restarts the systemd services they belong to and fails when some are still
           left, V(ignore) leaves them.
         - Not restarted are D-Bus, logins, services of users, and the one that this module runs in.
