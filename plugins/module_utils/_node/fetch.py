@@ -12,9 +12,12 @@ import contextlib
 import hashlib
 import http.client
 import os
+import random
+import signal
 import socket
 import ssl
 import stat
+import threading
 import time
 import typing as t
 import urllib.error
@@ -30,17 +33,21 @@ from .platforms import Platform
 
 #: Largest file in bytes.
 MAX_BYTES = 2 * 1024**3
-#: Seconds without a byte, and for the whole file.
+#: Seconds without a byte, and for the whole file, from whichever URL.
 STALL_SECONDS = 30
 TOTAL_SECONDS = 900
-#: How often one URL is tried when it breaks off, and seconds between.
-TRIES = 3
-PAUSE_SECONDS = 0.5
+#: How often one URL is tried without coming further; at most so many seconds before the first time again, and later on.
+#: The pause doubles each time and is drawn at random, or a thousand nodes would come back at once.
+TRIES = 6
+PAUSE_SECONDS = 1.0
+MAX_PAUSE_SECONDS = 20.0
 #: Bytes that stay free on the file system.
 RESERVE = 16 * 1024**2
 
 _CHUNK = 1024**2
 _PARTIAL, _NO_SUCH_RANGE = 206, 416
+#: What a server answers that is busy or being replaced (S3 says 503 SlowDown, others 429), not wrong.
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
 class Source(t.NamedTuple):
@@ -72,7 +79,8 @@ def source_of(options: t.Mapping[str, t.Any], node: Platform) -> Source:
 def fetch(source: Source, path: str, disk: Disk, limit: int = MAX_BYTES) -> int:
     """Stream a source to the file C(path) and compare its checksum.
 
-    Each URL is tried in turn; a download that breaks off is resumed, also one that a killed run has begun.
+    Each URL is tried in turn, again when its server is busy or not to be reached; a download that breaks off is
+    resumed, also one that a killed run has begun.
 
     Args:
         source: https, http or file URLs, or absolute paths. They are secret: no message holds one.
@@ -88,13 +96,14 @@ def fetch(source: Source, path: str, disk: Disk, limit: int = MAX_BYTES) -> int:
         OSError: C(path) cannot be written.
     """
     disk.step("download " + path)
+    deadline = time.monotonic() + TOTAL_SECONDS
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "r+b") as target, _proxied(source.proxy):
         problem = _failed("no URL")
         for number, url in enumerate(source.urls):
             try:
                 room = disk.free(os.path.dirname(path)) - RESERVE
-                size = _Download(url, source, target, room, limit).run(go_on=number == 0)
+                size = _Download(url, source, target, room, limit, deadline).run(go_on=number == 0)
             except PatchError as error:
                 problem = error
                 continue
@@ -108,14 +117,16 @@ def fetch(source: Source, path: str, disk: Disk, limit: int = MAX_BYTES) -> int:
 class _Download:
     """One URL read into one open file."""
 
-    def __init__(self, url: str, source: Source, target: t.BinaryIO, room: int, limit: int) -> None:
+    def __init__(self, url: str, source: Source, target: t.BinaryIO, room: int, limit: int, deadline: float) -> None:
         self._url = url
         self._source = source
         self._target = target
         self._room = room
         self._limit = limit
-        self._deadline = time.monotonic() + TOTAL_SECONDS
+        self._deadline = deadline
         self._digest, self._size = hashlib.sha256(), 0
+        self._farthest = 0
+        self._seen = set()  # type: t.Set[str]
 
     def _restart(self) -> None:
         self._digest, self._size = hashlib.sha256(), 0
@@ -137,36 +148,56 @@ class _Download:
             self._go_on()
         else:
             self._restart()
-        for attempt in range(TRIES):
+        self._farthest = self._size
+        tries = 0
+        while not self._is_right():
             begun = self._size
             try:
-                if not self._is_right():
-                    self._attempt()
+                whole = self._attempt()
             except _BrokenOff as error:
-                if attempt == TRIES - 1:
+                tries = 0 if self._size > self._farthest else tries + 1
+                self._farthest = max(self._farthest, self._size)
+                if tries == TRIES:
                     raise _failed(str(error)) from None
-                time.sleep(PAUSE_SECONDS)
+                self._pause(max(tries, 1), error.after)
                 continue
-            if self._is_right() or not begun or attempt == TRIES - 1:
-                break
-            self._restart()  # the beginning may have been that of another file
-        if not self._is_right():
-            message = "the file's sha256 is {0}..., not {1}...; check the definition and the upload".format(
-                self._digest.hexdigest()[:12], self._source.sha256.lower()[:12]
-            )
-            raise PatchError("checksum_mismatch", message)
+            if not self._is_right():
+                tries += 1
+                self._judge(whole, begun, tries)
         return self._size
 
-    def _attempt(self) -> None:
+    def _judge(self, whole: bool, begun: int, tries: int) -> None:
+        """Raise PatchError C(checksum_mismatch) when it is clear that this is another file, or start again."""
+        digest = self._digest.hexdigest()
+        # A file that was begun may have been another one, and one whose length nobody told may be cut short.
+        if tries == TRIES or (not begun and (whole or digest in self._seen)):
+            message = "the file's sha256 is {0}..., not {1}...; check the definition and the upload".format(
+                digest[:12], self._source.sha256.lower()[:12]
+            )
+            raise PatchError("checksum_mismatch", message)
+        self._seen.add(digest)
+        self._restart()
+
+    def _pause(self, tries: int, after: float) -> None:
+        longest = min(PAUSE_SECONDS * 2.0 ** (tries - 1), MAX_PAUSE_SECONDS)
+        pause = min(after, MAX_PAUSE_SECONDS) + random.uniform(0, longest)
+        if time.monotonic() + pause > self._deadline:
+            raise _late()
+        time.sleep(pause)
+
+    def _attempt(self) -> bool:
+        """Read on; return whether the server said how long the file is."""
         try:
-            stream, length, resumed = _open(self._url, self._size, self._source.ca_path)
+            with _alarm(self._deadline - time.monotonic()):
+                stream, length, resumed = _open(self._url, self._size, self._source.ca_path)
         except urllib.error.HTTPError as error:
             if error.code == _NO_SUCH_RANGE and self._size:
                 self._restart()
-                raise _BrokenOff(_explain(error)) from None
-            raise _failed(_explain(error)) from None
+            elif error.code not in _BUSY:
+                raise _failed(_explain(error)) from None
+            raise _BrokenOff(_explain(error), _after(error.headers)) from None
         except (OSError, http.client.HTTPException, UrlConnectionError, ValueError) as error:
-            raise _failed(_explain(error)) from None
+            raise (_BrokenOff(_explain(error)) if _passes(error, self._url) else _failed(_explain(error))) from None
         with stream:
             if not resumed:
                 self._restart()
@@ -178,11 +209,12 @@ class _Download:
             self._copy(stream)
         if whole is not None and self._size != whole:
             raise _BrokenOff("the download ended after {0} of {1} bytes".format(self._size, whole))
+        return whole is not None
 
     def _copy(self, stream: t.Any) -> None:
         while True:
             try:
-                chunk = stream.read(_CHUNK)
+                chunk = stream.read1(_CHUNK)  # what is there: to wait for a whole chunk may take for ever
             except (OSError, http.client.HTTPException, ValueError) as error:
                 raise _BrokenOff(_explain(error)) from None
             if not chunk:
@@ -191,13 +223,59 @@ class _Download:
             if self._size > self._limit:
                 raise _failed("the file has more than {0} bytes".format(self._limit))
             if time.monotonic() > self._deadline:
-                raise _failed("the file took longer than {0} s".format(TOTAL_SECONDS))
+                raise _late()
             self._digest.update(chunk)
             self._target.write(chunk)
 
 
 class _BrokenOff(Exception):
-    """A download ended early; another try may go on."""
+    """A download ended early; another try may go on, not before C(after) seconds."""
+
+    def __init__(self, why: str, after: float = 0.0) -> None:
+        super().__init__(why)
+        self.after = after
+
+
+def _passes(error: BaseException, url: str) -> bool:
+    """Tell whether an error may pass: one of the network, and not that a certificate is not trusted."""
+    cause = getattr(error, "reason", error)
+    lasting = (ssl.SSLCertVerificationError, FileNotFoundError, UrlConnectionError)
+    return (
+        local_path(url) is None
+        and isinstance(cause, (OSError, http.client.HTTPException))
+        and not isinstance(cause, lasting)
+    )
+
+
+def _after(headers: t.Any) -> float:
+    """Return the seconds that a server asks to be left alone, where it says so in seconds."""
+    text = str(headers.get("Retry-After") or "") if headers is not None else ""
+    return float(text) if text.isdigit() else 0.0
+
+
+def _late() -> PatchError:
+    return _failed("the file took longer than {0} s".format(TOTAL_SECONDS))
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> t.Iterator[None]:
+    """Raise PatchError when the time is up: a server may send a byte of its answer now and then."""
+    if seconds <= 0:
+        raise _late()
+    if threading.current_thread() is not threading.main_thread():  # who has no signals is no module of Ansible's
+        yield
+        return
+
+    def ring(*dummy: t.Any) -> None:
+        raise _late()
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,10 @@ import contextlib
 import hashlib
 import http.server
 import os
+import socket
+import struct
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -49,6 +52,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "/full?sig=topsecret")
             self.end_headers()
             return
+        if path == "/trickle":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(BODY)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for number in range(100):
+                    self.wfile.write(BODY[number : number + 1])
+                    time.sleep(0.1)
+            return
         self.send_response(200)
         if path == "/packed":
             self.send_header("Content-Encoding", "gzip")
@@ -82,6 +94,109 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(server: str, tmp_path: 
     assert fetch(server + "/breaks", SHA, str(tmp_path / "a"), Disk()) == len(BODY)
     assert (tmp_path / "a").read_bytes() == BODY
     assert ASKED == [0, 1_000_000]
+
+
+class Moody(http.server.BaseHTTPRequestHandler):
+    """Serve the body after some answers of another sort, which C(moods) holds."""
+
+    moods: t.ClassVar[list[str]] = []
+    protocol_version = "HTTP/1.0"
+
+    def do_GET(self) -> None:
+        mood = self.moods.pop(0) if self.moods else "well"
+        if mood.isdigit():
+            self.send_response(int(mood))
+            self.send_header("Retry-After", "7")
+            self.end_headers()
+        elif mood == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        elif mood == "slow":
+            with contextlib.suppress(OSError):
+                for byte in b"HTTP/1.0 200 OK\r\nX: " + b"x" * 1000:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.1)
+        else:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(BODY[: 1_000_000 if mood == "cut" else None])
+
+    def log_message(self, *parts: t.Any) -> None:
+        pass
+
+
+@pytest.fixture
+def moody(server: str, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[tuple[str, list[float]]]:
+    """A server, and the seconds that were waited between tries."""
+    pauses: list[float] = []
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: pauses.append(seconds))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moody) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}/a", pauses
+        httpd.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "moods", [["503", "429", "500"], ["reset", "reset"], ["cut"], ["cut", "503", "reset", "504", "502"]]
+)
+def test_a_busy_server_is_asked_again_later(moody: tuple[str, list[float]], tmp_path: Path, moods: list[str]) -> None:
+    """Not all at once, or a thousand nodes would come back in the same second; and not before it wants."""
+    Moody.moods[:] = moods
+    url, pauses = moody
+    assert fetch(url, SHA, str(tmp_path / "a"), Disk()) == len(BODY)
+    assert (tmp_path / "a").read_bytes() == BODY
+    busy = [mood for mood in moods if mood != "cut"]
+    assert len(pauses) == len(busy)
+    for number, mood in enumerate(busy):
+        wanted = 7.0 if mood.isdigit() else 0.0
+        assert wanted <= pauses[number] <= wanted + 2.0 ** (number + 1)
+    assert not any(pause.is_integer() for pause in pauses)
+
+
+def test_a_server_that_stays_busy_is_given_up(moody: tuple[str, list[float]], tmp_path: Path) -> None:
+    Moody.moods[:] = ["503"] * 100
+    with pytest.raises(PatchError, match="answered 503") as caught:
+        fetch(moody[0], SHA, str(tmp_path / "a"), Disk())
+    assert (caught.value.reason, len(moody[1])) == ("download_failed", module.TRIES - 1)
+    Moody.moods[:] = ["403"] * 2
+    with pytest.raises(PatchError, match="answered 403"):
+        fetch(moody[0], SHA, str(tmp_path / "a"), Disk())
+    assert Moody.moods == ["403"]
+
+
+def test_a_name_that_is_not_found_at_once_is_asked_again(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [socket.gaierror(socket.EAI_AGAIN, "try again"), socket.gaierror(socket.EAI_AGAIN, "try again")]
+    true = socket.getaddrinfo
+
+    def getaddrinfo(*args: t.Any, **options: t.Any) -> t.Any:
+        if answers:
+            raise answers.pop()
+        return true(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert fetch(server + "/full", SHA, str(tmp_path / "a"), Disk()) == len(BODY)
+
+
+@pytest.mark.parametrize("mood", ["slow", "trickle"])
+def test_the_time_limit_holds_at_a_byte_now_and_then(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: str
+) -> None:
+    monkeypatch.setattr(module, "TOTAL_SECONDS", 0.6)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moody) as httpd:
+        threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        Moody.moods[:] = ["slow"]
+        url = f"http://127.0.0.1:{httpd.server_port}/" if mood == "slow" else server + "/trickle"
+        start = time.monotonic()
+        with pytest.raises(PatchError, match="took longer than"):
+            fetch(url, SHA, str(tmp_path / "a"), Disk())
+        assert time.monotonic() - start < 3
+        httpd.shutdown()
 
 
 def test_mirrors_are_tried_in_turn(server: str, tmp_path: Path) -> None:
