@@ -282,6 +282,7 @@ options:
       description:
         - A vendor's own script or binary that installs the fixed version.
         - The word C({installer}) in its arguments and in O(installer.undo) stands for its path.
+        - The file keeps its name, the last part of the URL's path, where that has letters, digits and C(._+-) alone.
       type: dict
       suboptions:
         <<: *source
@@ -355,7 +356,8 @@ options:
         command:
           description:
             - Program and arguments; no shell is involved. It should run the program through the link in O(dest).
-            - A program that is not there means that the software is not installed.
+            - A program that is not there means that the software is not installed. Where one of its name is elsewhere on
+              PATH, or runs, the node ends as V(unsupported) with V(installed_elsewhere).
           type: list
           elements: str
           required: true
@@ -637,7 +639,8 @@ reason:
       V(run_as_failed), V(health_missing), V(not_writable), V(no_space), V(io_error), V(wrong_package),
       V(package_locked), V(no_way_back), V(verifier_missing), V(install_failed), V(download_failed), V(bad_signature),
       V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
-    - "With V(skipped): V(too_late), V(unsafe_process), V(not_run). With V(unsupported): V(unsupported_node)."
+    - "With V(skipped): V(too_late), V(unsafe_process), V(not_run). With V(unsupported): V(unsupported_node),
+      V(installed_elsewhere)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),
       V(old_process), or a file system error as above."
     - "With V(failed) and work for a person: V(rollback_failed)."

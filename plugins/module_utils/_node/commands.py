@@ -146,3 +146,13 @@ def found(program: str) -> bool:
     if "/" in program:
         return os.path.exists(program)
     return shutil.which(program) is not None
+
+
+def elsewhere(program: str) -> t.Optional[str]:
+    """Return where a program that is missing at its own path is after all: on PATH, or as a process that runs it."""
+    name = os.path.basename(program)
+    path = shutil.which(name, path=environment.path_with(os.environ)) if name != program else None
+    if path is not None:
+        return path
+    running = processes.running(name)
+    return "process {0}".format(running) if running is not None else None

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import typing as t
+import urllib.parse
 
 from . import fetch
 from .commands import Commands
 from .disk import Disk, copy_file
 from .platforms import this_node
 from .signature import Signature
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}\Z")
 
 
 class Download:
@@ -49,6 +53,13 @@ class Download:
         """Its size in bytes where that is known before: of a file on this node."""
         path = fetch.local_path(self._source().urls[0])
         return os.path.getsize(path) if path is not None and os.path.isfile(path) else 0
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file where its URL ends with one, else nothing."""
+        path = urllib.parse.urlsplit(self._source().urls[0]).path
+        name = urllib.parse.unquote(path.rpartition("/")[2])
+        return name if _FILE_NAME.match(name) else ""
 
     def _source(self) -> fetch.Source:
         return fetch.source_of(self._options, this_node())

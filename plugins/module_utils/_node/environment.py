@@ -27,9 +27,13 @@ def of_commands(own: t.Mapping[str, str], user: User) -> t.Dict[str, str]:
     It is that of this process, which a task's C(environment) may have set, with the identity of the user. Messages are
     in English. PATH has the folders that systemd's has, behind its own.
     """
+    return dict(own, PATH=path_with(own), **_identity(user), LC_ALL="C", LANGUAGE="C")
+
+
+def path_with(own: t.Mapping[str, str]) -> str:
+    """Return PATH of an environment with systemd's folders behind its own."""
     known = [folder for folder in own.get("PATH", "").split(":") if folder]
-    path = ":".join(known + [folder for folder in PATH.split(":") if folder not in known])
-    return dict(own, PATH=path, **_identity(user), LC_ALL="C", LANGUAGE="C")
+    return ":".join(known + [folder for folder in PATH.split(":") if folder not in known])
 
 
 def of_services(user: User) -> t.Dict[str, str]:

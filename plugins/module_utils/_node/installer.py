@@ -44,6 +44,9 @@ class Command(Kind):
     def _argv(self) -> t.List[str]:
         return list(self._options["command"])
 
+    def _file_name(self) -> str:
+        return "installer"
+
     def broken(self) -> bool:
         """See Kind."""
         return False
@@ -58,12 +61,13 @@ class Command(Kind):
 
     def plan(self) -> Undo:
         """See Kind."""
-        path = os.path.join(self._folder, "installer")
+        path = os.path.join(self._folder, "file", self._file_name())
         argv, undo = (
             [path if word == INSTALLER else word for word in argv] for argv in (self._argv(), self._options["undo"])
         )
         return {
             "folder": self._folder,
+            "path": path,
             "command": argv,
             "undo": undo,
             "timeout": self._options["timeout"],
@@ -120,6 +124,10 @@ class Installer(Command):
     def _argv(self) -> t.List[str]:
         return [*self._options["interpreter"], INSTALLER, *self._options["arguments"]]
 
+    def _file_name(self) -> str:
+        """Keep the name: some installers look at it, or at its ending."""
+        return self._download.file_name or super()._file_name()
+
     def check(self) -> None:
         """See Kind."""
         self._download.check()
@@ -127,12 +135,12 @@ class Installer(Command):
 
     def steps(self, undo: Undo) -> t.List[Step]:
         """See Kind."""
-        path = os.path.join(undo["folder"], "installer")
 
         def download() -> None:
             self._disk.remove_tree(undo["folder"])
-            self._disk.make_dir(undo["folder"], 0o700)
-            self._download.to(path)
-            os.chmod(path, 0o700)
+            for folder in (undo["folder"], os.path.dirname(undo["path"])):
+                self._disk.make_dir(folder, 0o700)
+            self._download.to(undo["path"])
+            os.chmod(undo["path"], 0o700)
 
         return [("fetch", download)]

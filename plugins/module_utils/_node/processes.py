@@ -92,6 +92,14 @@ def named(names: t.Iterable[str]) -> t.List[str]:
     return [name for name in names if name in running]
 
 
+def running(name: str) -> t.Optional[int]:
+    """Return a process of this node, containers apart, whose program has a file of this name."""
+    for pid in _pids():
+        if pid != os.getpid() and os.path.basename(_split(_link(pid, "exe"))[0]) == name and _is_ours(pid):
+            return pid
+    return None
+
+
 def kill_marked(mark: str) -> int:
     """Kill every process that carries C(mark) or a mark that begins with it and a dot; return how many."""
     wanted = "{0}={1}".format(MARK, mark).encode()

@@ -16,7 +16,7 @@ from .._core.schemes import SCHEMES, Scheme
 from .._core.software import check_definition, kind_of, target_version
 from .._core.software_checks import bound_problems, scheme_of
 from .archive import Limits
-from .commands import Commands, RunCommand
+from .commands import Commands, RunCommand, elsewhere
 from .disk import Disk
 from .download import Download
 from .errors import PatchError
@@ -172,6 +172,7 @@ def _patch(
         target=target_version(params),
         compare=placing,
         sought=params["probe"]["command"][0] if params["probe"] else kind.sought,
+        elsewhere=lambda: elsewhere(params["probe"]["command"][0]) if params["probe"] else None,
         allow_downgrade=params["allow_downgrade"],
         install_missing=params["install_missing"],
         state_dir=params["state_dir"],

@@ -33,7 +33,12 @@ COMMIT = "commit"
 #: The phase from which services may be stopped and the new version may be the one that runs.
 SWITCH = "switch"
 #: Outcomes of nodes that are left alone without fault, by reason.
-LEFT_ALONE = {"too_late": SKIPPED, "unsafe_process": SKIPPED, "unsupported_node": UNSUPPORTED}
+LEFT_ALONE = {
+    "too_late": SKIPPED,
+    "unsafe_process": SKIPPED,
+    "unsupported_node": UNSUPPORTED,
+    "installed_elsewhere": UNSUPPORTED,
+}
 
 Undo = t.Dict[str, t.Any]
 
@@ -100,6 +105,8 @@ class Settings(t.NamedTuple):
     compare: t.Callable[[str, str], int]
     #: What to look for on the node, for messages.
     sought: str
+    #: Where else on the node a program of that name is, if anywhere.
+    elsewhere: t.Callable[[], t.Optional[str]]
     allow_downgrade: bool
     install_missing: bool
     state_dir: str
@@ -256,6 +263,10 @@ class Patch:
             if self._pending is None and self._kind.broken():
                 message = "{0} is missing, though the program is there in part; repair it or set install_missing"
                 raise PatchError("probe_failed", message.format(want.sought))
+            other = want.elsewhere()
+            if other is not None:
+                message = "{0} is missing, but {1} is on this node; have the probe run that, or remove it"
+                raise PatchError("installed_elsewhere", message.format(want.sought, other))
             return "not_installed", self._name("not on this node ({0} is missing)".format(want.sought))
         fixed = want.compare(before, want.fixed_in) >= 0
         too_new = want.allow_downgrade and want.compare(before, want.target) > 0

@@ -106,6 +106,24 @@ def test_a_missing_program_is_told_before(tmp_path: Path, kind: str) -> None:
         assert (result["outcome"], result["reason"]) == ("failed", "command_missing")
 
 
+def test_an_installer_keeps_its_name(tmp_path: Path) -> None:
+    host = Host(tmp_path / "node")
+    params, seen = host.wanted("installer"), []
+
+    def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        seen.append(os.path.basename(argv[2]) if len(argv) > 2 else "")
+        return install(argv, **options)
+
+    for name, kept in (("agent-7.60_linux+x64.run", ""), ("a b; reboot", "installer"), (".x", "installer")):
+        path = host.root / name
+        path.write_text("1.2")
+        host.program.write_text("1.0")
+        params["installer"]["url"] = str(path)
+        assert software.patch_software(params, run_command)["outcome"] == "patched"
+        assert (kept or name) in seen
+    assert host.leftovers() == set()
+
+
 @pytest.mark.parametrize("text", ["1.2", "1.2 broken", "1.1"])
 def test_killed_anywhere_the_next_run_ends_as_if_nothing_had_happened(tmp_path: Path, kind: str, text: str) -> None:
     clean = Host(tmp_path / "clean")

@@ -388,6 +388,28 @@ def test_a_script_that_started_before_the_switch_is_old_and_one_after_is_not(tmp
         assert len(processes.using(is_old, started + 1.1 * tick)) == 1
 
 
+@pytest.mark.parametrize("how", ["path", "process"])
+def test_a_program_that_is_elsewhere_is_not_called_missing(
+    node: Node, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Path(shutil.copy("/bin/sleep", tmp_path / "pw-tool"))
+    params = node.params("1.2")
+    params["probe"]["command"] = [str(node.dest / "no" / "pw-tool")]
+    (node.dest / "current").unlink()
+    before = node.tree()
+    if how == "path":
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for check_mode in (True, False):
+        with process(other, "30") if how == "process" else contextlib.nullcontext():
+            result = node.run(params, check_mode=check_mode)
+        assert (result["outcome"], result["reason"]) == ("unsupported", "installed_elsewhere"), result
+        assert ("process " if how == "process" else str(other)) in result["msg"]
+    assert node.tree() == before
+    other.unlink()
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert node.run(params)["reason"] == "not_installed"
+
+
 SLEEPER = "import time; time.sleep(30)"
 
 
