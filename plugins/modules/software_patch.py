@@ -356,8 +356,8 @@ options:
         command:
           description:
             - Program and arguments; no shell is involved. It should run the program through the link in O(dest).
-            - A program that is not there means that the software is not installed. Where one of its name is elsewhere on
-              PATH, or runs, the node ends as V(unsupported) with V(installed_elsewhere).
+            - A program that is not there means that the software is not installed. Where one of its name is elsewhere
+              on PATH, or runs, the node ends as V(unsupported) with V(installed_elsewhere).
           type: list
           elements: str
           required: true
@@ -676,7 +676,7 @@ seconds:
 programs:
   description:
     - What happened to each program, with RV(name), RV(outcome), RV(reason), RV(version_before), RV(version_after) and
-      the seconds it took. Of many with long names, keys that the whole result has too may be missing.
+      the seconds it took. Of many with long names, keys may be missing and names cut.
     - The outcome of the whole is the worst of them, in the order V(failed), V(rolled_back), V(unsupported), V(skipped),
       V(patched), V(current).
   returned: with O(definitions)

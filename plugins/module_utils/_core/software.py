@@ -219,7 +219,7 @@ REASONS = {
     "health_missing": "the health command is neither on the node nor in the archive",
     "not_writable": "dest or state_dir cannot be written",
     "unsupported_node": "this kind of patch does not fit this node; nothing was touched",
-    "installed_elsewhere": "the probe's program is missing, but one of its name is elsewhere or runs; nothing was touched",
+    "installed_elsewhere": "the probe's program is missing, but one of its name is elsewhere; nothing was touched",
     "wrong_package": "the package is not of the name, version or architecture that the definition says",
     "bad_signature": "the file or repository is not signed by the key of the definition",
     "verifier_missing": "the program that proves signatures, gpgv, is not on this node",

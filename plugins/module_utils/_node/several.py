@@ -19,6 +19,9 @@ MAX_DEFINITIONS = 8
 #: What the outcome of the whole run is: the first of these that one of the programs has.
 _ORDER = (FAILED, ROLLED_BACK, UNSUPPORTED, SKIPPED, PATCHED, CURRENT)
 
+#: Characters of a program's name in a result that would be too long.
+_SHORT_NAME = 24
+
 Definition = t.Mapping[str, t.Any]
 Result = t.Dict[str, t.Any]
 
@@ -111,10 +114,15 @@ def _short(result: Result) -> Result:
 
 
 def _fitting(combined: Result) -> Result:
-    """Shorten the message, then leave out of each program what the whole says too."""
+    """Shorten until it is read in bulk: the message, then what the whole says too, then names and versions."""
     fitting = fit(combined)
     for gone in ("seconds", "version_before", "version_after"):
         if size(fitting) > RESULT_BYTES:
             for program in fitting["programs"]:
                 program.pop(gone)
-    return fitting
+    if size(fitting) > RESULT_BYTES:
+        for program in fitting["programs"]:
+            program["name"] = label(program["name"], _SHORT_NAME)
+        for key in ("version_before", "version_after"):
+            fitting[key] = label(fitting[key], 3 * _SHORT_NAME)
+    return fit(fitting)

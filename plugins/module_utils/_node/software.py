@@ -200,6 +200,7 @@ def diff(result: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
     programs = result.get("programs") or [result]
 
     def lines(key: str) -> str:
-        return "".join("{0} {1}\n".format(one["name"], one.get(key) or "not installed") for one in programs)
+        # A version is left out where there are too many for one answer.
+        return "".join("{0} {1}\n".format(one["name"], one.get(key, "...") or "not installed") for one in programs)
 
     return {"before": lines("version_before"), "after": lines("version_after")}
