@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import time
 import typing as t
 import urllib.parse
 
@@ -19,6 +21,9 @@ from .disk import Disk, copy_file
 from .platforms import this_node
 from .signature import Signature
 
+#: Seconds after which nobody is expected to go on with a file that was read in part.
+STALE_SECONDS = 3 * 24 * 3600
+_ENDING = ".download"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}\Z")
 
 
@@ -39,7 +44,7 @@ class Download:
         self, name: str, options: t.Mapping[str, t.Any], state_dir: str, disk: Disk, commands: Commands
     ) -> None:
         self._options = options
-        self._folder = os.path.join(state_dir, name + ".download")
+        self._folder = os.path.join(state_dir, name + _ENDING)
         self._disk = disk
         self._commands = commands
 
@@ -103,3 +108,17 @@ class Download:
     def sweep(self) -> None:
         """Remove what to() left."""
         self._disk.remove_tree(self._folder)
+
+
+def sweep_stale(state_dir: str, disk: Disk) -> None:
+    """Remove what killed runs for other programs have read and nobody has gone on with; the node's lock is held."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(state_dir):
+            if entry.name.endswith(_ENDING) and entry.is_dir(follow_symlinks=False):
+                newest = max(os.lstat(path).st_mtime for path in [entry.path, *_inside(entry.path)])
+                if time.time() - newest > STALE_SECONDS:
+                    disk.remove_tree(entry.path)
+
+
+def _inside(folder: str) -> t.List[str]:
+    return [os.path.join(folder, name) for name in os.listdir(folder)]

@@ -18,7 +18,7 @@ from .._core.software_checks import bound_problems, scheme_of
 from .archive import Limits
 from .commands import Commands, RunCommand, elsewhere
 from .disk import Disk
-from .download import Download
+from .download import Download, sweep_stale
 from .errors import PatchError
 from .files import Files
 from .in_place import InPlace
@@ -189,10 +189,15 @@ def _patch(
         services=services,
         preconditions=Preconditions(params["latest_start"], params["unsafe_processes"], services),
         mark=commands.mark,
-        tidy=Download(params["name"], {}, params["state_dir"], disk, commands).sweep,
+        tidy=lambda: _tidy(params, disk, commands),
         journal=Journal(disk, os.path.join(params["state_dir"], params["name"] + ".journal.json")),
         report=report,
     )
+
+
+def _tidy(params: t.Mapping[str, t.Any], disk: Disk, commands: Commands) -> None:
+    Download(params["name"], {}, params["state_dir"], disk, commands).sweep()
+    sweep_stale(params["state_dir"], disk)
 
 
 def diff(result: t.Mapping[str, t.Any]) -> t.Dict[str, str]:

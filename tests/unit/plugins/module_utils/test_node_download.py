@@ -173,6 +173,24 @@ def test_a_run_that_needs_no_download_leaves_none(tmp_path: Path) -> None:
     assert node.leftovers() == set()
 
 
+def test_what_a_killed_run_for_another_program_left_goes_in_time(tmp_path: Path) -> None:
+    """Nobody may ever run for that program again."""
+    node = Node(tmp_path / "node").install("1.2")
+    for name, days in (("old", 4), ("newer", 2), ("begun", 4)):
+        folder = node.state / f"{name}.download"
+        folder.mkdir(parents=True)
+        (folder / "part-x").write_bytes(b"x")
+        then = time.time() - days * 24 * 3600
+        os.utime(folder, (then, then))
+        if name != "begun":
+            os.utime(folder / "part-x", (then, then))
+    (node.state / "link.download").symlink_to(node.opt)
+    assert node.run(node.params("1.2"), check_mode=True)["outcome"] == "current"
+    assert "old.download" in node.leftovers()
+    assert node.run(node.params("1.2"))["outcome"] == "current"
+    assert node.leftovers() == {"newer.download", "begun.download", "link.download"}
+
+
 def test_it_may_be_moved_to_another_file_system(port: int, tmp_path: Path) -> None:
     shared = Path("/dev/shm")
     if not os.access(shared, os.W_OK) or shared.stat().st_dev == tmp_path.stat().st_dev:
