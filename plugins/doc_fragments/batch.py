@@ -34,7 +34,8 @@ options:
   idempotent:
     description:
       - Whether the work may run twice. Then a node whose command ended C(Undeliverable) or C(DeliveryTimedOut), which
-        proves nothing, is asked once more, and ends as that second run says.
+        proves nothing, is asked once more, and ends as that second run says. So is one that went down while the command
+        ran (V(interrupted)), and one whose command was killed long before its time limit (V(killed)).
     type: bool
     default: false
   rollout:

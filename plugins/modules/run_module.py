@@ -33,7 +33,8 @@ description:
   - A module whose action plugin does a part of the work on the controller, such as M(ansible.builtin.copy) with C(src)
     or C(content), runs without that part.
   - Nodes whose agent is known to be away are not sent anything and end C(unreachable). C(Undeliverable) and
-    C(DeliveryTimedOut) prove nothing, so such nodes end C(unknown).
+    C(DeliveryTimedOut) prove nothing, so such nodes end C(unknown). So do those that went down while the module ran, or
+    that killed it.
 extends_documentation_fragment:
   - patchwave.aws.batch
   - amazon.aws.boto3

@@ -44,6 +44,14 @@ _ENDS = {
     "AccessDenied": (outcomes.UNREACHABLE, "access_denied", "the caller may not send commands to this node"),
 }
 
+#: What the agent says of a command that was running as the node, or the agent's own worker, went down. It does not run
+#: it again. (Measured with amazon-ssm-agent 3.3: Failed, code 1, a minute after the agent is back.)
+_WENT_DOWN = "document process failed unexpectedly"
+#: The code by which the agent says TimedOut of what was killed, whoever killed it.
+_KILLED = 137
+#: The part of its time limit before which a command was not killed for that.
+_LONG_BEFORE = 0.9
+
 Invocation = t.Dict[str, t.Any]
 
 
@@ -98,15 +106,21 @@ class Reader:
             if ssm_api.list_command(self._ssm, one.command_id).get("StatusDetails") in ("RateExceeded", "LimitExceeded")
         ]
 
-    def reply(self, command_id: str, invocation: Invocation) -> Reply:
+    def reply(self, command_id: str, invocation: Invocation, limit: float = math.inf) -> Reply:
         """Return what an invocation that ended says of its node.
+
+        Args:
+            command_id: the command's.
+            invocation: as ListCommandInvocations has it.
+            limit: seconds that the command may run.
 
         Raises:
             AwsError: the answer is there and can be read later.
         """
         details, plugins = invocation["StatusDetails"], invocation.get("CommandPlugins", ())
-        if details in _ENDS:
-            outcome, reason, msg = _ENDS[details]
+        end = _unclear(invocation, limit) or _ENDS.get(details)
+        if end:
+            outcome, reason, msg = end
             steps = tuple(_step(plugin, plugin.get("Output", "")) for plugin in plugins)
             return Reply(outcome, reason, f"{self._where}: {msg}", command_id, "", details, steps)
         steps = tuple(
@@ -153,6 +167,20 @@ class Reader:
         return f"{stdout}{ERROR_TITLE}{stderr}" if stderr else str(stdout)
 
 
+def _unclear(invocation: Invocation, limit: float) -> tuple[str, str, str] | None:
+    """Return outcome, reason and message of a node that went down, or whose command was killed long before its limit."""
+    details, plugins = invocation["StatusDetails"], invocation.get("CommandPlugins", ())
+    codes = {plugin.get("ResponseCode") for plugin in plugins}
+    if details == "Failed" and any(str(one.get("Output", "")).lstrip().startswith(_WENT_DOWN) for one in plugins):
+        msg = "the node, or its agent, went down while the command ran; it may have done a part of its work"
+        return outcomes.UNKNOWN, "interrupted", msg
+    spent = _spent(invocation)
+    if details == "ExecutionTimedOut" and _KILLED in codes and spent is not None and spent < limit * _LONG_BEFORE:
+        msg = f"killed ({_KILLED}) after {spent:.0f} s, long before its time limit of {limit:.0f} s; out of memory?"
+        return outcomes.UNKNOWN, "killed", msg
+    return None
+
+
 def is_cut(invocation: Invocation) -> bool:
     """Say whether it takes a call of its own to read what a node printed."""
     outputs = [str(plugin.get("Output", "")) for plugin in invocation.get("CommandPlugins", ())]
@@ -160,13 +188,15 @@ def is_cut(invocation: Invocation) -> bool:
 
 
 def run_seconds(invocation: Invocation) -> float | None:
-    """Return how long the node took by its own clock, or None where the invocation does not say."""
+    """Return how long the node took by its own clock to do its work, or None where the invocation does not say."""
+    return _spent(invocation) if invocation["StatusDetails"] in ("Success", "Failed") else None
+
+
+def _spent(invocation: Invocation) -> float | None:
     plugins = invocation.get("CommandPlugins", ())
     starts = [plugin["ResponseStartDateTime"] for plugin in plugins if plugin.get("ResponseStartDateTime")]
     ends = [plugin["ResponseFinishDateTime"] for plugin in plugins if plugin.get("ResponseFinishDateTime")]
-    if not starts or not ends or invocation["StatusDetails"] not in ("Success", "Failed"):
-        return None
-    return max(0.0, float((max(ends) - min(starts)).total_seconds()))
+    return max(0.0, float((max(ends) - min(starts)).total_seconds())) if starts and ends else None
 
 
 def _step(plugin: dict[str, t.Any], output: str) -> Step:

@@ -44,7 +44,7 @@ _CANCEL_AGAIN = 30
 #: Ends after which an idempotent command is sent once more: only a fresh run can tell what became of the node. And
 #: seconds until it is tried again to find out whether it can.
 _ASK_LATER = 10
-_ASK_AGAIN = ("undeliverable", "delivery_timed_out")
+_ASK_AGAIN = ("undeliverable", "delivery_timed_out", "interrupted", "killed")
 
 #: What is said of nodes of an earlier run that cannot be asked.
 UNREAD_EARLIER = "what an earlier run sent cannot be read"
@@ -387,8 +387,9 @@ class RegionRun:
         """Return what a node that has ended says; None while what was cut cannot be read."""
         node, now = invocation["InstanceId"], time.monotonic()
         if not is_cut(invocation) or now >= self._answer_at:
+            limit = self._commands[self._work[node]].execution_timeout
             try:
-                return read(lambda: self._reader.reply(sending.command_id, invocation))
+                return read(lambda: self._reader.reply(sending.command_id, invocation, limit))
             except AwsError as error:
                 if error.code in THROTTLED:
                     raise

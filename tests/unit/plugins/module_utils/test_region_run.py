@@ -76,6 +76,8 @@ class Service:
         self.cancelled: list[list[str]] = []
         self.output = ""
         self.undeliverable: set[tuple[str, int]] = set()
+        #: StatusDetails, code and output of a node's first, second, ... command, where they are not a success.
+        self.ends_as: dict[tuple[str, int], tuple[str, int, str]] = {}
 
     def get_paginator(self, operation: str) -> Any:
         def paginate(PaginationConfig: dict[str, int], **request: Any) -> Any:
@@ -141,6 +143,7 @@ class Service:
             begun = self.clock.now + self.delay(node) + 0.05 * place.bit_length() + self.chance.uniform(0.05, 0.5)
             done = float("inf") if seconds is None else begun + seconds
             details = "Undeliverable" if (node, self.sent[node]) in self.undeliverable else "Success"
+            details = self.ends_as.get((node, self.sent[node]), (details,))[0]
             ends[node] = (begun, done, done + self.chance.uniform(0.05, 0.5), details)
         dropped = self.quota and self.pending() + len(InstanceIds) > self.quota
         command = {
@@ -213,9 +216,11 @@ class Service:
             age = (EPOCH - command["RequestedDateTime"]).total_seconds() + self.clock.now
             word = "DeliveryTimedOut" if expired else "Delayed" if age > 15 and begun > self.clock.now else "InProgress"
             return {**running, "Status": "TimedOut" if expired else word, "StatusDetails": word}
+        dummy, code, output = self.ends_as.get((node, self.sent[node]), ("", 0, ""))
         plugin = {
             "Name": "run",
-            "Output": self.output or f"{command['CommandId']} {node}",
+            "ResponseCode": code,
+            "Output": output or self.output or f"{command['CommandId']} {node}",
             "ResponseStartDateTime": EPOCH + datetime.timedelta(seconds=begun),
             "ResponseFinishDateTime": EPOCH + datetime.timedelta(seconds=done),
         }
@@ -577,6 +582,48 @@ def test_a_node_that_gives_no_answer_twice_is_unknown(service: Service, run: Run
     replies = run(service)
     assert (replies[NODES[0]].outcome, replies[NODES[0]].reason) == ("unknown", "undeliverable")
     assert service.sent[NODES[0]] == 2
+
+
+WENT_DOWN = (
+    "document process failed unexpectedly: ipc messaging received timeout signal , check "
+    "[ssm-document-worker]/[ssm-session-worker] log for crash reason"
+)
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "said"),
+    [
+        (("Failed", 1, WENT_DOWN), "interrupted", "went down while the command ran"),
+        (
+            ("ExecutionTimedOut", 137, "half of"),
+            "killed",
+            "killed (137) after 3 s, long before its time limit of 600 s",
+        ),
+    ],
+)
+def test_a_node_that_went_down_or_was_killed_is_asked_once_more(
+    service: Service, run: Run, end: tuple[str, int, str], reason: str, said: str
+) -> None:
+    """The agent never runs it again, and its answer says nothing of what was done; measured with the real one."""
+    service.run = lambda node, ordinal: 3.0
+    service.ends_as = {(NODES[0], 1): end}
+    assert outcomes(run(service)) == ANSWERED
+    assert service.sent == {NODES[0]: 2, NODES[1]: 1}
+    service.sent.clear()
+    service.ends_as[NODES[0], 2] = end
+    reply = run(service)[NODES[0]]
+    assert (reply.outcome, reply.reason, service.sent[NODES[0]]) == ("unknown", reason, 2)
+    assert said in reply.msg
+    service.sent.clear()
+    assert run(service, idempotent=False)[NODES[0]].reason == reason
+
+
+def test_a_time_limit_that_was_reached_is_one_and_a_sentence_of_a_script_is_not(service: Service, run: Run) -> None:
+    service.run = lambda node, ordinal: 600.5
+    service.ends_as = {(NODES[0], 1): ("ExecutionTimedOut", 137, ""), (NODES[1], 1): ("Failed", 1, f"x {WENT_DOWN}")}
+    replies = run(service)
+    assert [replies[node].reason for node in NODES] == ["execution_timed_out", ""]
+    assert set(service.sent.values()) == {1}
 
 
 def test_work_that_may_not_run_twice_is_not_sent_again(service: Service, run: Run) -> None:
