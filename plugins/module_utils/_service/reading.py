@@ -168,7 +168,7 @@ class Reader:
 
 
 def _unclear(invocation: Invocation, limit: float) -> tuple[str, str, str] | None:
-    """Return outcome, reason and message of a node that went down, or whose command was killed long before its limit."""
+    """Return outcome, reason and message of a node that went down, or whose command was killed before its limit."""
     details, plugins = invocation["StatusDetails"], invocation.get("CommandPlugins", ())
     codes = {plugin.get("ResponseCode") for plugin in plugins}
     if details == "Failed" and any(str(one.get("Output", "")).lstrip().startswith(_WENT_DOWN) for one in plugins):
