@@ -58,22 +58,38 @@ class Lab:
 
     Args:
         args: the module's arguments.
-        folders: all that the patch may change.
+        folders: all folders that the patch may change.
         ask: command whose output belongs to the state of the node.
+        files: what else it may change: files in folders of others, which need not be there yet.
     """
 
-    def __init__(self, args: dict[str, t.Any], folders: list[str], ask: list[str]) -> None:
+    def __init__(self, args: dict[str, t.Any], folders: list[str], ask: list[str], files: t.Sequence[str] = ()) -> None:
         self.params = ArgumentSpecValidator(SPEC).validate(args).validated_parameters
-        self.folders, self.ask, self.kept = folders, ask, Path("/mnt/kept")
-        for folder in folders:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            shutil.copytree(folder, f"{self.kept}{folder}", symlinks=True)
+        self.folders, self.files = folders, files
+        self.ask, self.kept = ask, Path("/mnt/kept")
+        for path in [*folders, *files]:
+            Path(f"{self.kept}{path}").parent.mkdir(parents=True, exist_ok=True)
+            if path in folders:
+                Path(path).mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(path):
+                subprocess.run(["cp", "-a", "-T", path, f"{self.kept}{path}"], check=True)
 
     def reset(self) -> None:
         for folder in self.folders:
             for entry in os.scandir(folder):
                 shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
-            shutil.copytree(f"{self.kept}{folder}", folder, symlinks=True, dirs_exist_ok=True)
+        for path in [*self.files, *self.beside()]:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        for path in [*self.folders, *self.files]:
+            if os.path.lexists(f"{self.kept}{path}"):
+                subprocess.run(["cp", "-a", "-T", f"{self.kept}{path}", path], check=True)
+
+    def beside(self) -> list[str]:
+        """Return what stands beside the files, and may be left of them."""
+        found = {name for path in self.files for name in glob.glob(glob.escape(path) + "?*")}
+        hidden = {name for path in self.files for name in glob.glob(f"{os.path.dirname(path)}/.patchwave*")}
+        return sorted((found | hidden) - set(self.files))
 
     def look(self) -> dict[str, t.Any]:
         """Return what a run must leave alike: files, answers of the package manager, names of state files."""
@@ -83,6 +99,7 @@ class Lab:
                 for path in [Path(folder), *Path(folder).rglob("*")]:
                     if path.name != "log":  # of maintainer scripts, which may run again
                         found[str(path)] = entry(path)
+        found.update({path: entry(Path(path)) for path in [*self.files, *self.beside()] if os.path.lexists(path)})
         found["state"] = sorted(
             str(path.relative_to(STATE)) for path in Path(STATE).rglob("*") if path.name not in LASTING
         )
@@ -245,7 +262,7 @@ def diff(after: dict[str, t.Any], expected: dict[str, t.Any]) -> list[t.Any]:
 def main() -> None:
     wanted = json.load(sys.stdin)
     fetch.RESERVE = 0
-    lab = Lab(wanted["args"], wanted["folders"], wanted["ask"])
+    lab = Lab(wanted["args"], wanted["folders"], wanted["ask"], wanted.get("files", ()))
     modes = {"crash": crash, "chain": chain, "unpacking": unpacking, "fill": fill}
     json.dump(modes[wanted["mode"]](lab, wanted), sys.stdout)
 

@@ -87,14 +87,14 @@ def test_a_deb_of_the_distribution(node: Node, debs: tuple[Offered, Offered]) ->
     assert node.run("dpkg", "--verify", NAME) == ""
 
 
-def rpm(deb: Offered) -> Path:
+def rpm(deb: Offered, name: str = NAME) -> Path:
     """Pack the files of a Debian package as RPM, with the same version."""
     folder = deb.deb.parent
     tree = folder / "tree"
     files = [f'"/{path.relative_to(tree)}"' for path in tree.rglob("*") if path.is_symlink() or path.is_file()]
     version, dummy, release = deb.version.rpartition("-")
     spec = folder / "package.spec"
-    spec.write_text(SPEC.format(name=NAME, version=version, release=release, tree=tree, files="\n".join(files)))
+    spec.write_text(SPEC.format(name=name, version=version, release=release, tree=tree, files="\n".join(files)))
     command = ["rpmbuild", "-bb", f"--define=_topdir {folder}/work", f"--define=_rpmdir {folder}", str(spec)]
     subprocess.run(command, check=True, capture_output=True, env=dict(os.environ, HOME=str(folder)))
     return next(folder.glob("*/*.rpm"))

@@ -23,6 +23,8 @@ _INTERPRETER = re.compile(
     r"(python|pypy|node|nodejs|java|ruby|perl|php|lua|tclsh|(ba|da|z|k|a)?sh|env|nice|timeout|nohup|setsid|stdbuf)[0-9.]*\Z"
 )
 _WORDS = re.compile(r"[\s=:,;|&()<>'\"`]")
+#: Endings of programs that need not be executable.
+_PROGRAMS = (".sh", ".py", ".js", ".jar", ".war", ".rb", ".pl", ".php", ".pyz")
 _ACL = "system.posix_acl_access"
 _SWITCH = """
 import os, sys
@@ -120,9 +122,22 @@ def _programs(argv: t.Sequence[str]) -> t.Iterator[str]:
     if program is None:
         return
     yield program
-    if _INTERPRETER.match(os.path.basename(os.path.realpath(program))) or _INTERPRETER.match(os.path.basename(program)):
-        for word in argv[1:]:
-            yield from (part for part in [word, *_WORDS.split(word)] if part.startswith("/") and os.path.exists(part))
+    names = {os.path.basename(program), os.path.basename(os.path.realpath(program))}
+    if any(map(_INTERPRETER.match, names)):
+        for number, word in enumerate(argv[1:]):
+            whole = number == 0 or argv[number] in ("-jar", "-cp", "-classpath", "-r")
+            for part in [word, *_WORDS.split(word)]:
+                if part.startswith("/") and (_is_program(part) or (whole and os.path.exists(part))):
+                    yield part
+
+
+def _is_program(path: str) -> bool:
+    """Tell a program from the data, devices and logs that a shell's text names too."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(info.st_mode) and bool(info.st_mode & 0o111 or path.endswith(_PROGRAMS))
 
 
 def _changer(path: str) -> t.Optional[User]:

@@ -58,6 +58,10 @@ def test_what_another_user_may_change_is_not_run_by_root(place: Path) -> None:
         assert who(*command) == "daemon", command
     assert who("java", "-jar", ours) == "root"
     assert who("java", "-cp", f"/usr/share/java/x.jar:{theirs}", "Main") == "daemon"
+    data = script(place / "bin" / "data", uid=DAEMON.pw_uid)
+    data.chmod(0o644)
+    assert who("sh", "-c", f"{ours} --version > /dev/null 2>> {data}; cd /tmp") == "root"
+    assert who("sh", data) == "daemon"
     in_their_folder = script(place / "bin" / "ours")
     os.chown(place / "bin", DAEMON.pw_uid, -1)
     assert who(in_their_folder) == "daemon"
