@@ -49,13 +49,18 @@ class Commands:
 
     Args:
         run_command: C(module.run_command) or a stand-in.
-        mark: marks all that these commands start, see processes.MARK; unique to this transaction.
     """
 
-    def __init__(self, run_command: RunCommand, mark: str = "") -> None:
+    def __init__(self, run_command: RunCommand) -> None:
         self._run_command = run_command
         self._count = 0
-        self.mark = mark or "{0}-{1}".format(os.getpid(), time.time_ns())
+        self._mark = ""
+        self.new_mark()
+
+    def new_mark(self) -> str:
+        """Return what marks all that is started from now on, see processes.MARK; nothing else has it."""
+        self._mark = "{0}-{1}".format(os.getpid(), time.time_ns())
+        return self._mark
 
     def run(
         self,
@@ -81,7 +86,7 @@ class Commands:
         who = user or users.me()
         base = environment.of_services(who) if clean else environment.of_commands(os.environ, who)
         self._count += 1
-        mark = "{0}.{1}".format(self.mark, self._count)
+        mark = "{0}.{1}".format(self._mark, self._count)
         timer = None  # type: t.Optional[threading.Timer]
         expired = threading.Event()
 

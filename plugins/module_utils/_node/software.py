@@ -188,7 +188,7 @@ def _patch(
         proof=Proof(probe, placing, params["health"], params["old_processes"], commands, report),
         services=services,
         preconditions=Preconditions(params["latest_start"], params["unsafe_processes"], services),
-        mark=commands.mark,
+        new_mark=commands.new_mark,
         tidy=lambda: _tidy(params, disk, commands),
         journal=Journal(disk, os.path.join(params["state_dir"], params["name"] + ".journal.json")),
         report=report,

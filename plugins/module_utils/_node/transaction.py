@@ -124,7 +124,8 @@ class Patch:
         proof: how to learn and prove a version.
         services: those of the program.
         preconditions: what must hold before the switch.
-        mark: marks what commands of this run start.
+        new_mark: gives what marks all that commands start from then on. Recovery and patch have marks of their own: the
+            services that the one has started are not to be killed for the other.
         tidy: removes what only a killed run leaves for the next one.
         journal: where to record phases.
         report: where to say how it went.
@@ -138,7 +139,7 @@ class Patch:
         proof: Proof,
         services: Services,
         preconditions: Preconditions,
-        mark: str,
+        new_mark: t.Callable[[], str],
         tidy: t.Callable[[], None],
         journal: Journal,
         report: Report,
@@ -149,7 +150,7 @@ class Patch:
         self._proof = proof
         self._services = services
         self._preconditions = preconditions
-        self._mark = mark
+        self._new_mark = new_mark
         self._tidy = tidy
         self._journal = journal
         self._report = report
@@ -218,7 +219,7 @@ class Patch:
                 processes.kill_marked(entry.get("run") or "none")
             with contextlib.suppress(OSError):  # a full disk, which what follows may empty
                 # What is started from here on is to be found by the next run, if this one is killed too.
-                self._journal.write(dict(entry, run=self._mark))
+                self._journal.write(dict(entry, run=self._new_mark()))
             problem = self._settle(entry, kind)
             if problem is not None:
                 message = "cannot recover an interrupted patch: {0}".format(problem.message)
@@ -338,7 +339,7 @@ class Patch:
         """Do everything the running program does not notice; undo it all when that fails."""
         entry = {"schema": SCHEMA, "kind": self._kind.kind, "name": self._want.name, "phase": ""}  # type: Entry
         entry.update(before=before, target=self._want.target, undo=self._kind.plan())
-        entry.update(run=self._mark, services=self._services_now())
+        entry.update(run=self._new_mark(), services=self._services_now())
         try:
             for name, step in self._kind.steps(entry["undo"]):
                 self._phase(entry, name)
