@@ -610,7 +610,7 @@ reason:
       V(downgrade_refused), V(service_missing), V(service_failed), V(dest_conflict), V(command_missing),
       V(health_missing), V(not_writable), V(no_space), V(io_error), V(wrong_package), V(package_locked),
       V(no_way_back), V(verifier_missing), V(install_failed), V(download_failed), V(bad_signature),
-      V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
+      V(checksum_mismatch), V(bad_archive), V(unsafe_archive), V(unsafe_folder)."
     - "With V(skipped): V(too_late), V(unsafe_process), V(not_run). With V(unsupported): V(unsupported_node)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),
       V(old_process), or a file system error as above."

@@ -212,6 +212,7 @@ REASONS = {
     "command_missing": "a program that the kind runs to install or to undo is not on this node",
     "health_missing": "the health command is neither on the node nor in the archive",
     "not_writable": "dest or state_dir cannot be written",
+    "unsafe_folder": "another user could rename or give rights to a file that root puts there; nothing was touched",
     "unsupported_node": "this kind of patch does not fit this node; nothing was touched",
     "wrong_package": "the package is not of the name, version or architecture that the definition says",
     "bad_signature": "the file or repository is not signed by the key of the definition",
