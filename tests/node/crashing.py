@@ -67,13 +67,13 @@ class Lab:
         self.folders, self.ask, self.kept = folders, ask, Path("/mnt/kept")
         for folder in folders:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            shutil.copytree(folder, f"{self.kept}{folder}", symlinks=True)
+            shutil.copytree(folder, f"{self.kept}{folder}", symlinks=True, copy_function=copy)
 
     def reset(self) -> None:
         for folder in self.folders:
             for entry in os.scandir(folder):
                 shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
-            shutil.copytree(f"{self.kept}{folder}", folder, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(f"{self.kept}{folder}", folder, symlinks=True, dirs_exist_ok=True, copy_function=copy)
 
     def look(self) -> dict[str, t.Any]:
         """Return what a run must leave alike: files, answers of the package manager, names of state files."""
@@ -119,13 +119,21 @@ class Lab:
         return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+def copy(source: str, target: str) -> None:
+    """Copy a file with all it has; its owner before what a change of owner takes away."""
+    shutil.copyfile(source, target)
+    os.chown(target, os.stat(source).st_uid, os.stat(source).st_gid)
+    shutil.copystat(source, target)
+
+
 def entry(path: Path) -> list[t.Any]:
     """Return what is compared of one file."""
     info = path.lstat()
     if stat.S_ISLNK(info.st_mode):
         return ["link", os.readlink(path)]
     content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(info.st_mode) else ""
-    return [oct(info.st_mode), info.st_uid, info.st_gid, content]
+    attributes = {name: os.getxattr(path, name).hex() for name in os.listxattr(path)}
+    return [oct(info.st_mode), info.st_uid, info.st_gid, content, attributes]
 
 
 class Full(Disk):
