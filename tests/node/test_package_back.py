@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -169,6 +172,37 @@ def test_dpkg_still_knows_what_an_administrator_has_changed(node: Node, tmp_path
     assert "==> tool.conf <==\nmine\n" in conf
     assert "==> tool.conf.dpkg-dist <==\ndefault of 1.11-1\n" in conf
     assert "==> 1.9-1.conf" not in conf
+
+
+@pytest.mark.parametrize("family", ["deb", "rpm"])
+def test_what_the_last_release_left_halfway_is_put_right(node: Node, tmp_path: Path, family: str) -> None:
+    """Its journal says less, and there are no such files beside it."""
+    build = deb if family == "deb" else rpm
+    if family == "rpm":
+        to_rpm(node)
+    assert node.patch(definition(build(tmp_path, "1.9"), "1.9", install_missing=True))["outcome"] == "patched"
+    node.sh("cd /etc/pw-tool; echo mine > tool.conf; rm -f /opt/pw-tool/log")
+    before = seen(node, *FOLDERS[:2])
+    wanted = definition(build(tmp_path, "1.10"), "1.10")
+    killed = {"health": {"command": ["sh", "-c", "kill -9 $PPID"], "retries": 0, "delay": 0.0}}
+    subprocess.run(
+        node.module(wanted),
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": dict(wanted, **killed)}).encode(),
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        capture_output=True,
+        check=False,
+    )
+    node.sh("cd /var/lib/patchwave; rm pw-tool.packages/files.json; touch /etc/pw-tool/tool.conf.patchwave")
+    journal = json.loads(node.run("cat", "/var/lib/patchwave/pw-tool.journal.json"))
+    old = ("package", "before", "folder", "new", "old", "strays", "changed")
+    journal["undo"] = {key: value for key, value in journal["undo"].items() if key in old}
+    journal["undo"]["changed"] = [path for path in journal["undo"]["changed"] if family == "rpm"]
+    node.sh('printf %s "$1" > /var/lib/patchwave/pw-tool.journal.json', json.dumps(journal))
+    node.sh("test $1 = rpm || rm -r /var/lib/patchwave/pw-tool.packages/changed /etc/pw-tool/*.patchwave", family)
+    result = node.patch(dict(wanted, **(SICK if family == "deb" else OLD_ONLY)))
+    assert result["outcome"] == "rolled_back", result
+    node.sh("rm -f /opt/pw-tool/log")
+    assert seen(node, *FOLDERS[:2]) == before
 
 
 def test_a_version_whose_removal_fails_is_still_rolled_back(node: Node, tmp_path: Path) -> None:
