@@ -170,8 +170,8 @@ options:
     package_file:
       description:
         - A Debian or RPM package that holds the fixed version.
-        - The old version is put back from a package that is kept aside. On Debian it is made from what is installed;
-          for RPM it must be one that this module has installed, or the patch is refused with V(no_way_back).
+        - The old version is put back from a package that is kept aside. It is the one that this module has installed,
+          else on Debian one made from what is installed, and for RPM one from the node's caches or repositories.
       type: dict
       suboptions:
         <<: *source
@@ -183,6 +183,23 @@ options:
           type: str
           choices: [auto, deb, rpm]
           default: auto
+        way_back:
+          description:
+            - Whether there must be a package to put the old version back from.
+            - With V(required) a node where it cannot be had ends as V(failed) with V(no_way_back), untouched.
+            - With V(none) it is used where it can be had. Elsewhere a failure after the switch ends as
+              V(rollback_failed), at whatever version there is then.
+            - It matters with RPM; a Debian package can always be made again from what is installed.
+          type: str
+          choices: [required, none]
+          default: required
+        ignore_hold:
+          description:
+            - Whether to patch a package that an administrator holds at its version, by C(apt-mark hold), the plugin
+              versionlock of dnf or yum, C(exclude) in their configuration, or C(zypper addlock).
+            - Without it such a node ends as V(failed) with V(held), untouched. A hold stays in any case.
+          type: bool
+          default: false
         lock_timeout:
           description: Seconds to wait for another program that changes packages.
           type: int
@@ -232,6 +249,23 @@ options:
         proxy:
           description: URL of the HTTP proxy to download through. Otherwise that of the node's settings is used.
           type: str
+        way_back:
+          description:
+            - Whether there must be a package to put the old version back from.
+            - With V(required) a node where it cannot be had ends as V(failed) with V(no_way_back), untouched.
+            - With V(none) it is used where it can be had. Elsewhere a failure after the switch ends as
+              V(rollback_failed), at whatever version there is then.
+            - It matters with RPM; a Debian package can always be made again from what is installed.
+          type: str
+          choices: [required, none]
+          default: required
+        ignore_hold:
+          description:
+            - Whether to patch a package that an administrator holds at its version, by C(apt-mark hold), the plugin
+              versionlock of dnf or yum, C(exclude) in their configuration, or C(zypper addlock).
+            - Without it such a node ends as V(failed) with V(held), untouched. A hold stays in any case.
+          type: bool
+          default: false
         lock_timeout:
           description: Seconds to wait for another program that changes packages.
           type: int
@@ -637,8 +671,8 @@ reason:
     - "With V(failed) and nothing touched: V(bad_definition), V(locked), V(journal_invalid), V(probe_failed),
       V(downgrade_refused), V(service_missing), V(service_failed), V(dest_conflict), V(command_missing),
       V(run_as_failed), V(health_missing), V(not_writable), V(no_space), V(io_error), V(wrong_package),
-      V(package_locked), V(no_way_back), V(verifier_missing), V(install_failed), V(download_failed), V(bad_signature),
-      V(checksum_mismatch), V(bad_archive), V(unsafe_archive)."
+      V(package_locked), V(no_way_back), V(held), V(unfinished), V(verifier_missing), V(install_failed),
+      V(download_failed), V(bad_signature), V(checksum_mismatch), V(bad_archive), V(unsafe_archive), V(unsafe_folder)."
     - "With V(skipped): V(too_late), V(unsafe_process), V(not_run). With V(unsupported): V(unsupported_node),
       V(installed_elsewhere)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),

@@ -142,7 +142,8 @@ def entry(path: Path) -> list[t.Any]:
     if stat.S_ISLNK(info.st_mode):
         return ["link", os.readlink(path)]
     content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(info.st_mode) else ""
-    return [oct(info.st_mode), info.st_uid, info.st_gid, content]
+    attributes = {name: os.getxattr(path, name).hex() for name in os.listxattr(path)}
+    return [oct(info.st_mode), info.st_uid, info.st_gid, content, attributes]
 
 
 class Full(Disk):

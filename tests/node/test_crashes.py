@@ -23,7 +23,7 @@ from .test_applications import source
 from .test_package_file import BY_HAND, deb, definition, rpm
 
 TOOL = {"command": ["/opt/pw-tool/tool"], "retries": 0, "delay": 0.0}
-DPKG = ["sh", "-c", "dpkg-query -W -f '${Package} ${Status} ${Version}\n'; dpkg --audit"]
+DPKG = ["sh", "-c", "dpkg-query -W -f '${Package} ${Status} ${Version}\n${Conffiles}\n'; dpkg --audit"]
 RPM = ["sh", "-c", "rpm -qa | sort; rpm -V pw-tool"]
 DEB_FOLDERS = ["/opt/pw-tool", "/etc/pw-tool", "/usr/lib/pw-tool", "/var/lib/dpkg", "/var/lib/patchwave"]
 RPM_FOLDERS = ["/opt/pw-tool", "/etc/pw-tool", "/var/lib/rpm", "/var/lib/patchwave"]
@@ -53,6 +53,8 @@ def disturb(node: Node, mode: str, args: dict[str, t.Any], folders: list[str], a
 def old_deb(node: Node, tmp_path: Path) -> Node:
     small(node)
     node.run("dpkg", "--force-all", "--install", deb(tmp_path, "1.9-1"))
+    node.sh("cd /etc/pw-tool; echo mine > tool.conf; chmod 600 tool.conf; rm 1.9-1.conf")
+    node.sh("cd /opt/pw-tool; echo '# mine' >> tool; chown 12:13 tool; chmod 4710 tool; setcap cap_net_raw+ep tool")
     return node
 
 

@@ -19,6 +19,7 @@ import pytest
 from .conftest import Node, to_rpm
 from .test_crashes import DEB_FOLDERS, DPKG, RPM, RPM_FOLDERS, disturb, small
 from .test_package_file import deb, rpm, state
+from .test_package_file import definition as of_file
 
 NGINX = """
 daemon off; error_log stderr; pid {folder}/nginx.pid; user root;
@@ -170,6 +171,59 @@ def test_an_rpm_of_a_pinned_version_from_a_signed_repository(
     assert node.run("cat", "/opt/pw-tool/version") == "1.10\n"
     again = node.patch(definition(dnf, "1.10-1", keys[0]))
     assert (again["outcome"], again["changed"]) == ("current", False)
+
+
+def test_one_dead_source_of_the_node_does_not_matter(
+    node: Node, folder: Path, apt: str, keys: tuple[Keys, Keys]
+) -> None:
+    """Unless nobody else has the package; then the message tells of it."""
+    node.run("dpkg", "--install", folder / "pw-tool_1.9-1.deb")
+    node.sh('rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*; printf %s "$1" > /etc/vendor.asc', keys[0].public)
+    dead = "deb [trusted=yes] http://localhost:9/deb stable main\n"
+    node.sh('printf %s "$1" > /etc/apt/sources.list', dead)
+    args = {"name": "pw-tool", "fixed_in": "1.10-1", "package": {"version": "1.10-1"}}
+    result = node.patch(args)
+    assert (result["outcome"], result["reason"]) == ("failed", "download_failed"), result
+    assert "localhost:9" in result["msg"]
+    node.sh('printf %s "$1" > /etc/apt/sources.list', f"{dead}deb [signed-by=/etc/vendor.asc] {apt} stable main\n")
+    result = node.patch(args)
+    assert (result["outcome"], result["version_after"]) == ("patched", "1.10-1"), result
+
+
+def test_apt_is_not_talked_into_a_repository_that_nobody_signed(
+    node: Node, folder: Path, apt: str, keys: tuple[Keys, Keys]
+) -> None:
+    node.run("dpkg", "--install", folder / "pw-tool_1.9-1.deb")
+    lax = "Acquire::AllowInsecureRepositories yes;\nAPT::Get::AllowUnauthenticated yes;\n"
+    node.sh('printf %s "$1" > /etc/apt/apt.conf.d/99lax', lax)
+    refused = node.patch(definition(apt, "1.10-1", keys[1]))
+    assert (refused["outcome"], refused["reason"]) == ("failed", "bad_signature"), refused
+
+
+@pytest.mark.parametrize("manager", ["dnf", "zypper"])
+def test_the_way_back_of_an_rpm_comes_from_the_nodes_repositories(
+    node: Node, folder: Path, dnf: str, manager: str, tmp_path: Path
+) -> None:
+    """Another one of them is dead, and a package of the same version that was built anew is not the installed one."""
+    to_rpm(node)
+    if manager == "zypper":
+        node.sh("rm /usr/bin/dnf /etc/os-release; printf 'ID=sles\nID_LIKE=suse\n' > /etc/os-release")
+    repos = "/etc/zypp/repos.d" if manager == "zypper" else "/etc/yum.repos.d"
+    text = "".join(
+        f"[{name}]\nname={name}\nbaseurl={url}\nenabled=1\ngpgcheck=0\nautorefresh=1\n"
+        for name, url in (("dead", "http://127.0.0.1:9/rpm"), ("vendor", dnf))
+    )
+    node.sh('mkdir -p $1; printf %s "$2" > $1/node.repo', repos, text)
+    wanted = of_file(folder / "www/rpm/pw-tool-1.10-1.noarch.rpm", "1.10")
+    wanted["health"] = {"command": ["grep", "-qx", "1.9", "/opt/pw-tool/version"], "retries": 0, "delay": 0.0}
+    node.run("rpm", "-i", "--nosignature", rpm(tmp_path, "1.9", fields="Vendor: other\n"))
+    result = node.patch(wanted)
+    assert (result["outcome"], result["reason"]) == ("failed", "no_way_back"), result
+    node.sh("rpm -e pw-tool; rpm -i --nosignature $1", folder / "www/rpm/pw-tool-1.9-1.noarch.rpm")
+    before = node.tree("/opt/pw-tool", "/etc/pw-tool")
+    result = node.patch(wanted)
+    assert (result["outcome"], result["reason"]) == ("rolled_back", "health_failed"), result
+    assert node.tree("/opt/pw-tool", "/etc/pw-tool") == before
 
 
 @pytest.mark.parametrize("manager", ["apt", "dnf", "zypper"])

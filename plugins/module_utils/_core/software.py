@@ -41,6 +41,14 @@ SOURCE = {
     "ca_path": {"type": "path"},
 }  # type: t.Dict[str, t.Dict[str, t.Any]]
 
+#: What both kinds of package have.
+PACKAGE = {
+    "way_back": {"type": "str", "choices": ["required", "none"], "default": "required"},
+    "ignore_hold": {"type": "bool", "default": False},
+    "lock_timeout": {"type": "int", "default": 300},
+    "timeout": {"type": "int", "default": 900},
+}  # type: t.Dict[str, t.Dict[str, t.Any]]
+
 #: The kinds of software, each an option of its own; a definition has exactly one of them.
 KINDS = {
     "archive": {
@@ -59,15 +67,15 @@ KINDS = {
         "options": {
             **SOURCE,
             "package": {"type": "str"},
+            **PACKAGE,
             "format": {"type": "str", "choices": ["auto", "deb", "rpm"], "default": "auto"},
-            "lock_timeout": {"type": "int", "default": 300},
-            "timeout": {"type": "int", "default": 900},
         },
     },
     "package": {
         "type": "dict",
         "options": {
             "package": {"type": "str"},
+            **PACKAGE,
             "version": {"type": "str", "required": True},
             "repository": {
                 "type": "dict",
@@ -79,8 +87,6 @@ KINDS = {
                 },
             },
             "proxy": {"type": "str", "no_log": True},
-            "lock_timeout": {"type": "int", "default": 300},
-            "timeout": {"type": "int", "default": 900},
         },
     },
     "files": {
@@ -218,6 +224,7 @@ REASONS = {
     "command_missing": "a program that the kind runs to install or to undo is not on this node",
     "health_missing": "the health command is neither on the node nor in the archive",
     "not_writable": "dest or state_dir cannot be written",
+    "unsafe_folder": "another user could rename or give rights to a file that root puts there; nothing was touched",
     "unsupported_node": "this kind of patch does not fit this node; nothing was touched",
     "installed_elsewhere": "the probe's program is missing, but one of its name is elsewhere; nothing was touched",
     "wrong_package": "the package is not of the name, version or architecture that the definition says",
@@ -225,6 +232,8 @@ REASONS = {
     "verifier_missing": "the program that proves signatures, gpgv, is not on this node",
     "package_locked": "another program held the lock of the package manager for all of the kind's lock_timeout",
     "no_way_back": "the old version could not be kept aside, so the node was not touched",
+    "held": "an administrator holds the package (apt-mark hold, versionlock, zypper addlock); nothing was touched",
+    "unfinished": "the package is half installed, at a version that is not the definition's; nothing was touched",
     "install_failed": "the program that installs ended with an error or too late",
     "no_space": "the file system has too little room",
     "io_error": "another error of the file system",

@@ -27,7 +27,8 @@ from .journal import Journal
 from .log import Log
 from .package import Package
 from .package_file import PackageFile
-from .package_tools import PackageTool, tool_for
+from .package_tool import PackageTool
+from .package_tools import tool_for
 from .preconditions import Preconditions
 from .proof import Proof
 from .release import Release
@@ -90,7 +91,7 @@ def _kinds(
         "archive": lambda: Release(name, params, disk, download("archive"), limits),
         "in_place": lambda: InPlace(name, params, disk, download("archive"), limits),
         "package_file": lambda: PackageFile(name, params, disk, tool("package_file"), download("package_file")),
-        "package": lambda: Package(name, params, disk, tool("package"), commands),
+        "package": lambda: Package(name, params, disk, tool("package")),
         "installer": lambda: Installer(name, params, disk, commands, download("installer")),
         "command": lambda: Command(name, params, disk, commands),
         "files": lambda: Files(name, params, disk, _lowest(scheme_of(params) or SCHEMES["dotted"]), download("files")),

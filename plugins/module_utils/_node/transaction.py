@@ -66,6 +66,10 @@ class Kind(abc.ABC):
     def broken(self) -> bool:
         """Tell whether the program is there in part, though its probe is missing."""
 
+    def unfinished(self) -> str:
+        """Return what is not whole about the version that is there, in a word or two, or nothing."""
+        return ""
+
     @abc.abstractmethod
     def check(self) -> None:
         """Raise PatchError when the patch cannot work here; change nothing."""
@@ -273,6 +277,12 @@ class Patch:
         too_new = want.allow_downgrade and want.compare(before, want.target) > 0
         if not fixed or too_new:
             return None
+        state = self._kind.unfinished() if self._pending is None else ""
+        if state and want.compare(before, want.target) == 0:  # it is installed once more
+            return None
+        if state:
+            message = "{0} {1} is {2}; have the package manager finish it (dpkg --configure -a) and run again"
+            raise PatchError("unfinished", message.format(want.sought, before, state))
         return "already_fixed", self._name("{0} is not vulnerable (fixed in {1})".format(before, want.fixed_in))
 
     def _check(self, before: t.Optional[str]) -> None:
