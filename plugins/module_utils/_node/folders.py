@@ -263,15 +263,15 @@ def _descend(handle: int, path: str) -> int:
     return handle
 
 
-def mount_of(handle: int) -> t.Tuple[int, str]:
-    """Return what two descriptors have in common if and only if one can be renamed to the other.
+def mount_of(handle: int) -> str:
+    """Return the number of the mount that a descriptor is on, or nothing where the kernel does not tell.
 
-    The number of the mount tells bind mounts of one file system apart, between which nothing can be renamed.
+    It tells bind mounts of one file system apart, between which nothing can be renamed. C(st_dev) does not, and is
+    another one for each layer of an overlay.
     """
-    number = ""
     with contextlib.suppress(OSError), open("/proc/self/fdinfo/{0}".format(handle), encoding="ascii") as stream:
-        number = next((line.split()[1] for line in stream if line.startswith("mnt_id:")), "")
-    return os.fstat(handle).st_dev, number
+        return next((line.split()[1] for line in stream if line.startswith("mnt_id:")), "")
+    return ""
 
 
 def _is_fixed(handle: int) -> bool:
@@ -347,13 +347,13 @@ def place_for(folder: str, state_dir: str) -> str:
     return state
 
 
-def _mount_at(path: str) -> t.Optional[t.Tuple[int, str]]:
+def _mount_at(folder: str) -> str:
     try:
-        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        handle = os.open(folder, os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        return None
+        return "none"
     try:
-        return mount_of(handle)
+        return mount_of(handle) or str(os.fstat(handle).st_dev)
     finally:
         os.close(handle)
 
