@@ -279,18 +279,22 @@ options:
         - Copies of one file, wherever they are, also inside jar, war, ear and zip files and those inside them.
         - All with a checksum in O(files.vulnerable) are replaced in place; names and all else stay as they are.
         - The version of the node is the lowest among the copies with a known checksum. Without any it is not installed.
+        - A copy that cannot be judged keeps the node from being V(current), see RV(unknown_copies). Such are copies
+          with unknown checksums, those outside of the paths to which a link leads, and zip files that are damaged,
+          encrypted, nested more than 5 deep or larger than is sane.
       type: dict
       suboptions:
         <<: *source
         paths:
           description:
             - Absolute paths of the folders to search, which may be globs.
-            - C(/proc), C(/sys), C(/dev) and C(/run) are never searched, and no link to a folder is followed.
+            - C(/proc), C(/sys), C(/dev) and C(/run) are never searched. What is behind a link that leads elsewhere is
+              only looked at, and told when it is vulnerable or unknown.
           type: list
           elements: path
           required: true
         exclude:
-          description: Absolute paths of folders that are not searched.
+          description: Absolute paths of folders, files and links that are not searched.
           type: list
           elements: path
           default: []
@@ -312,6 +316,13 @@ options:
               description: Its version, lower than O(fixed_in).
               type: str
               required: true
+        accepted:
+          description:
+            - Checksums, in 64 hexadecimal digits each, of files that O(files.name) matches and that are not vulnerable.
+            - They are passed over. One that is in O(files.vulnerable) too is an error.
+          type: list
+          elements: str
+          default: []
     installer:
       description:
         - A vendor's own script or binary that installs the fixed version.
@@ -659,7 +670,7 @@ outcome:
     - V(rolled_back), the new version failed and the old one is back and proven.
     - V(skipped), this was not the time, see RV(reason). The node is as before.
     - V(unsupported), this kind of patch does not fit this node, see RV(reason). The node is as before.
-    - V(failed), see RV(reason). The node is as before unless RV(reason) is V(rollback_failed).
+    - V(failed), see RV(reason). The node is as before unless RV(reason) is V(rollback_failed) or V(copies_left).
   returned: always
   type: str
   sample: patched
@@ -672,12 +683,13 @@ reason:
       V(downgrade_refused), V(service_missing), V(service_failed), V(dest_conflict), V(command_missing),
       V(run_as_failed), V(health_missing), V(not_writable), V(no_space), V(io_error), V(wrong_package),
       V(package_locked), V(no_way_back), V(held), V(unfinished), V(verifier_missing), V(install_failed),
-      V(download_failed), V(bad_signature), V(checksum_mismatch), V(bad_archive), V(unsafe_archive), V(unsafe_folder)."
+      V(download_failed), V(bad_signature), V(checksum_mismatch), V(bad_archive), V(unsafe_archive), V(unsafe_folder),
+      V(unknown_copies)."
     - "With V(skipped): V(too_late), V(unsafe_process), V(not_run). With V(unsupported): V(unsupported_node),
       V(installed_elsewhere)."
     - "With V(rolled_back): V(install_failed), V(service_failed), V(health_failed), V(wrong_version), V(probe_failed),
       V(old_process), or a file system error as above."
-    - "With V(failed) and work for a person: V(rollback_failed)."
+    - "With V(failed) and work for a person: V(rollback_failed), and V(copies_left), where all others are patched."
   returned: always
   type: str
   sample: upgraded
@@ -716,6 +728,20 @@ programs:
   returned: with O(definitions)
   type: list
   elements: dict
+unknown_copies:
+  description:
+    - Copies that could not be judged, as C(count), and the first ones in C(copies) with path and why. What is in a zip
+      file stands behind its path and an exclamation mark. Of several programs, C(count) alone.
+    - With RV(outcome=patched) all known vulnerable copies are patched; the next run ends as V(failed) with
+      V(unknown_copies) until each is in O(files.accepted), O(files.vulnerable) or O(files.exclude), or mended.
+  returned: with O(files), when there are any
+  type: dict
+  sample: {count: 1, copies: ["/opt/app.war!WEB-INF/lib/log4j-core-2.jar: it is encrypted"]}
+copies_left:
+  description: Vulnerable copies that could not be replaced, as in RV(unknown_copies).
+  returned: with O(files), when there are any
+  type: dict
+  sample: {count: 1, copies: ["/opt/app.jar: cannot replace /opt/app.jar; check lsattr"]}
 log:
   description: Path on the node of the log, one JSON object a line.
   returned: always

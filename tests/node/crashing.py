@@ -103,6 +103,7 @@ class Lab:
         found["state"] = sorted(
             str(path.relative_to(STATE)) for path in Path(STATE).rglob("*") if path.name not in LASTING
         )
+        found["scratch"] = glob.glob("/.patchwave-*") + glob.glob("/*/.patchwave-*")
         return found
 
     def patch(self, disk: Disk | None = None) -> dict[str, t.Any]:

@@ -122,6 +122,24 @@ def of_files(node: Node, tmp_path: Path, kind: str) -> dict[str, t.Any]:
     }
 
 
+@pytest.mark.parametrize("mounted", [False, True])
+@pytest.mark.parametrize("kind", ["in_place", "files"])
+def test_files_across_mounts(node: Node, tmp_path: Path, kind: str, mounted: bool) -> None:
+    """What is kept is on another file system than the folder below dest, whose owner may rename all that is there."""
+    wanted = of_files(node, tmp_path, kind)
+    lib = "/opt/pw-tool/lib" if kind == "in_place" else "/opt/pw-tool/1.0/lib"
+    node.sh("chown 1234:1234 $1 $1/core.jar; setcap cap_net_bind_service=ep $1/core.jar", lib)
+    if kind == "in_place":
+        wanted["probe"]["command"] = ["head", "-c", "3", lib + "/core.jar"]
+    if mounted:
+        node.sh("mkdir /mnt/lib; cp -a $1/. /mnt/lib; chown 1234 /mnt/lib; mount --bind /mnt/lib $1", lib)
+        wanted.get("files", {}).update(paths=[lib])
+    found = disturb(node, "crash", wanted, [lib, "/var/lib/patchwave"], ["getcap", lib + "/core.jar"], seed=7, random=8)
+    assert found["faults"] == []
+    assert (found["clean"], found["kills"] > 20) == ("patched", True), found
+    assert "cap_net_bind_service=ep" in node.run("getcap", lib + "/core.jar")
+
+
 @pytest.mark.parametrize("room", ["size", "nr_inodes"])
 @pytest.mark.parametrize("kind", ["archive", "in_place", "files"])
 def test_files_without_room(node: Node, tmp_path: Path, kind: str, room: str) -> None:

@@ -105,6 +105,7 @@ KINDS = {
                     "version": {"type": "str", "required": True},
                 },
             },
+            "accepted": {"type": "list", "elements": "str", "default": []},
         },
     },
     "installer": {
@@ -218,6 +219,8 @@ REASONS = {
     "locked": "another patch run held the node's lock for all of lock_timeout",
     "journal_invalid": "the journal of an interrupted transaction cannot be read",
     "probe_failed": "the probe ran and gave no version, one that cannot be compared, or came too late",
+    "unknown_copies": "no known copy is vulnerable, and some could not be judged; nothing was touched",
+    "copies_left": "vulnerable copies could not be replaced; all others are",
     "downgrade_refused": "the archive's version is lower than the node's",
     "dest_conflict": "something else stands where the link or the version folder belongs",
     "run_as_failed": "no such user, root is needed for it, or several users may change what root is to run",

@@ -101,6 +101,9 @@ def combine(results: t.Sequence[Result]) -> Result:
         "log": worst["log"],
         "programs": [_short(result) for result in results],
     }
+    for key in ("unknown_copies", "copies_left"):
+        counts = [result[key]["count"] for result in results if key in result]
+        combined.update({key: {"count": sum(counts)}} if counts else {})
     return _fitting(combined)
 
 

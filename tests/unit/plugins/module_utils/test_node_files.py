@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import io
+import json
 import os
 import stat
 import typing as t
@@ -17,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.patchwave.aws.plugins.module_utils._core.software import DEFINITION
-from ansible_collections.patchwave.aws.plugins.module_utils._node import nested
+from ansible_collections.patchwave.aws.plugins.module_utils._node import folders, nested, zips
 from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 
 from .test_node_transaction import Node, killed_at
@@ -52,7 +54,7 @@ class Java(Node):
         self.write("app/app.jar", b"#!/bin/sh\nexec java -jar $0\n" + app)
         self.write("ear/all.ear", packed({"web.war": packed({"WEB-INF/lib/" + NAME: OLDER, "index.html": b"hello"})}))
         self.write("plain/renamed.jar", OLD)
-        self.write("plain/broken.jar", b"PK\x03\x04 nothing")
+        self.write("plain/nothing.jar", b"no zip file")
         self.write("excluded/" + NAME, OLD)
         (self.opt / "link.jar").symlink_to("plain/" + NAME)
         (self.opt / "app" / "app.jar").chmod(0o750)
@@ -217,43 +219,286 @@ def test_what_cannot_be_looked_into_is_not_taken_for_harmless(
 ) -> None:
     real_find, real_scan = nested.find, os.scandir
 
-    def find(path: str, search: nested.Search) -> set[str]:
-        if path.endswith("app.jar"):
+    def find(stream: t.Any, called: str, *rest: t.Any) -> nested.Finding:
+        if called == "app.jar":
             raise OSError(errno.EIO, "Input/output error")
-        return real_find(path, search)
+        return real_find(stream, called, *rest)
 
     def scandir(path: str) -> t.Any:
         if str(path).endswith("/ear"):
             raise OSError(errno.EIO, "Input/output error", str(path))
         return real_scan(path)
 
-    params, before = java.wanted(), java.tree()
-    if place == "file":
-        monkeypatch.setattr(nested, "find", find)
-    else:
-        monkeypatch.setattr(os, "scandir", scandir)
-    for check_mode in (True, False):
-        result = java.run(params, check_mode=check_mode)
-        assert (result["outcome"], result["reason"]) == ("failed", "probe_failed"), result
-        assert "Input/output error" in result["msg"]
-    monkeypatch.undo()
+    params, ways = java.wanted(), {"file": (nested, "find", find), "folder": (os, "scandir", scandir)}
+    with monkeypatch.context() as context:
+        context.setattr(*ways[place])
+        for check_mode in (True, False):
+            result = java.run(params, check_mode=check_mode)
+            assert (result["outcome"], result["unknown_copies"]["count"]) == ("patched", 1), result
+            assert "Input/output error" in result["msg"]
+    before = java.tree()
+    with monkeypatch.context() as context:
+        context.setattr(*ways[place])
+        for check_mode in (True, False):
+            result = java.run(params, check_mode=check_mode)
+            assert (result["outcome"], result["reason"], result["changed"]) == ("failed", "unknown_copies", False)
     assert java.tree() == before
 
 
-def test_a_damaged_entry_does_not_hide_the_others(java: Java) -> None:
+def damaged() -> bytes:
     content = bytearray(packed({"lib/first.jar": b"PK\x03\x04 damaged", "lib/" + NAME: OLDER}))
     content[content.index(b" damaged")] ^= 1  # its checksum is wrong now
-    java.write("app/damaged.jar", bytes(content))
-    java.write("ear/all.ear", b"")
-    before = java.tree()
+    return bytes(content)
+
+
+def test_a_damaged_entry_hides_nothing_and_stays_as_it_is(java: Java) -> None:
+    java.write("app/damaged.jar", damaged())
     assert java.run(java.wanted(), check_mode=True)["version_before"] == "2.9"
     result = java.run(java.wanted())
-    assert (result["outcome"], result["reason"]) == ("failed", "bad_archive"), result
-    assert "damaged.jar" in result["msg"]
-    assert java.tree() == before
+    assert (result["outcome"], result["unknown_copies"]["count"]) == ("patched", 1), result
+    assert "damaged.jar!lib/first.jar (its checksum is wrong)" in result["msg"]
+    with zipfile.ZipFile(java.opt / "app/damaged.jar") as package:
+        assert package.read("lib/" + NAME) == NEW
+    assert java.run(java.wanted())["reason"] == "unknown_copies"
 
 
 def test_without_room_for_temporary_files_every_copy_is_found(java: Java, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nested, "_IN_MEMORY", 10)
     monkeypatch.setattr(nested.tempfile, "tempdir", "/no/such/folder")
     assert java.run(java.wanted(), check_mode=True)["version_before"] == "2.9"
+
+
+def accepting(java: Java) -> dict[str, t.Any]:
+    """A definition that finds no known copy and nothing to complain of."""
+    java.run(java.wanted())
+    params = java.wanted()
+    assert java.run(params)["outcome"] == "current"
+    return params
+
+
+def nest(content: bytes, depth: int) -> bytes:
+    for number in range(depth):
+        content = packed({f"{number}.jar": content})
+    return content
+
+
+UNKNOWN: dict[str, tuple[str, bytes]] = {
+    "checksum": ("plain/log4j-core-2.14.0.jar", b"another one"),
+    "checksum in a nar": ("plain/x.nar", packed({"log4j-core-2.14.0.jar": b"another one"})),
+    "cut short": ("plain/app.hpi", packed({"a.txt": b"x" * 500})[:-30]),
+    "cut short in a war": ("plain/app.war", packed({"lib/a.jar": packed({"a": b"x" * 500})[:-30]})),
+    "too deep": ("plain/deep.zip", nest(packed({NAME: OLD}), 6)),
+    "bomb": ("plain/bomb.jar", packed({"inner.war": b"\0" * 2**22})),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_a_copy_that_cannot_be_judged_keeps_a_node_from_being_current(
+    java: Java, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = accepting(java)
+    java.write(*UNKNOWN[case])
+    if case == "bomb":
+        monkeypatch.setattr(zips.Limits, "__new__", functools.partial(zips.Limits.__new__, floor=2**16, ratio=1))
+    before = java.tree()
+    for check_mode in (True, False):
+        result = java.run(params, check_mode=check_mode)
+        assert (result["outcome"], result["reason"], result["changed"]) == ("failed", "unknown_copies", False), result
+        assert result["unknown_copies"]["count"] == 1
+        assert UNKNOWN[case][0].rpartition("/")[2] in result["unknown_copies"]["copies"][0]
+        assert result["version_before"] == "2.17.1"
+    assert java.tree() == before
+    excluded = java.wanted(exclude=[str(java.opt / "excluded"), str(java.opt / UNKNOWN[case][0])])
+    assert java.run(excluded)["outcome"] == "current"
+    (java.opt / "plain" / NAME).write_bytes(OLD)
+    result = java.run(params)
+    assert (result["outcome"], result["unknown_copies"]["count"]) == ("patched", 1), result
+    assert "1 copy is unknown" in result["msg"]
+
+
+def test_an_accepted_copy_is_passed_over(java: Java) -> None:
+    params = accepting(java)
+    java.write(*UNKNOWN["checksum in a nar"])
+    assert java.run(params)["reason"] == "unknown_copies"
+    assert java.run(java.wanted(accepted=[sha256(b"another one").upper()]))["outcome"] == "current"
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "up", "through another"])
+def test_a_link_out_of_the_paths_is_looked_behind(java: Java, what: str) -> None:
+    params, outside = accepting(java), java.root / "outside"
+    (outside / "lib").mkdir(parents=True)
+    (outside / "lib" / "blob").write_bytes(OLD)
+    link = java.opt / "plain" / ("log4j-core-x.jar" if what == "file" else "libs")
+    link.symlink_to({"file": outside / "lib/blob", "up": java.root}.get(what, outside / "lib"))
+    if what == "up":
+        assert java.run(params)["unknown_copies"]["copies"][0].startswith(f"{link}: it leads to")
+    elif what != "file":
+        assert java.run(params)["outcome"] == "current"  # nothing there has such a name
+        if what == "through another":
+            (outside / "more").mkdir()
+            (outside / "lib" / "on").symlink_to("../more")
+        (outside / ("more" if what == "through another" else "lib") / NAME).write_bytes(OLD)
+    result = java.run(params)
+    assert (result["outcome"], result["reason"], result["unknown_copies"]["count"]) == ("failed", "unknown_copies", 1)
+    assert (outside / "lib/blob").read_bytes() == OLD
+    assert java.run(java.wanted(exclude=[str(java.opt / "excluded"), str(link)]))["outcome"] == "current"
+    if what != "up":
+        more = java.wanted(paths=[str(java.opt), str(outside)])
+        assert java.run(more)["outcome"] == "patched"
+        assert link.is_symlink()
+        assert java.run(more)["outcome"] == "current"
+    assert java.leftovers() == set()
+
+
+def test_a_file_that_a_link_calls_by_the_name_is_a_copy(java: Java) -> None:
+    params = accepting(java)
+    java.write("plain/blob", OLD)
+    (java.opt / "plain/log4j-core-y.jar").symlink_to("blob")
+    assert java.run(params)["outcome"] == "patched"
+    assert (java.opt / "plain/blob").read_bytes() == NEW
+    assert (java.opt / "plain/log4j-core-y.jar").is_symlink()
+
+
+def test_a_link_that_leads_nowhere_or_in_circles_says_nothing(java: Java) -> None:
+    params = accepting(java)
+    for name, target in (("log4j-core-1.jar", "/no/such"), ("log4j-core-2.jar", "log4j-core-2.jar"), ("circle", ".")):
+        (java.opt / "plain" / name).symlink_to(target)
+    assert java.run(params)["outcome"] == "current"
+
+
+@pytest.mark.parametrize("planted", [".new", ".old"])
+@pytest.mark.parametrize("sort", ["folder", "fifo", "link"])
+def test_what_somebody_plants_where_we_once_kept_files_stops_nothing(java: Java, planted: str, sort: str) -> None:
+    path = java.opt / "plain" / NAME
+    beside = path.parent / (".patchwave-" + sha256(os.fsencode(path))[:16] + planted)
+    if sort == "folder":
+        beside.mkdir()
+        (beside / "x").write_text("")
+    elif sort == "fifo":
+        os.mkfifo(beside)
+    else:
+        beside.symlink_to("/etc/passwd")
+    before = beside.lstat()
+    assert java.run(java.wanted())["outcome"] == "patched"
+    assert beside.lstat().st_ino == before.st_ino
+
+
+def test_a_fifo_by_the_name_is_no_copy(java: Java) -> None:
+    os.mkfifo(java.opt / "plain/log4j-core-9.jar")
+    assert java.run(java.wanted())["outcome"] == "patched"
+
+
+def test_a_copy_that_cannot_be_replaced_is_told_and_the_others_are_patched(
+    java: Java, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "_is_fixed", lambda handle: os.readlink(f"/proc/self/fd/{handle}").endswith("app.jar"))
+    before = java.tree()
+    for check_mode in (True, False):
+        result = java.run(java.wanted(), check_mode=check_mode)
+        assert (result["outcome"], result["reason"], result["changed"]) == ("failed", "copies_left", True), result
+        assert (result["copies_left"]["count"], "app.jar" in result["msg"]) == (1, True)
+    after = java.tree()
+    assert {name for name in before if before[name] != after[name]} == {"plain/" + NAME, "ear/all.ear"}
+    assert java.leftovers() == set()
+    result = java.run(java.wanted())  # now it is the only one
+    assert (result["outcome"], result["reason"], result["changed"]) == ("failed", "not_writable", False), result
+    monkeypatch.undo()
+    assert java.run(java.wanted())["outcome"] == "patched"
+
+
+@pytest.mark.parametrize("moment", ["write ", "switch "])
+@pytest.mark.parametrize("change", ["gone", "other", "link", "folder"])
+def test_a_copy_that_is_changed_meanwhile_is_left_to_who_changes_it(java: Java, moment: str, change: str) -> None:
+    path, elsewhere, done = java.opt / "plain" / NAME, java.root / "elsewhere", []
+    elsewhere.mkdir()
+    (elsewhere / NAME).write_bytes(OLD)
+
+    def checkpoint(label: str) -> None:
+        if (
+            label.startswith(moment)
+            and (moment == "write " or str(path) in label)
+            and ".json" not in label
+            and not done
+        ):
+            done.append(label)
+            if change == "folder":
+                path.parent.rename(java.opt / "moved")
+                path.parent.symlink_to(elsewhere)
+            else:
+                path.unlink()
+            if change == "other":
+                path.write_bytes(b"theirs")
+            if change == "link":
+                path.symlink_to(elsewhere / NAME)
+
+    result = java.run(java.wanted(), disk=Disk(checkpoint))
+    assert done
+    assert result["outcome"] in ("patched", "failed"), result
+    assert result["reason"] in ("upgraded", "copies_left"), result
+    assert (elsewhere / NAME).read_bytes() == OLD
+    assert java.leftovers() == set()
+    with zipfile.ZipFile(java.opt / "app/app.jar") as package:
+        assert package.read("lib/" + NAME) == NEW
+
+
+def test_what_is_put_in_place_of_a_copy_after_the_switch_is_not_rolled_back(java: Java) -> None:
+    path = java.opt / "plain" / NAME
+
+    def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        path.unlink(missing_ok=True)
+        path.write_bytes(b"theirs")
+        (java.opt / "ear/all.ear").unlink(missing_ok=True)
+        return 1, "", ""
+
+    app = (java.opt / "app/app.jar").read_bytes()
+    java.run(
+        dict(java.wanted(), health={"command": ["false"], "retries": 0, "delay": 0, "timeout": 5}),
+        run_command=run_command,
+    )
+    assert (java.opt / "app/app.jar").read_bytes() == app
+    assert path.read_bytes() == b"theirs"
+    assert not (java.opt / "ear/all.ear").exists()
+    assert java.leftovers() == set()
+
+
+@pytest.mark.parametrize("phase", ["stage", "switch", "commit"])
+def test_a_run_of_an_older_release_is_put_right(java: Java, phase: str) -> None:
+    """It kept files beside their copies."""
+    path = java.opt / "plain" / NAME
+    stem = str(path.parent / ".patchwave-0123456789abcdef")
+    before = java.tree()
+    if phase == "stage":
+        Path(stem + ".new").write_bytes(NEW)
+    else:
+        os.link(path, stem + ".old")
+        path.unlink()
+        path.write_bytes(NEW)
+    java.state.mkdir()
+    (java.state / "tool.files").mkdir()
+    undo = {"folder": str(java.state / "tool.files"), "files": [[str(path), stem + ".new", stem + ".old"]]}
+    entry = {"schema": 1, "kind": "files", "name": "tool", "phase": phase, "before": "2.14.1", "target": "2.17.1"}
+    (java.state / "tool.journal.json").write_text(json.dumps(dict(entry, undo=undo, run="1-1", services=[])))
+    result = java.run(java.wanted(sha256="0" * 64))
+    assert (result["outcome"], result["reason"]) == ("failed", "checksum_mismatch"), result
+    assert java.leftovers() == set()
+    if phase == "commit":
+        assert path.read_bytes() == NEW
+        assert not Path(stem + ".old").exists()
+    else:
+        assert java.tree() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to own files of others")
+def test_owner_mode_and_attributes_of_a_copy_stay(java: Java) -> None:
+    path = java.opt / "app/app.jar"
+    os.chown(path, 1000, 1001)
+    path.chmod(0o4750)
+    os.setxattr(path, "user.note", b"kept")
+    before = path.stat()
+    os.chown(path.parent, 1002, 1002)
+    assert java.run(java.wanted())["reason"] == "copies_left"  # who owns the folder could give setuid to any file
+    os.chown(path.parent, 1000, 1001)
+    assert java.run(java.wanted())["outcome"] == "patched"
+    after = path.stat()
+    assert (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)
+    assert os.getxattr(path, "user.note") == b"kept"

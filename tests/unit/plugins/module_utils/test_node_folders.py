@@ -212,10 +212,10 @@ def test_a_folder_that_others_may_rename_is_none_of_ours(
         folders.place_for(str(top), f"{theirs}/state")
     assert error.value.reason == "unsafe_folder"
     (top / "state").mkdir(0o700)
-    monkeypatch.setattr(folders, "_mount_at", lambda path: (1, "2") if path.startswith(str(theirs)) else (1, "1"))
+    monkeypatch.setattr(folders, "_mount_at", lambda path: "2" if path.startswith(str(theirs)) else "1")
     assert folders.place_for(str(theirs), str(top / "state")) == str(top / "state")
     monkeypatch.setattr(
-        folders, "_mount_at", lambda path: (1, "2") if path.startswith(str(top)) and "state" not in path else (1, "1")
+        folders, "_mount_at", lambda path: "2" if path.startswith(str(top)) and "state" not in path else "1"
     )
     assert folders.place_for(str(theirs), str(top / "state")) == str(top)
 

@@ -314,7 +314,7 @@ def test_documentation_and_argument_spec_agree() -> None:
 
 def test_every_reason_and_key_is_documented() -> None:
     documented = yaml.safe_load(software_patch.RETURN)
-    assert set(documented) == KEYS - {"changed", "failed"} | {"programs"}
+    assert set(documented) == KEYS - {"changed", "failed"} | {"programs", "unknown_copies", "copies_left"}
     for reason in REASONS:
         assert f"V({reason})" in software_patch.RETURN
     assert yaml.safe_load(software_patch.EXAMPLES)
