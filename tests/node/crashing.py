@@ -172,12 +172,12 @@ def crash(lab: Lab, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
         if result["outcome"] not in may_end or after != expected:
             faults.append([how, result["outcome"], result["msg"], diff(after, expected)])
 
-    for step in itertools.count():
+    for step in itertools.count(0, wanted.get("stride", 1)):
         lab.reset()
         if not lab.killed(step, None, False):
             break
         kills += 1
-        if step % 2:
+        if kills % 2:
             kills += lab.killed(step // 2, None, False)
         judge(f"step {step}")
     for number in range(wanted["random"]):

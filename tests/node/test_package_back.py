@@ -220,6 +220,28 @@ def test_a_version_whose_removal_fails_is_still_rolled_back(node: Node, tmp_path
     assert (state(node), database(node)) == before
 
 
+@pytest.mark.parametrize("family", ["deb", "rpm"])
+def test_an_old_version_that_lacked_another_package_comes_back(node: Node, tmp_path: Path, family: str) -> None:
+    """Somebody removed what it needs, or it was never there; the new version does not need it any more."""
+    if family == "rpm":
+        to_rpm(node)
+        old = rpm(tmp_path, "1.9", fields="Requires: pw-none\n")
+        node.run("rpm", "-i", "--nodeps", old)
+        node.sh(
+            "mkdir -p /var/lib/patchwave/pw-tool.packages; cp $1 /var/lib/patchwave/pw-tool.packages/installed.rpm", old
+        )
+        args = definition(rpm(tmp_path, "1.10"), "1.10", **OLD_ONLY)
+        shown = ["rpm", "-qa"]
+    else:
+        node.run("dpkg", "--force-depends", "--install", deb(tmp_path, "1.9-1", fields="Depends: pw-none\n"))
+        args = definition(deb(tmp_path, "1.10-1"), "1.10-1", **SICK)
+        shown = ["dpkg-query", "-W", "-f", "${Status} ${Version}", "pw-tool"]
+    before = node.run(*shown)
+    result = node.patch(args)
+    assert (result["outcome"], result["reason"]) == ("rolled_back", "health_failed"), result
+    assert node.run(*shown) == before
+
+
 def test_configuration_of_a_removed_package_outlives_a_failed_installation(node: Node, tmp_path: Path) -> None:
     node.run("dpkg", "--install", deb(tmp_path, "1.9-1"))
     node.sh("echo mine > /etc/pw-tool/tool.conf; dpkg --remove pw-tool; rm -rf /opt/pw-tool")

@@ -44,6 +44,9 @@ _LOCKED = 60
 #: What dpkg may leave beside a configuration file.
 _COPIES = (".dpkg-dist", ".dpkg-new", ".dpkg-old")
 
+#: Has dpkg install what it would not take anew.
+_AS_BEFORE = ("--force-depends", "--force-breaks", "--force-conflicts")
+
 
 class Dpkg(PackageTool):
     """Debian's database."""
@@ -147,7 +150,7 @@ class Dpkg(PackageTool):
         """See PackageTool."""
         self.judge(["dpkg"], self._install(path))
 
-    def _install(self, path: str) -> Answer:
+    def _install(self, path: str, *more: str) -> Answer:
         """Install a package file.
 
         A configuration file that went with a version put back is missing, and dpkg would take that for an
@@ -157,20 +160,24 @@ class Dpkg(PackageTool):
         lines = [line.split() for line in self._conffiles(self.about(path).name)] if missing else []
         obsolete = missing & {words[0] for words in lines if words[-1] == "obsolete"}
         force = ["--force-confmiss"] if obsolete else []
-        answer = self.run(["dpkg", *self._force, *force, "--install", path], self._environ)
+        answer = self.run(["dpkg", *self._force, *force, *more, "--install", path], self._environ)
         for name in {words[0] for words in lines} & missing - obsolete if force else ():
             with contextlib.suppress(OSError):
                 os.unlink(name)
         return answer
 
     def put_back(self, path: str) -> None:
-        """See PackageTool. dpkg does not go down while a script of the version to be removed fails."""
-        answer = self._install(path)
+        """See PackageTool.
+
+        What the old version lacked of other packages does not matter: it was there without. And dpkg does not go down
+        while a script of the version to be removed fails.
+        """
+        answer = self._install(path, *_AS_BEFORE)
         if answer.rc != 0 and "removal script" in answer.text:
             name = glob.escape(self._info + self.about(path).name)
             for script in (script for part in ("", ":*") for script in glob.glob(name + part + ".p*rm")):
                 os.unlink(script)
-            answer = self._install(path)
+            answer = self._install(path, *_AS_BEFORE)
         self.judge(["dpkg"], answer)
 
     def remove(self, name: str, configuration: bool = True) -> None:

@@ -102,10 +102,14 @@ class Rpm(PackageTool):
         return self.run(["rpm", "-U", "--oldpackage", "--replacepkgs", "--nosignature", *more, path])
 
     def put_back(self, path: str) -> None:
-        """See PackageTool. A script of the version to be removed that fails leaves both in the database."""
-        answer = self._install(path)
+        """See PackageTool.
+
+        What the old version lacked of other packages does not matter: it was there without. And a script of the version
+        to be removed that fails leaves both in the database.
+        """
+        answer = self._install(path, "--nodeps")
         if answer.rc != 0 and re.search(r"script(let)? failed", answer.text):
-            answer = self._install(path, "--noscripts")
+            answer = self._install(path, "--nodeps", "--noscripts")
         self.judge(["rpm"], answer)
 
     def remove(self, name: str, configuration: bool = True) -> None:
