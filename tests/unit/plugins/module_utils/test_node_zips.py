@@ -184,6 +184,9 @@ def faults(content: bytes) -> list[str]:
     for (offset, packed_size, size, flags), (following, *_) in zip(sorted(order), sorted(order)[1:], strict=False):
         name, extra = struct.unpack("<HH", content[base + offset + 26 : base + offset + 30])
         after = base + offset + 30 + name + extra + packed_size
+        local = content[base + offset : base + offset + 30 + name + extra]
+        has_field = b"\1\0\x10\0" in local[30 + name :]
+        found += [f"ZIP64 field of {local!r}"] * ((b"\xff" * 4 in local[18:26]) != has_field)
         if flags & 8:
             wide = content[after + 8 : after + 24] == struct.pack("<QQ", packed_size, size)
             after += 24 if wide else 16
