@@ -406,20 +406,18 @@ def test_a_copy_that_cannot_be_replaced_is_told_and_the_others_are_patched(
     assert java.run(java.wanted())["outcome"] == "patched"
 
 
-@pytest.mark.parametrize("moment", ["write ", "switch "])
+@pytest.mark.parametrize("moment", ["write ", "replace ", "switch "])
 @pytest.mark.parametrize("change", ["gone", "other", "link", "folder"])
 def test_a_copy_that_is_changed_meanwhile_is_left_to_who_changes_it(java: Java, moment: str, change: str) -> None:
-    path, elsewhere, done = java.opt / "plain" / NAME, java.root / "elsewhere", []
+    path, elsewhere, done, seen = java.opt / "plain" / NAME, java.root / "elsewhere", [], []
     elsewhere.mkdir()
     (elsewhere / NAME).write_bytes(OLD)
 
     def checkpoint(label: str) -> None:
-        if (
-            label.startswith(moment)
-            and (moment == "write " or str(path) in label)
-            and ".json" not in label
-            and not done
-        ):
+        seen.append(label)
+        journals = sum(one.startswith("replace ") for one in seen)  # the third says that the switch begins
+        now = {"write ": label.endswith(".new"), "switch ": str(path) in label, "replace ": journals == 3}[moment]
+        if label.startswith(moment) and now and not done:
             done.append(label)
             if change == "folder":
                 path.parent.rename(java.opt / "moved")
@@ -437,6 +435,9 @@ def test_a_copy_that_is_changed_meanwhile_is_left_to_who_changes_it(java: Java, 
     assert result["reason"] in ("upgraded", "copies_left"), result
     assert (elsewhere / NAME).read_bytes() == OLD
     assert java.leftovers() == set()
+    if moment == "replace ":
+        assert path.exists() == (change != "gone")
+        assert change != "other" or path.read_bytes() == b"theirs"
     with zipfile.ZipFile(java.opt / "app/app.jar") as package:
         assert package.read("lib/" + NAME) == NEW
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
+import struct
 import tarfile
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.patchwave.aws.plugins.module_utils._node import folders
 from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 
+from .test_node_folders import acl
 from .test_node_transaction import Node, pretend
 
 #: What an archive holds; the program says its version.
@@ -185,3 +189,131 @@ def test_nothing_is_replaced_before_the_old_file_is_safe(
     for label in (f"save {application.dest}/tool", f"sync {staging}/saved", f"sync {staging}/tree/tool"):
         assert label in done[:switch]
     assert f"sync {application.dest}/lib" in done[switch:]
+
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to own files of others")
+
+
+def before_switch(act: t.Callable[[], object]) -> Disk:
+    """A disk that does something before the journal says that the switch begins: after fetch, stage and save."""
+    seen: list[str] = []
+
+    def checkpoint(label: str) -> None:
+        seen.append(label)
+        if label.startswith("replace ") and sum(one.startswith("replace ") for one in seen) == 4:
+            act()
+
+    return Disk(checkpoint)
+
+
+def test_what_a_program_writes_last_is_what_comes_back(application: Application) -> None:
+    """As one that replaces a file of its state when it stops, after the old one was kept."""
+
+    def act() -> None:
+        (application.dest / "tool").unlink()
+        (application.dest / "tool").write_text("1.0 again")
+
+    result = application.run(application.wanted("sick"), disk=before_switch(act))
+    assert result["outcome"] == "rolled_back", result
+    assert (application.dest / "tool").read_text() == "1.0 again"
+    assert application.leftovers() == set()
+
+
+def test_undo_touches_only_what_is_not_as_it_was(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*args: object, **options: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)  # so that the old files are copies, and back only by a rename
+    before = application.tree()
+    inodes = {path: path.lstat().st_ino for path in application.opt.rglob("*")}
+    labels: list[str] = []
+
+    def checkpoint(label: str) -> None:
+        labels.append(label)
+        if label.startswith("switch ") and label.endswith("core.jar"):
+            raise OSError(16, "Device or resource busy")
+
+    result = application.run(application.wanted(), disk=Disk(checkpoint))
+    assert result["outcome"] in ("rolled_back", "failed"), result
+    after = {path: path.lstat().st_ino for path in application.opt.rglob("*")}
+    changed = {str(path) for path in inodes if inodes[path] != after.get(path)}
+    assert application.tree() == before
+    busy = next(number for number, label in enumerate(labels) if label.endswith("core.jar") and "switch" in label)
+    assert changed <= {label.partition(" ")[2] for label in labels[:busy] if label.startswith("switch ")}
+    assert not [label for label in labels[busy + 1 :] if label.endswith("core.jar")]
+
+
+@root_only
+@pytest.mark.parametrize("text", ["", "sick"])
+def test_what_an_administrator_gave_to_a_file_stays(application: Application, text: str) -> None:
+    capability = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
+    tool, folder = application.dest / "tool", application.dest / "lib"
+    os.chown(tool, 1000, 1001)
+    os.setxattr(tool, "security.capability", capability)
+    os.setxattr(tool, "user.note", b"kept")
+    os.chown(folder, 1000, 1001)
+    os.setxattr(folder, "system.posix_acl_default", acl(1234))
+    tool.chmod(0o751)
+    result = application.run(application.wanted(text))
+    assert result["outcome"] == ("rolled_back" if text else "patched"), result
+    info = tool.stat()
+    assert (info.st_uid, info.st_gid, info.st_mode & 0o7777) == (1000, 1001, 0o751)
+    assert (os.getxattr(tool, "security.capability"), os.getxattr(tool, "user.note")) == (capability, b"kept")
+    if not text:
+        new = folder / "core-1.2.jar"
+        assert (new.stat().st_uid, new.stat().st_gid) == (1000, 1001)
+        assert struct.pack("<HHI", 2, 6, 1234) in os.getxattr(new, "system.posix_acl_access")
+        assert new.stat().st_mode & 0o022 == 0
+
+
+@root_only
+@pytest.mark.parametrize("swapped", [False, True])
+def test_no_file_gets_rights_where_others_may_choose_which(
+    application: Application, swapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chown(application.dest, 1000, 1000)
+    (application.dest / "tool").chmod(0o4755)
+    if swapped:  # after the name was looked at
+        monkeypatch.setattr(folders.Folder, "require_replaceable", lambda *dummy: None)
+    before = application.tree()
+    result = application.run(application.wanted())
+    assert (result["outcome"], result["reason"]) == ("failed", "unsafe_folder"), result
+    assert application.tree() == before
+    assert application.leftovers() == set()
+
+
+@root_only
+@pytest.mark.parametrize(("owner", "refused"), [(0, True), (1000, False)])
+def test_others_do_not_choose_the_folder(application: Application, owner: int, refused: bool) -> None:
+    home = application.opt / "home"
+    home.mkdir()
+    (home / "app").symlink_to(application.dest)
+    os.chown(home, 1000, 1000)
+    os.chown(application.dest, owner, owner)
+    result = application.run(dict(application.wanted(), dest=str(home / "app")))
+    assert (result["reason"] == "unsafe_folder") == refused, result
+
+
+@pytest.mark.parametrize("phase", ["stage", "switch", "commit"])
+def test_a_run_of_an_older_release_is_put_right(application: Application, phase: str) -> None:
+    """It kept files below dest."""
+    before, staging = application.tree(), application.dest / ".staging-tool"
+    (staging / "saved").mkdir(parents=True)
+    (staging / "tree").mkdir()
+    if phase != "stage":
+        os.link(application.dest / "tool", staging / "saved" / "0")
+        (application.dest / "tool").unlink()
+        (application.dest / "tool").write_text("1.2")
+        (application.dest / "extra").mkdir()
+        (application.dest / "extra/new").write_text("new")
+    changes = [["tool", True, True], ["extra/new", False, True], ["lib/driver.jar", True, True]]
+    undo = {"dest": str(application.dest), "staging": str(staging), "created": [], "folders": ["extra"]}
+    entry = {"schema": 1, "kind": "in_place", "name": "tool", "phase": phase, "before": "1.0", "target": "1.2"}
+    application.state.mkdir()
+    journal = dict(entry, undo=dict(undo, changes=changes), run="1-1", services=[])
+    (application.state / "tool.journal.json").write_text(json.dumps(journal))
+    application.run(dict(application.wanted(sha256="0" * 64)))
+    assert not staging.exists()
+    assert application.leftovers() == set()
+    if phase != "commit":
+        assert application.tree() == before

@@ -150,6 +150,57 @@ def replaced(content: bytes, tmp_path: Path, search: Search = SEARCH, name: str 
     return target.getvalue() if changed else None
 
 
+def faults(content: bytes) -> list[str]:
+    """Walk all records by the specification; say where one does not follow the other, or a ZIP64 field does not fit.
+
+    JDK 25 refuses a ZIP64 field without a number that needs it, or with more or fewer bytes than those need.
+    """
+    found, end = [], content.rindex(b"PK\x05\x06")
+    length, start = struct.unpack("<LL", content[end + 12 : end + 20])
+    if content[end - 20 : end - 16] == b"PK\x06\x07":
+        length, start = struct.unpack("<QQ", content[end - 36 : end - 20])
+        end = struct.unpack("<Q", content[end - 12 : end - 4])[0]
+    base, place, order = content.index(b"PK\x03\x04"), start, []
+    base = 0 if content[start : start + 4] == b"PK\x01\x02" else base
+    for _ in range(0, 10**6):
+        header = content[base + place : base + place + 46]
+        if header[:4] != b"PK\x01\x02":
+            break
+        name, extra, comment = struct.unpack("<3H", header[28:34])
+        numbers = [*reversed(struct.unpack("<LL", header[20:28])), *struct.unpack("<L", header[42:46])]
+        fields, rest = {}, content[base + place + 46 + name : base + place + 46 + name + extra]
+        while len(rest) >= 4:
+            number, size = struct.unpack("<HH", rest[:4])
+            fields[number], rest = rest[4 : 4 + size], rest[4 + size :]
+        full = [index for index, value in enumerate(numbers) if value == 0xFFFFFFFF]
+        if len(fields.get(1, b"")) != 8 * len(full) or (1 in fields) != bool(full):
+            found.append(f"ZIP64 field of {header!r}")
+        for number, index in enumerate(full):
+            numbers[index] = struct.unpack_from("<Q", fields[1], 8 * number)[0]
+        order.append((numbers[2], numbers[1], numbers[0], struct.unpack("<H", header[8:10])[0]))
+        place += 46 + name + extra + comment
+    if place != start + length or base + place != end:
+        found.append("the end of the directory")
+    for (offset, packed_size, size, flags), (following, *_) in zip(sorted(order), sorted(order)[1:], strict=False):
+        name, extra = struct.unpack("<HH", content[base + offset + 26 : base + offset + 30])
+        after = base + offset + 30 + name + extra + packed_size
+        local = content[base + offset : base + offset + 30 + name + extra]
+        has_field = b"\1\0\x10\0" in local[30 + name :]
+        found += [f"ZIP64 field of {local!r}"] * ((b"\xff" * 4 in local[18:26]) != has_field)
+        if flags & 8:
+            wide = content[after + 8 : after + 24] == struct.pack("<QQ", packed_size, size)
+            after += 24 if wide else 16
+        found += [] if after == base + following else [f"between entries at {after}"]
+    return found
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_every_record_follows_the_one_before(sort: str, tmp_path: Path) -> None:
+    before = SORTS[sort]()
+    assert faults(before) == []
+    assert faults(replaced(before, tmp_path) or b"") == []
+
+
 @pytest.mark.parametrize("sort", SORTS)
 def test_only_the_wanted_entry_changes(sort: str, tmp_path: Path) -> None:
     before = SORTS[sort]()
