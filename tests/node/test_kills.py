@@ -4,8 +4,8 @@
 
 """Real programs with a service, killed at every step and at random instants while they are patched.
 
-Some steps and instants here; `make kills` does some thousand. One more run must then end at one version, with the service up,
-the administrator's changes there, and nothing left over.
+Some steps and instants here; `make kills` does some thousand. One more run must then end at one version, with the service
+up, the administrator's changes there, and nothing left over.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import tarfile
 import typing as t
 import zipfile
@@ -32,7 +33,7 @@ from .test_programs import wheel
 #: Random instants for each program.
 KILLS = int(os.environ.get("PATCHWAVE_TEST_NODE_KILLS", "2"))
 #: Of the steps, every third, or all.
-STRIDE = int(os.environ.get("STRIDE", 3 if KILLS < 10 else 1))
+STRIDE = 5 if KILLS < 10 else 1
 STATE = "/var/lib/patchwave"
 SERVICE = """#!/bin/sh
 pid=$(cat /var/pw-service.pid 2>/dev/null)
@@ -118,7 +119,14 @@ def paths_of(packages: list[tuple[str, Path]]) -> list[str]:
 
 
 DOCS = "/usr/share/doc/rsync"
-DAEMON = "rsync --daemon --no-detach --port=0 --config=/etc/pw-rsyncd.conf"
+
+
+def daemon() -> str:
+    """Return the command of a daemon with a port of its own: nodes share the network."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"rsync --daemon --no-detach --port={free.getsockname()[1]} --config=/etc/pw-rsyncd.conf"
+
+
 PROVEN = {"command": ["sh", "-c", "rsync --version > /dev/null"], "retries": 0, "delay": 0.0}
 
 
@@ -130,7 +138,7 @@ def test_a_deb(node: Node, tmp_path: Path) -> None:
         "echo '# by hand' >> /etc/default/rsync; chmod 640 /etc/default/rsync; setcap cap_net_raw+ep /usr/bin/rsync"
     )
     node.sh("echo 'use chroot = no' > /etc/pw-rsyncd.conf")
-    args = of_package(new, after, name="rsync", health=PROVEN, services=service(node, tmp_path, DAEMON))
+    args = of_package(new, after, name="rsync", health=PROVEN, services=service(node, tmp_path, daemon()))
     ask = "dpkg-query -W -f '${Package} ${Status} ${Version} ${Conffiles}\n' rsync; dpkg --audit"
     killed(node, args, [DOCS, "/var/lib/dpkg"], ask, paths_of(packages))
     assert before != after
@@ -150,7 +158,7 @@ def test_an_rpm(node: Node, tmp_path: Path) -> None:
     assert node.patch(first)["outcome"] == "patched"
     node.sh("echo '# by hand' >> /etc/default/rsync; echo 'use chroot = no' > /etc/pw-rsyncd.conf")
     args = of_package(as_rpm(after, new), after, name="rsync", health=PROVEN)
-    args["services"] = service(node, tmp_path, DAEMON)
+    args["services"] = service(node, tmp_path, daemon())
     killed(node, args, [DOCS, "/var/lib/rpm"], "rpm -qa | sort; rpm -V rsync", paths_of(packages))
 
 
@@ -172,7 +180,7 @@ def test_an_archive(node: Node, tmp_path: Path, layout: str) -> None:
         "archive": source(made, after, layout=layout),
         "dest": "/opt/pw-rsync",
         "probe": {"command": [f"{home}/usr/bin/rsync", "--version"], "pattern": r"version (\S+)"},
-        "services": service(node, tmp_path, f"{home}/usr/bin/{DAEMON}"),
+        "services": service(node, tmp_path, f"{home}/usr/bin/{daemon()}"),
     }
     killed(node, args, ["/opt/pw-rsync"], f"cat {folder}/data")
 
