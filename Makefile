@@ -79,8 +79,9 @@ systemd: setup ## services under a real systemd, as root on Linux; no part of te
 	$(PYTEST) tests/systemd
 
 .PHONY: kills
-kills: setup system ## kill processes of 200 rollouts at any moment; no part of test
+kills: setup system ## kill 200 rollouts and 2,000 patches of real programs at any moment; no part of test
 	PATCHWAVE_TEST_KILLS=200 $(PYTEST) tests/e2e/test_stopping.py -k killed_at_any_call
+	PATCHWAVE_TEST_NODE_KILLS=400 $(PYTEST) -s -n 2 --dist load tests/node/test_kills.py
 
 .PHONY: bench
 bench: setup ## benchmarks; QUICK=1 for the short ones; writes build/bench.json

@@ -42,7 +42,7 @@ def disturb(node: Node, mode: str, args: dict[str, t.Any], folders: list[str], a
         env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=300 + 10 * more.get("random", 0),
         check=False,
     )
     assert done.returncode == 0, done.stderr
