@@ -23,7 +23,7 @@ from .unpacked import Deadline
 _MAX_NAME = 255
 _MAX_PATH = 3000
 #: How deep folders may lie in each other; who removes a tree goes down by recursion.
-_MAX_DEPTH = 128
+MAX_DEPTH = 128
 _MAX_HOPS = 40
 _MAX_STEPS = 4096
 
@@ -190,6 +190,6 @@ def _parts(path: str, shown: str) -> t.List[str]:
             parts.pop()
         elif part not in ("", "."):
             parts.append(part)
-    if len(parts) > _MAX_DEPTH or not _is_name(path, _MAX_PATH) or not all(_is_name(p, _MAX_NAME + 1) for p in parts):
+    if len(parts) > MAX_DEPTH or not _is_name(path, _MAX_PATH) or not all(_is_name(p, _MAX_NAME + 1) for p in parts):
         raise unsafe("a name that is too long, too deep or none of this node", shown)
     return parts

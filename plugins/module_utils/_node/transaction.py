@@ -89,6 +89,10 @@ class Kind(abc.ABC):
     def finish(self, undo: Undo) -> None:
         """Tidy up behind a proven version; may be repeated."""
 
+    def notes(self) -> t.List[str]:
+        """Return what a person should know about a node that is not vulnerable any more, each in few words."""
+        return []
+
 
 class Settings(t.NamedTuple):
     """What a transaction wants, whatever its kind."""
@@ -178,11 +182,12 @@ class Patch:
         if verdict is not None and finished is not None and before is not None:
             self._report.before = finished["before"]
             done = "would finish" if self._want.check_mode else "finished"
-            self._report.end(PATCHED, "recovered", self._name("{0} an interrupted patch to {1}".format(done, before)))
+            message = "{0} an interrupted patch to {1}{2}".format(done, before, self._notes())
+            self._report.end(PATCHED, "recovered", self._name(message))
         elif verdict is not None and self._unstarted is not None:
             raise self._unstarted
         elif verdict is not None:
-            self._report.end(CURRENT, *verdict)
+            self._report.end(CURRENT, verdict[0], verdict[1] + self._notes())
         else:
             self._apply(before)
 
@@ -359,7 +364,12 @@ class Patch:
         except OSError as error:
             note = "; tidying up is left to the next run ({0})".format(os.strerror(error.errno or 0))
         self._report.after, self._report.changed = self._want.target, True
-        self._report.end(PATCHED, done[0], self._name("{0}{1}".format(" ".join(done), note)))
+        self._report.end(PATCHED, done[0], self._name("{0}{1}{2}".format(" ".join(done), note, self._notes())))
+
+    def _notes(self) -> str:
+        with contextlib.suppress(OSError):  # to know less is no fault of a node that is right
+            return "".join("; " + note for note in self._kind.notes())
+        return ""
 
     # -- roll back -----------------------------------------------------------------------------------------------
 

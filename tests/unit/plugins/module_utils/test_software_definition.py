@@ -98,7 +98,12 @@ def definition(*changes: Change) -> dict[str, t.Any]:
         (("services",), [{"name": "a", "manager": "sysv", "start": ["x"], "stop": ["x"], "status": ["x"]}]),
         (("services",), [{"name": "a", "timeout": 0}]),
         (("latest_start",), "2026-11-22 04:00"),
-        (("keep",), 0),
+        (("keep",), -1),
+        (("archive", "links"), ["usr/local/bin/x"]),
+        (("archive", "links"), ["/usr/../bin/x"]),
+        (("archive",), {**SOURCE, "layout": "in_place", "links": ["/usr/local/bin/x"]}),
+        (("archive", "outside_links"), ["../etc/x"]),
+        (("archive", "outside_links"), ["/*"]),
         (("lock_timeout",), -1),
     ],
 )
