@@ -101,6 +101,7 @@ KINDS = {
                     "version": {"type": "str", "required": True},
                 },
             },
+            "accepted": {"type": "list", "elements": "str", "default": []},
         },
     },
     "installer": {
@@ -209,6 +210,8 @@ REASONS = {
     "locked": "another patch run held the node's lock for all of lock_timeout",
     "journal_invalid": "the journal of an interrupted transaction cannot be read",
     "probe_failed": "the probe ran and gave no version, one that cannot be compared, or came too late",
+    "unknown_copies": "no known copy is vulnerable, and some could not be judged; nothing was touched",
+    "copies_left": "vulnerable copies could not be replaced; all others are",
     "downgrade_refused": "the archive's version is lower than the node's",
     "dest_conflict": "something else stands where a link or the version folder belongs, or a link cannot be moved",
     "command_missing": "a program that the kind runs to install, to undo or to unpack is not on this node",

@@ -160,6 +160,7 @@ def _vulnerable_problems(definition: Definition) -> t.Iterator[Problem]:
             yield where + ".version", "must be a version of at most 64 characters, such as 1.36.0"
         elif isinstance(version, str) and scheme.is_version(fixed):
             yield from _below(where + ".version", version, fixed, scheme)
+    yield from _accepted_problems(files)
     for key in ("paths", "exclude"):
         for index, path in enumerate(_list(files, key)):
             if isinstance(path, str) and (not path.startswith("/") or ".." in path.split("/")):
@@ -168,6 +169,16 @@ def _vulnerable_problems(definition: Definition) -> t.Iterator[Problem]:
         yield "files.name", "must be the glob of a file name, such as log4j-core-*.jar"
     if files and definition.get("install_missing"):
         yield "install_missing", "does not fit files, which are only replaced"
+
+
+def _accepted_problems(files: Definition) -> t.Iterator[Problem]:
+    bad = {str(_get(entry, "sha256")).lower() for entry in _list(files, "vulnerable")}
+    for index, sha256 in enumerate(_list(files, "accepted")):
+        where = "files.accepted[{0}]".format(index)
+        if isinstance(sha256, str) and not _SHA256.match(sha256):
+            yield where, "must be 64 hexadecimal digits"
+        elif isinstance(sha256, str) and sha256.lower() in bad:
+            yield where, "is in files.vulnerable too"
 
 
 def _layout_problems(archive: t.Any) -> t.Iterator[Problem]:

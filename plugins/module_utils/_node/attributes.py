@@ -17,12 +17,13 @@ import typing as t
 
 CAPABILITY = "security.capability"
 LABEL = "security.selinux"
+_ACL, _DEFAULT_ACL = "system.posix_acl_access", "system.posix_acl_default"
 
 _CARRIED = ("user.", "security.", "system.posix_acl_", "system.nfs4_acl")
 #: Signatures of a file's content or of its inode, which another file cannot have.
 _OF_CONTENT = ("security.ima", "security.evm")
 #: What grants something to somebody: a file that has none of these must not get one from its folder.
-_GRANTS = (CAPABILITY, "system.posix_acl_access")
+_GRANTS = (CAPABILITY, _ACL)
 _UNSUPPORTED = (errno.ENOTSUP, errno.ENOSYS, errno.ENODATA)
 #: Capabilities that give nothing but the service they are for: to bind low ports, raw sockets, locked memory, priority.
 _HARMLESS = 1 << 10 | 1 << 13 | 1 << 14 | 1 << 23
@@ -56,11 +57,16 @@ def carry(source: int, target: int, same_content: bool = False) -> None:
             _set(target, name, value)
 
 
-def carry_label(source: int, target: int) -> None:
-    """Give a new file the SELinux label of the folder that it is for, as if it had been made there."""
-    label = read(source).get(LABEL)
-    if label is not None:
-        _set(target, LABEL, label)
+def inherit(folder: int, target: int) -> None:
+    """Give a new file what it would have if it had been made in the folder that it is for: owner, ACL and label."""
+    info, mode, given = os.fstat(folder), stat.S_IMODE(os.fstat(target).st_mode), read(folder)
+    if os.geteuid() == 0:
+        os.fchown(target, info.st_uid, info.st_gid)
+    if _DEFAULT_ACL in given:
+        _set(target, _ACL, given[_DEFAULT_ACL])
+    os.fchmod(target, mode)  # which limits the ACL, too
+    if LABEL in given:
+        _set(target, LABEL, given[LABEL])
 
 
 def _set(target: int, name: str, value: bytes) -> None:

@@ -7,25 +7,36 @@
 
 from __future__ import annotations
 
+import errno
 import functools
-import glob
 import hashlib
 import os
+import secrets
+import stat
 import typing as t
 
-from . import fetch, nested
-from .disk import Disk, copy_file, copy_owner
+from . import attributes, fetch, nested
+from .copies import Copies
+from .disk import Disk, existing_ancestor
 from .download import Download
 from .errors import PatchError
-from .transaction import SWITCH, Kind, Undo
+from .folders import Folder, identity, is_guarded, place_for
+from .search import Walk
+from .text import label
+from .transaction import SWITCH, Kind, Remark, Undo
+from .zips import Limits, Unreadable
 
 Step = t.Tuple[str, t.Callable[[], None]]
 
-_SKIPPED = ("/proc", "/sys", "/dev", "/run")
+#: Errors that say that a file is not there any more, or is another one.
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EAGAIN)
+_CHUNK = 1024**2
 
 
 class Files(Kind):
-    """Replace every vulnerable copy. Each is switched by one rename; the old one stays beside it until the commit.
+    """Replace every vulnerable copy. Each is switched by one rename; the old one is kept until the commit.
+
+    What concerns one copy alone, whatever somebody has put in its place, is told and stops no other.
 
     Args:
         name: the program.
@@ -33,6 +44,7 @@ class Files(Kind):
         disk: how to write.
         compare: how versions compare.
         download: the file that takes the place of the others.
+        limits: what one file may cost.
     """
 
     kind = "files"
@@ -45,16 +57,21 @@ class Files(Kind):
         disk: Disk,
         compare: t.Callable[[str, str], int],
         download: Download,
+        limits: t.Optional[Limits] = None,
     ) -> None:
         self._options = definition["files"] or {}
         self._disk = disk
         self._compare = compare
         self._download = download
-        self._folder = os.path.join(definition["state_dir"], name + ".files")
+        self._limits = limits or Limits()
+        self._state = definition["state_dir"]
         self._vulnerable = {
             entry["sha256"].lower(): entry["version"] for entry in self._options.get("vulnerable") or []
         }  # type: t.Dict[str, str]
-        self._found = []  # type: t.List[str]
+        self._copies = Copies(disk, self._limits)
+        self._left = {}  # type: t.Dict[str, str]
+        self._ours = []  # type: t.List[str]
+        self._searched = self._switched = False
 
     @property
     def sought(self) -> str:
@@ -62,38 +79,38 @@ class Files(Kind):
         return "a known copy of " + str(self._options.get("name"))
 
     def probe(self) -> t.Optional[str]:
-        """Return the lowest version among all copies on this node whose checksum is known, or None."""
+        """Return the lowest version among all copies on this node whose checksum is known, or None.
+
+        After the switch vulnerable copies are those that could not be replaced, or are new, and are left.
+        """
         known = dict(self._vulnerable)
         known[self._download.sha256] = self._options["version"]
-        search = nested.Search(self._options["name"], frozenset(known))
-        self._found = []
-        versions = []  # type: t.List[str]
-        for path in self._candidates():
-            try:
-                checksums = nested.find(path, search)
-            except FileNotFoundError:  # gone since it was listed
-                continue
-            except OSError as error:  # who does not know must not say that there is none
-                message = "cannot look into {0} ({1}); mend it or exclude its folder"
-                raise PatchError("probe_failed", message.format(path, os.strerror(error.errno or 0))) from None
-            versions += [known[checksum] for checksum in checksums]
-            if any(checksum in self._vulnerable for checksum in checksums):
-                self._found.append(path)
-        return min(versions, key=functools.cmp_to_key(self._compare), default=None)
+        accepted = frozenset(checksum.lower() for checksum in self._options.get("accepted") or [])
+        search = nested.Search(self._options["name"], frozenset(known), accepted)
+        walk = Walk(self._options["paths"], [*self._options["exclude"], *self._ours])
+        self._copies.find(walk, search, self._vulnerable.keys())
+        self._searched = True
+        wanted = self._copies.known - (self._vulnerable.keys() if self._switched else set())
+        if self._switched:
+            self._left = {path: self._left.get(path, "it is vulnerable again") for path in self._copies.vulnerable}
+        return min((known[one] for one in wanted), key=functools.cmp_to_key(self._compare), default=None)
 
-    def _candidates(self) -> t.Iterator[str]:
-        """Walk the folders of C(paths), never through a link to a folder, and give each regular file once."""
-        excluded = {*_SKIPPED, *self._options["exclude"], self._folder}
-        roots = sorted({os.path.realpath(root) for path in self._options["paths"] for root in glob.glob(path)})
-        seen = set()  # type: t.Set[str]
-        for root in roots:
-            for folder, folders, names in os.walk(root, onerror=_unlisted):
-                folders[:] = sorted(name for name in folders if os.path.join(folder, name) not in excluded)
-                for name in sorted(names) if folder not in excluded else ():
-                    path = os.path.join(folder, name)
-                    if path not in seen and os.path.isfile(path) and not os.path.islink(path):
-                        seen.add(path)
-                        yield path
+    def remark(self) -> Remark:
+        """See Kind."""
+        parts, data = [], {}  # type: t.List[str], t.Dict[str, t.Any]
+        left = sorted(self._left.items())
+        for key, copies, what in (
+            ("copies_left", left, "vulnerable and cannot be replaced"),
+            ("unknown_copies", self._copies.doubts, "unknown and cannot be judged"),
+        ):
+            if copies:
+                text = "{0} {1} {2}: {3[0]} ({3[1]})"
+                parts.append(text.format(len(copies), "copy is" if len(copies) == 1 else "copies are", what, copies[0]))
+                shown = [label("{0}: {1}".format(*copy), 180) for copy in copies[:2]]
+                data[key] = {"count": len(copies), "copies": shown}
+        return Remark("copies_left" if left else "unknown_copies" if parts else "", "; ".join(parts), data)
+
+    # -- before --------------------------------------------------------------------------------------------------
 
     def broken(self) -> bool:
         """See Kind."""
@@ -102,85 +119,199 @@ class Files(Kind):
     def check(self) -> None:
         """See Kind."""
         self._download.check()
-        for path in self._found:
-            self._disk.require(os.path.dirname(path), os.path.getsize(path) + fetch.RESERVE)
-            self._disk.require_replaceable(path)
+        if not self._searched:  # the definition has a probe of its own
+            self.probe()
+        errors, needed = {}, {}  # type: t.Dict[str, PatchError], t.Dict[str, int]
+        for path in self._copies.vulnerable:
+            try:
+                size = self._require(path)
+            except PatchError as error:
+                errors[path] = error
+            else:
+                place = place_for(os.path.dirname(path), self._state)
+                needed[place] = needed.get(place, 0) + size
+        if errors and not needed:
+            raise next(iter(errors.values()))
+        self._left = {path: error.message for path, error in errors.items()}
+        for place, size in needed.items():
+            self._disk.require(existing_ancestor(place), size + fetch.RESERVE)
+
+    def _require(self, path: str) -> int:
+        """Return the size of a copy that can be replaced."""
+        self._disk.require(os.path.dirname(path), 0)
+        try:
+            with Folder.at(os.path.dirname(path), self._disk) as folder:
+                folder.require_replaceable(os.path.basename(path))
+                info = folder.stat(os.path.basename(path))
+        except OSError as error:
+            raise _gone(path, error) from None
+        return info.st_size if info else 0
 
     def plan(self) -> Undo:
-        """See Kind."""
-        return {"folder": self._folder, "files": [[path, *_beside(path)] for path in self._found]}
+        """See Kind. Names of our own cannot be guessed."""
+        name = ".patchwave-" + secrets.token_hex(8)
+        places = [os.path.realpath(self._state)]
+        copies = []  # type: t.List[t.Tuple[str, str, int]]
+        for path, called in self._copies.vulnerable.items():
+            if path not in self._left:
+                place = place_for(os.path.dirname(path), self._state)
+                places += [] if place in places else [place]
+                copies.append((path, called, places.index(place)))
+        self._ours = [os.path.join(place, name) for place in places]
+        return {"name": name, "places": places, "copies": copies, "made": []}
+
+    # -- forward -------------------------------------------------------------------------------------------------
 
     def steps(self, undo: Undo) -> t.List[Step]:
         """See Kind."""
-        replacement = os.path.join(undo["folder"], "replacement")
+        replacement = os.path.join(undo["places"][0], undo["name"], "replacement")
 
         def download() -> None:
-            self._disk.remove_tree(undo["folder"])
-            self._disk.make_dir(undo["folder"], 0o700)
+            for place in undo["places"]:
+                with Folder.at(place, self._disk) as folder:
+                    folder.make(undo["name"]).close()
             self._download.to(replacement)
 
         def stage() -> None:
-            search = nested.Search(self._options["name"], frozenset(self._vulnerable))
-            for path, new, dummy in undo["files"]:
-                self._disk.remove(new)
-                self._make(path, new, search, replacement)
+            errors = []  # type: t.List[PatchError]
+            with open(replacement, "rb") as new:
+                for number, (path, called, place) in enumerate(undo["copies"]):
+                    try:
+                        made = self._stage(path, called, os.path.join(undo["places"][place], undo["name"]), number, new)
+                        undo["made"].append(made)
+                    except PatchError as error:
+                        self._left[path] = error.message
+                        errors.append(error)
+            if errors and not undo["made"]:
+                raise errors[0]
 
         return [("fetch", download), ("stage", stage)]
 
-    def _make(self, path: str, new: str, search: nested.Search, replacement: str) -> None:
-        self._disk.step("write " + new)
-        handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "w+b") as stream:
-            try:
-                nested.replace(path, stream, search, replacement)
-            except ValueError:
-                raise PatchError("bad_archive", "{0} holds a damaged zip file; repair it".format(path)) from None
-            stream.flush()
-            os.fchmod(stream.fileno(), os.stat(path).st_mode & 0o7777)
-            copy_owner(path, new)
-            os.fsync(stream.fileno())
+    def _stage(self, path: str, called: str, ours: str, number: int, new: t.BinaryIO) -> t.List[t.Any]:
+        """Keep a copy and write what takes its place; return what switch() and undo() need."""
+        name, old = os.path.basename(path), "{0}.old".format(number)
+        try:
+            with Folder.at(os.path.dirname(path), self._disk) as folder, Folder.at(ours, self._disk) as scratch:
+                folder.require_replaceable(name)
+                folder.keep(name, scratch, old)
+                here = folder.stat(name)
+                by = nested.Replacement(
+                    nested.Search(self._options["name"], frozenset(self._vulnerable)), new, ours, self._limits
+                )
+                with os.fdopen(scratch.open(old), "rb") as source:
+                    checksum = self._write(source, called, folder.path, scratch.create("{0}.new".format(number)), by)
+        except Unreadable as error:
+            raise PatchError("bad_archive", "{0} cannot be rebuilt ({1}); repair it".format(path, error)) from None
+        except OSError as error:
+            if error.errno in _GONE:
+                raise _gone(path, error) from None
+            raise
+        return [path, os.path.dirname(ours), number, checksum, list(identity(here)) if here else None]
+
+    def _write(self, source: t.BinaryIO, called: str, folder: str, new: int, by: nested.Replacement) -> str:
+        """Write the file that takes the place of C(source), with all that it has; return its checksum."""
+        before = os.fstat(source.fileno())
+        with os.fdopen(new, "w+b") as target:
+            replaced = nested.replace(source, called, before.st_size, target, by)
+            target.flush()
+            attributes.carry(source.fileno(), target.fileno())
+            if not replaced or identity(os.fstat(source.fileno())) != identity(before):
+                raise OSError(errno.EAGAIN, "it changes")
+            if attributes.is_privileged(target.fileno()) and not is_guarded(folder, before.st_uid):
+                raise PatchError("unsafe_folder", "{0} gives rights, and others may rename it".format(called))
+            os.fsync(target.fileno())
+            return _checksum(target)
 
     def switch(self, undo: Undo) -> None:
         """See Kind."""
-        for path, new, old in undo["files"]:
-            self._disk.step("keep " + old)
+        self._switched = True
+        for path, place, number, dummy, known in undo["made"]:
+            ours = os.path.join(place, undo["name"])
             try:
-                os.link(path, old)
-            except PermissionError:  # a file system without hard links
-                copy_file(path, old)
-            self._disk.rename(new, path)
+                with Folder.at(os.path.dirname(path), self._disk) as folder, Folder.at(ours, self._disk) as scratch:
+                    info = folder.stat(os.path.basename(path))
+                    if info is None or list(identity(info)) != known:
+                        raise OSError(errno.EAGAIN, "it changed")
+                    beside = "{0}.{1}".format(undo["name"], number)
+                    scratch.move("{0}.new".format(number), folder, os.path.basename(path), beside)
+                    folder.sync()
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
+                self._left[path] = _gone(path, error).message
 
     def is_old(self, undo: Undo, path: str, deleted: bool) -> bool:
         """See Kind."""
-        return any((path == file and deleted) or path == old for file, dummy, old in undo["files"])
+        if any(path.startswith(os.path.join(place, undo["name"]) + "/") for place in undo["places"]):
+            return True
+        return deleted and any(path == made[0] for made in undo["made"])
+
+    # -- back, and the end ---------------------------------------------------------------------------------------
 
     def undo(self, undo: Undo, phase: str) -> None:
-        """See Kind."""
-        for path, new, old in undo["files"]:
-            if phase == SWITCH and os.path.lexists(old):
-                if os.path.samefile(path, old):  # to rename one name of a file to another of its names does nothing
-                    self._disk.remove(old)
-                else:
-                    self._disk.rename(old, path)
-            self._disk.remove(new)
-        self._disk.remove_tree(undo["folder"])
+        """See Kind. A copy that somebody has removed or replaced since is left so."""
+        self._switched = False
+        if "made" not in undo:
+            self._undo_beside(undo, phase)
+            return
+        for path, place, number, checksum, dummy in undo["made"] if phase == SWITCH else ():
+            ours = os.path.join(place, undo["name"])
+            try:
+                with Folder.at(os.path.dirname(path), self._disk) as folder, Folder.at(ours, self._disk) as scratch:
+                    beside = "{0}.{1}".format(undo["name"], number)
+                    folder.remove(beside)
+                    if _is_to_go_back(folder, os.path.basename(path), scratch, number, checksum):
+                        scratch.move("{0}.old".format(number), folder, os.path.basename(path), beside)
+                    folder.sync()
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
+        self.finish(undo)
 
     def finish(self, undo: Undo) -> None:
         """See Kind."""
-        for dummy, new, old in undo["files"]:
-            self._disk.remove(old)
-            self._disk.remove(new)
+        if "made" not in undo:
+            self._undo_beside(undo, "")
+            return
+        for place in undo["places"]:
+            self._disk.remove_tree(os.path.join(place, undo["name"]))
+
+    def _undo_beside(self, undo: Undo, phase: str) -> None:
+        """Put the node back, or tidy up, after a run of a release that kept files beside their copies."""
+        for path, new, old in undo["files"]:
+            try:
+                with Folder.at(os.path.dirname(path), self._disk) as folder:
+                    name, kept = os.path.basename(path), os.path.basename(old)
+                    info, current = folder.stat(kept), folder.stat(name)
+                    same = info and current and os.path.samestat(info, current)
+                    if phase == SWITCH and info and stat.S_ISREG(info.st_mode) and not same:
+                        folder.move(kept, folder, name, os.path.basename(new))
+                    folder.remove(kept)
+                    folder.remove(os.path.basename(new))
+                    folder.sync()
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
         self._disk.remove_tree(undo["folder"])
 
 
-def _unlisted(error: OSError) -> None:
-    """Pass over a folder that is gone, or closed to root as only a user's own mount is; refuse another."""
-    if not isinstance(error, FileNotFoundError) and not (isinstance(error, PermissionError) and os.geteuid() == 0):
-        message = "cannot look into {0} ({1}); mend it or exclude it"
-        raise PatchError("probe_failed", message.format(error.filename, os.strerror(error.errno or 0)))
+def _is_to_go_back(folder: Folder, name: str, scratch: Folder, number: int, checksum: str) -> bool:
+    """Tell whether a copy is the one that we have put there."""
+    old, current = scratch.stat("{0}.old".format(number)), folder.stat(name)
+    if old is None or current is None or os.path.samestat(old, current):
+        return False
+    with os.fdopen(folder.open(name), "rb") as stream:
+        return _checksum(stream) == checksum
 
 
-def _beside(path: str) -> t.Tuple[str, str]:
-    """Return where the new and the old file of C(path) are meanwhile, in its folder."""
-    stem = os.path.join(os.path.dirname(path), ".patchwave-" + hashlib.sha256(os.fsencode(path)).hexdigest()[:16])
-    return stem + ".new", stem + ".old"
+def _checksum(stream: t.BinaryIO) -> str:
+    digest = hashlib.sha256()
+    stream.seek(0)
+    for chunk in iter(lambda: stream.read(_CHUNK), b""):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _gone(path: str, error: OSError) -> PatchError:
+    why = os.strerror(error.errno or 0)
+    return PatchError("io_error", "{0} changed meanwhile ({1}); run again".format(path, why))

@@ -149,15 +149,25 @@ class Folder:
         """Make the names in it durable."""
         os.fsync(self.handle)
 
-    def make(self, name: str, mode: int = 0o700) -> Folder:
-        """Create a folder, with this mode whatever the umask and the ACL of this folder say, and open it."""
+    def make(self, name: str) -> Folder:
+        """Create a folder that only we can enter, whatever the ACL of this folder says, and open it."""
         self._disk.step("mkdir " + self.join(name))
         os.mkdir(name, 0o700, dir_fd=self.handle)
         made = self.below(name)
         with contextlib.suppress(OSError):  # what has no ACL needs none taken
             os.removexattr(made.handle, "system.posix_acl_default")
-        os.fchmod(made.handle, mode)
+        os.fchmod(made.handle, 0o700)
         return made
+
+    def extend(self, name: str) -> None:
+        """Create a folder with owner, mode and ACL of this one."""
+        self._disk.step("mkdir " + self.join(name))
+        os.mkdir(name, 0o700, dir_fd=self.handle)
+        with self.below(name) as made:
+            info = os.fstat(self.handle)
+            if os.geteuid() == 0:
+                os.fchown(made.handle, info.st_uid, info.st_gid)
+            os.fchmod(made.handle, stat.S_IMODE(info.st_mode))
 
     def create(self, name: str) -> int:
         """Create a file that only we can read or write; return its descriptor."""
@@ -290,6 +300,27 @@ def is_guarded(path: str, *owners: int) -> bool:
         if not stat.S_ISDIR(info.st_mode) or info.st_uid not in trusted or writable:
             return False
     return True
+
+
+def resolve(path: str) -> str:
+    """Return the real path of a folder of a definition, which need not exist.
+
+    A link that other users may make leads only to folders of who owns the folder that it is in: else they would choose
+    what root changes.
+
+    Raises:
+        PatchError: C(unsafe_folder).
+    """
+    parts = [part for part in path.split("/") if part]
+    for depth in range(1, len(parts) + 1):
+        link = "/" + "/".join(parts[:depth])
+        if os.path.islink(link):
+            above = os.path.realpath(os.path.dirname(link))
+            target = existing_ancestor(os.path.realpath(link))
+            if not is_guarded(above) and os.stat(target).st_uid != os.stat(above).st_uid:
+                message = "{0} is a link that others may change, to a folder that is not theirs; name the folder itself"
+                raise PatchError("unsafe_folder", message.format(link))
+    return os.path.realpath(path)
 
 
 def place_for(folder: str, state_dir: str) -> str:

@@ -7,18 +7,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
+import secrets
 import stat
 import typing as t
 
-from . import archive, fetch
-from .disk import Disk, copy_file, copy_owner, existing_ancestor, missing_dirs
+from . import archive, attributes, fetch
+from .disk import Disk, existing_ancestor, missing_dirs
 from .download import Download
 from .errors import PatchError
+from .folders import Folder, Identity, identity, is_guarded, place_for, resolve
 from .transaction import SWITCH, Kind, Undo
 
 Step = t.Tuple[str, t.Callable[[], None]]
+
+_CHUNK = 1024**2
 
 #: Path below dest, whether something is there now, and whether the archive brings something.
 Change = t.Tuple[str, bool, bool]
@@ -48,12 +53,14 @@ class InPlace(Kind):
         download: Download,
         limits: t.Optional[archive.Limits] = None,
     ) -> None:
-        self._name = name
         self._options = definition["archive"] or {}
-        self._dest = os.path.realpath(definition["dest"] or "/")
+        self._asked = definition["dest"] or "/"
+        self._dest = os.path.realpath(self._asked)
+        self._state = definition["state_dir"]
         self._disk = disk
         self._download = download
         self._limits = limits or archive.DEFAULT_LIMITS
+        self._known = {}  # type: t.Dict[int, t.Optional[Identity]]
 
     # -- before --------------------------------------------------------------------------------------------------
 
@@ -65,15 +72,21 @@ class InPlace(Kind):
         """See Kind."""
         self._download.check()
         folder = existing_ancestor(self._dest)
-        if not os.path.isdir(folder):
+        if not os.path.isdir(folder) or resolve(self._asked) != self._dest:
             raise PatchError("dest_conflict", "{0} is no folder; move it away".format(folder))
-        self._disk.require(folder, self._download.size + fetch.RESERVE)
+        self._disk.require(folder, 0)
+        self._disk.require(existing_ancestor(self._place()), self._download.size + fetch.RESERVE)
+
+    def _place(self) -> str:
+        return place_for(existing_ancestor(self._dest), self._state)
 
     def plan(self) -> Undo:
-        """See Kind."""
+        """See Kind. Names of our own cannot be guessed."""
+        name = ".patchwave-" + secrets.token_hex(8)
         return {
             "dest": self._dest,
-            "staging": os.path.join(self._dest, ".staging-" + self._name),
+            "name": name,
+            "staging": os.path.join(self._place(), name),
             "created": missing_dirs(self._dest),
             "folders": [],
             "changes": [],
@@ -84,28 +97,25 @@ class InPlace(Kind):
     def steps(self, undo: Undo) -> t.List[Step]:
         """See Kind."""
         staging = undo["staging"]
-        packed, tree, saved = (os.path.join(staging, name) for name in ("archive", "tree", "saved"))
+        packed, tree = os.path.join(staging, "archive"), os.path.join(staging, "tree")
 
         def download() -> None:
             for folder in undo["created"]:
                 self._disk.make_dir(folder)
-            self._disk.remove_tree(staging)
-            self._disk.make_dir(staging, 0o700)
+            with Folder.at(os.path.dirname(staging), self._disk) as place:
+                place.make(undo["name"]).close()
             self._download.to(packed)
 
         def stage() -> None:
             archive.unpack(packed, tree, self._disk, self._options["format"], self._options["strip"], self._limits)
             undo["folders"], undo["changes"] = self._compare(tree, undo["dest"])
-            for path, old, new in undo["changes"]:
-                if new:
-                    _dress(os.path.join(tree, path), os.path.join(undo["dest"], path), old)
 
         def save() -> None:
-            self._disk.make_dir(saved, 0o700)
-            for number, (path, old, dummy) in enumerate(undo["changes"]):
-                if old:
-                    self._save(os.path.join(undo["dest"], path), os.path.join(saved, str(number)))
-            self._disk.sync_dir(saved)
+            ours, dest = Folder.at(staging, self._disk), Folder.at(undo["dest"], self._disk)
+            with ours, dest, ours.make("saved") as saved:
+                for number, change in enumerate(undo["changes"]):
+                    self._save(number, change, tree, saved, dest)
+                saved.sync()
 
         return [("fetch", download), ("stage", stage), ("save", save)]
 
@@ -135,7 +145,7 @@ class InPlace(Kind):
     def _removals(self, dest: str, brought: t.Set[str]) -> t.List[Change]:
         found = []  # type: t.List[Change]
         for folder, names, files in os.walk(dest) if self._options.get("remove") else ():
-            names[:] = sorted(name for name in names if name != ".staging-" + self._name)
+            names.sort()
             links = [name for name in names if os.path.islink(os.path.join(folder, name))]
             for path in (os.path.relpath(os.path.join(folder, name), dest) for name in sorted(files + links)):
                 kept = path in brought or _matches(path, self._options.get("preserve"))
@@ -143,36 +153,47 @@ class InPlace(Kind):
                     found.append((path, True, False))
         return found
 
-    def _save(self, path: str, saved: str) -> None:
-        self._disk.require_replaceable(path)
-        self._disk.step("save " + path)
-        try:
-            os.link(path, saved, follow_symlinks=False)
-        except OSError:  # a file system without hard links, or a file of another user
-            copy_file(path, saved)
-            if not os.path.islink(saved):
-                self._disk.sync_file(saved)
+    def _save(self, number: int, change: Change, tree: str, saved: Folder, dest: Folder) -> None:
+        """Keep an old file, and give the new one what the old one has, or what its folder gives to new files."""
+        path, old, new = change
+        with _nearest(dest, os.path.dirname(path)) as folder:
+            name = os.path.basename(path)
+            if old:
+                folder.require_replaceable(name)
+                folder.keep(name, saved, str(number))
+                self._known[number] = _identity(folder, name)
+            if new:
+                _dress(os.path.join(tree, path), folder, saved, str(number))
 
     def switch(self, undo: Undo) -> None:
         """See Kind."""
-        for folder in undo["folders"]:
-            path = os.path.join(undo["dest"], folder)
-            self._disk.make_dir(path)
-            copy_owner(os.path.dirname(path), path)
-        for path, dummy, new in undo["changes"]:
-            target = os.path.join(undo["dest"], path)
-            self._disk.step("switch " + target)
-            if new:
-                os.replace(os.path.join(undo["staging"], "tree", path), target)
-            else:
-                os.unlink(target)
-        self._sync(undo)
+        tree, kept = os.path.join(undo["staging"], "tree"), os.path.join(undo["staging"], "saved")
+        with Folder.at(undo["dest"], self._disk) as dest, Folder.at(kept, self._disk) as saved:
+            for path in undo["folders"]:
+                with dest.below(os.path.dirname(path)) as folder:
+                    folder.extend(os.path.basename(path))
+            for number, (path, dummy, new) in enumerate(undo["changes"]):
+                name = os.path.basename(path)
+                with dest.below(os.path.dirname(path)) as folder:
+                    self._save_again(number, folder, name, saved)
+                    if new:
+                        with Folder.at(os.path.dirname(os.path.join(tree, path)), self._disk) as ours:
+                            ours.move(name, folder, name, _beside(undo, number))
+                    else:
+                        folder.remove(name)
+            self._sync(undo, dest)
 
-    def _sync(self, undo: Undo) -> None:
-        folders = {os.path.dirname(os.path.join(undo["dest"], path)) for path, dummy, dummy in undo["changes"]}
-        for folder in folders | {os.path.join(undo["dest"], path) for path in undo["folders"]}:
-            if os.path.isdir(folder):
-                self._disk.sync_dir(folder)
+    def _save_again(self, number: int, folder: Folder, name: str, saved: Folder) -> None:
+        """Keep a file anew that the program has replaced since, as one may that writes its state when it stops."""
+        known = _identity(folder, name)
+        if known is not None and known != self._known.get(number):
+            saved.remove(str(number))
+            folder.keep(name, saved, str(number))
+
+    def _sync(self, undo: Undo, dest: Folder) -> None:
+        for path in sorted({os.path.dirname(path) for path, dummy, dummy in undo["changes"]} | {*undo["folders"]}):
+            with contextlib.suppress(FileNotFoundError), dest.below(path) as folder:
+                folder.sync()
 
     def is_old(self, undo: Undo, path: str, deleted: bool) -> bool:
         """See Kind."""
@@ -184,27 +205,42 @@ class InPlace(Kind):
     # -- back, and the end ---------------------------------------------------------------------------------------
 
     def undo(self, undo: Undo, phase: str) -> None:
-        """See Kind."""
+        """See Kind. Only what is not as it was is put back; what cannot be is told when all else is."""
         if phase == SWITCH:
-            for number, (path, old, dummy) in enumerate(undo["changes"]):
-                self._put_back(
-                    os.path.join(undo["dest"], path), os.path.join(undo["staging"], "saved", str(number)), old
-                )
-            for folder in reversed(undo["folders"]):
-                self._disk.remove_empty(os.path.join(undo["dest"], folder))
-            self._sync(undo)
+            kept, problems = os.path.join(undo["staging"], "saved"), []  # type: str, t.List[OSError]
+            with Folder.at(undo["dest"], self._disk) as dest, contextlib.ExitStack() as stack:
+                # Without it the old files are all back, and a killed undo() was about to end.
+                saved = stack.enter_context(Folder.at(kept, self._disk)) if os.path.isdir(kept) else None
+                for number, change in enumerate(undo["changes"]):
+                    try:
+                        self._put_back(number, change, dest, saved, _beside(undo, number))
+                    except OSError as error:
+                        problems.append(error)
+                for path in reversed(undo["folders"]):
+                    with contextlib.suppress(FileNotFoundError), dest.below(os.path.dirname(path)) as folder:
+                        folder.remove_empty(os.path.basename(path))
+                self._sync(undo, dest)
+            if problems:
+                raise problems[0]
         self._disk.remove_tree(undo["staging"])
-        for folder in reversed(undo["created"]):
-            self._disk.remove_empty(folder)
+        for path in reversed(undo["created"]):
+            self._disk.remove_empty(path)
 
-    def _put_back(self, path: str, saved: str, old: bool) -> None:
-        if not old:
-            self._disk.remove(path)
-        elif os.path.lexists(saved):
-            same = os.path.lexists(path) and os.path.samestat(os.lstat(path), os.lstat(saved))
-            if not same:  # to rename one name of a file to another of its names does nothing
-                self._disk.step("restore " + path)
-                os.replace(saved, path)
+    def _put_back(self, number: int, change: Change, dest: Folder, saved: t.Optional[Folder], beside: str) -> None:
+        path, old, dummy = change
+        name = os.path.basename(path)
+        try:
+            folder = dest.below(os.path.dirname(path))
+        except FileNotFoundError:
+            if old and saved is not None and saved.stat(str(number)) is not None:
+                raise
+            return
+        with folder:
+            folder.remove(beside)
+            if not old:
+                folder.remove(name)
+            elif saved is not None and saved.stat(str(number)) is not None and not _same(folder, name, saved, number):
+                saved.move(str(number), folder, name, beside)
 
     def finish(self, undo: Undo) -> None:
         """See Kind."""
@@ -228,15 +264,53 @@ def _matches(path: str, patterns: t.Optional[t.Sequence[str]]) -> bool:
     return any(0 < len(glob) <= len(parts) and all(map(fnmatch.fnmatchcase, parts, glob)) for glob in globs)
 
 
-def _dress(new: str, target: str, old: bool) -> None:
-    """Give a new file the owner and mode of the one that it replaces, or the owner of the folder that it joins."""
-    if not old:
-        info = os.stat(existing_ancestor(os.path.dirname(target)))
+def _nearest(dest: Folder, path: str) -> Folder:
+    """Open a folder below dest, or the nearest above it that is there."""
+    try:
+        return dest.below(path)
+    except FileNotFoundError:
+        return _nearest(dest, os.path.dirname(path))
+
+
+def _identity(folder: Folder, name: str) -> t.Optional[Identity]:
+    info = folder.stat(name)
+    return None if info is None else identity(info)
+
+
+def _beside(undo: Undo, number: int) -> str:
+    return "{0}.{1}".format(undo.get("name") or ".patchwave", number)
+
+
+def _dress(new: str, folder: Folder, saved: Folder, old: str) -> None:
+    """Give a new file all that the one has which it replaces, or what one that is made in its folder would have."""
+    before = saved.stat(old) or os.fstat(folder.handle)
+    if os.path.islink(new):
         if os.geteuid() == 0:
-            mode = os.lstat(new).st_mode
-            os.lchown(new, info.st_uid, info.st_gid)
-            if not stat.S_ISLNK(mode):
-                os.chmod(new, stat.S_IMODE(mode))
-    elif not os.path.islink(new) and not os.path.islink(target):
-        os.chmod(new, stat.S_IMODE(os.lstat(target).st_mode))
-        copy_owner(target, new)
+            os.lchown(new, before.st_uid, before.st_gid)
+        return
+    with open(new, "rb") as target:
+        if not stat.S_ISREG(before.st_mode):
+            attributes.inherit(folder.handle, target.fileno())
+        else:
+            with os.fdopen(saved.open(old), "rb") as source:
+                attributes.carry(source.fileno(), target.fileno())
+            if attributes.is_privileged(target.fileno()) and not is_guarded(folder.path, before.st_uid):
+                message = "{0} gives rights, and others may rename it; change that or its folder"
+                raise PatchError("unsafe_folder", message.format(folder.join(os.path.basename(new))))
+        os.fsync(target.fileno())
+
+
+def _same(folder: Folder, name: str, saved: Folder, number: int) -> bool:
+    """Tell whether a file is still the old one: the same file, or the same in content, owner and mode as its copy."""
+    now, old = folder.stat(name), saved.stat(str(number))
+    if now is None or old is None:
+        return False
+    if os.path.samestat(now, old):
+        return True
+    if any(getattr(now, key) != getattr(old, key) for key in ("st_mode", "st_uid", "st_gid", "st_size")):
+        return False
+    if stat.S_ISLNK(now.st_mode):
+        return os.readlink(name, dir_fd=folder.handle) == os.readlink(str(number), dir_fd=saved.handle)
+    with os.fdopen(folder.open(name), "rb") as one, os.fdopen(saved.open(str(number)), "rb") as other:
+        chunks = iter(lambda: (one.read(_CHUNK), other.read(_CHUNK)), (b"", b""))
+        return all(left == right for left, right in chunks)

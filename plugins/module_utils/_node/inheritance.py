@@ -62,7 +62,7 @@ class Inheritance:
                 with new.below(name) as inner:
                     self._below(old if before else None, name, inner, prefix + name + "/")
             elif stat.S_ISREG(info.st_mode):
-                self._file(old if before else None, new, name, prefix + name, owner)
+                self._file(old if before else None, new, name, prefix + name)
 
     def _below(self, old: t.Optional[Folder], name: str, new: Folder, prefix: str) -> None:
         if old is None:
@@ -71,14 +71,12 @@ class Inheritance:
             with old.below(name) as inner:
                 self._folder(inner, new, prefix)
 
-    def _file(self, old: t.Optional[Folder], new: Folder, name: str, path: str, owner: os.stat_result) -> None:
+    def _file(self, old: t.Optional[Folder], new: Folder, name: str, path: str) -> None:
         target = new.open(name)
         try:
             mode = stat.S_IMODE(os.fstat(target).st_mode)
             if old is None:
-                if os.geteuid() == 0:
-                    os.fchown(target, owner.st_uid, owner.st_gid)
-                    os.fchmod(target, mode)
+                attributes.inherit(new.handle, target)
                 return
             source = old.open(name)
             try:

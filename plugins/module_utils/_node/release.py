@@ -18,11 +18,11 @@ from .archive_members import Places
 from .disk import Disk, existing_ancestor, missing_dirs
 from .download import Download
 from .errors import PatchError
-from .folders import is_guarded, place_for
+from .folders import is_guarded, place_for, resolve
 from .history import History, is_name
 from .inheritance import Inheritance
 from .text import some
-from .transaction import SWITCH, Kind, Undo
+from .transaction import SWITCH, Kind, Remark, Undo
 from .unpacked import require_zstd
 
 #: Name of the link in dest.
@@ -90,6 +90,7 @@ class Release(Kind):
         self._disk.require(folder, self._download.size + fetch.RESERVE)
         self._check_places()
         outside.check_links(self._links)
+        resolve(self._dest)
         self._place()
         require_zstd(self._archive["url"].partition("?")[0])
         self._check_health_command(None)
@@ -338,14 +339,17 @@ class Release(Kind):
         elif stays:
             self._notes.append("{0} stays, since this module did not make it".format(path))
 
-    def notes(self) -> t.List[str]:
-        """See Kind."""
+    def remark(self) -> Remark:
+        """See Kind. Tells what still leads to an old version, on every run."""
         undo = {"dest": self._dest, "version": "", "link": "", "previous": None}  # type: Undo
         link = os.path.join(self._dest, LINK)
         if os.path.islink(link):
             undo["version"] = os.path.basename(os.path.realpath(link))
-        led = outside.leading_to(self._old(undo, self._history(self._dest)))
-        return self._notes + ["an old version is still led to by {0}; see archive.links".format(some(led))] * bool(led)
+        led = []  # type: t.List[str]
+        with contextlib.suppress(OSError):  # to know less is no fault of a node that is right
+            led = outside.leading_to(self._old(undo, self._history(self._dest)), [link])
+        told = ["an old version is still led to by {0}; see archive.links".format(some(led))] * bool(led)
+        return Remark(text="; ".join(self._notes + told))
 
 
 def _within(path: str, folder: str) -> bool:

@@ -39,6 +39,7 @@ class Report:
         self.before = None  # type: t.Optional[str]
         self.after = None  # type: t.Optional[str]
         self.changed = False
+        self.extra = {}  # type: t.Dict[str, t.Any]
 
     @property
     def outcome(self) -> str:
@@ -75,5 +76,6 @@ class Report:
                 "failed": outcome in _WRONG,
                 "seconds": {step: round(spent, 3) for step, spent in self._seconds.items()},
                 "log": label(self.log.path, 230),
+                **self.extra,
             }
         )

@@ -38,6 +38,17 @@ LEFT_ALONE = {"too_late": SKIPPED, "unsafe_process": SKIPPED, "unsupported_node"
 Undo = t.Dict[str, t.Any]
 
 
+class Remark(t.NamedTuple):
+    """What a kind did not do or could not judge: a reason, a text for the message and keys of the result.
+
+    Without a reason it is only told.
+    """
+
+    reason: str = ""
+    text: str = ""
+    data: t.Mapping[str, t.Any] = {}
+
+
 class Kind(abc.ABC):
     """How one kind of patch gets a version onto a node. A new kind is a new class, entered where Patch is built."""
 
@@ -81,6 +92,10 @@ class Kind(abc.ABC):
     def undo(self, undo: Undo, phase: str) -> None:
         """Put the node back from any state a crash in C(phase) can leave, also from an interrupted undo()."""
 
+    def remark(self) -> Remark:
+        """Return what the version that probe() returned leaves open."""
+        return Remark()
+
     def is_old(self, undo: Undo, path: str, deleted: bool) -> bool:
         """Tell whether a file that a process uses belongs to the version that was replaced."""
         return False
@@ -88,10 +103,6 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def finish(self, undo: Undo) -> None:
         """Tidy up behind a proven version; may be repeated."""
-
-    def notes(self) -> t.List[str]:
-        """Return what a person should know about a node that is not vulnerable any more, each in few words."""
-        return []
 
 
 class Settings(t.NamedTuple):
@@ -172,6 +183,18 @@ class Patch:
             problem = errors.from_os_error(error, self._want.state_dir)
             self._report.end(FAILED, problem.reason, self._name(problem.message))
 
+    def _done(self, outcome: str, reason: str, message: str) -> None:
+        """End well, unless the kind had to leave something that keeps the node from being called so."""
+        remark = self._kind.remark()
+        if remark.reason == "copies_left" or (remark.reason and outcome == CURRENT):
+            outcome, reason = FAILED, remark.reason
+        if remark.reason:
+            self._report.extra.update(remark.data)
+            self._report.log.event(remark.reason, message=remark.text)
+        if remark.text:
+            message += "; " + remark.text
+        self._report.end(outcome, reason, message)
+
     def _name(self, message: str) -> str:
         return "{0}: {1}".format(self._want.name, message)
 
@@ -182,12 +205,11 @@ class Patch:
         if verdict is not None and finished is not None and before is not None:
             self._report.before = finished["before"]
             done = "would finish" if self._want.check_mode else "finished"
-            message = "{0} an interrupted patch to {1}{2}".format(done, before, self._notes())
-            self._report.end(PATCHED, "recovered", self._name(message))
+            self._done(PATCHED, "recovered", self._name("{0} an interrupted patch to {1}".format(done, before)))
         elif verdict is not None and self._unstarted is not None:
             raise self._unstarted
         elif verdict is not None:
-            self._report.end(CURRENT, verdict[0], verdict[1] + self._notes())
+            self._done(CURRENT, *verdict)
         else:
             self._apply(before)
 
@@ -286,7 +308,7 @@ class Patch:
         done = ("downgraded" if down else "upgraded", "{0} -> {1}".format(before or "not installed", self._want.target))
         if self._want.check_mode:
             self._report.after, self._report.changed = self._want.target, True
-            self._report.end(PATCHED, done[0], self._name("would be {0}, {1}".format(*done)))
+            self._done(PATCHED, done[0], self._name("would be {0}, {1}".format(*done)))
             return
         entry = self._prepare(before)
         try:
@@ -364,12 +386,7 @@ class Patch:
         except OSError as error:
             note = "; tidying up is left to the next run ({0})".format(os.strerror(error.errno or 0))
         self._report.after, self._report.changed = self._want.target, True
-        self._report.end(PATCHED, done[0], self._name("{0}{1}{2}".format(" ".join(done), note, self._notes())))
-
-    def _notes(self) -> str:
-        with contextlib.suppress(OSError):  # to know less is no fault of a node that is right
-            return "".join("; " + note for note in self._kind.notes())
-        return ""
+        self._done(PATCHED, done[0], self._name("{0}{1}".format(" ".join(done), note)))
 
     # -- roll back -----------------------------------------------------------------------------------------------
 

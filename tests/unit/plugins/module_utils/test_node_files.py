@@ -52,7 +52,7 @@ class Java(Node):
         self.write("app/app.jar", b"#!/bin/sh\nexec java -jar $0\n" + app)
         self.write("ear/all.ear", packed({"web.war": packed({"WEB-INF/lib/" + NAME: OLDER, "index.html": b"hello"})}))
         self.write("plain/renamed.jar", OLD)
-        self.write("plain/broken.jar", b"PK\x03\x04 nothing")
+        self.write("plain/nothing.jar", b"no zip file")
         self.write("excluded/" + NAME, OLD)
         (self.opt / "link.jar").symlink_to("plain/" + NAME)
         (self.opt / "app" / "app.jar").chmod(0o750)
@@ -217,40 +217,47 @@ def test_what_cannot_be_looked_into_is_not_taken_for_harmless(
 ) -> None:
     real_find, real_scan = nested.find, os.scandir
 
-    def find(path: str, search: nested.Search) -> set[str]:
-        if path.endswith("app.jar"):
+    def find(stream: t.Any, called: str, *rest: t.Any) -> nested.Finding:
+        if called == "app.jar":
             raise OSError(errno.EIO, "Input/output error")
-        return real_find(path, search)
+        return real_find(stream, called, *rest)
 
     def scandir(path: str) -> t.Any:
         if str(path).endswith("/ear"):
             raise OSError(errno.EIO, "Input/output error", str(path))
         return real_scan(path)
 
-    params, before = java.wanted(), java.tree()
-    if place == "file":
-        monkeypatch.setattr(nested, "find", find)
-    else:
-        monkeypatch.setattr(os, "scandir", scandir)
-    for check_mode in (True, False):
-        result = java.run(params, check_mode=check_mode)
-        assert (result["outcome"], result["reason"]) == ("failed", "probe_failed"), result
-        assert "Input/output error" in result["msg"]
-    monkeypatch.undo()
+    params, ways = java.wanted(), {"file": (nested, "find", find), "folder": (os, "scandir", scandir)}
+    with monkeypatch.context() as context:
+        context.setattr(*ways[place])
+        for check_mode in (True, False):
+            result = java.run(params, check_mode=check_mode)
+            assert (result["outcome"], result["unknown_copies"]["count"]) == ("patched", 1), result
+            assert "Input/output error" in result["msg"]
+    before = java.tree()
+    with monkeypatch.context() as context:
+        context.setattr(*ways[place])
+        for check_mode in (True, False):
+            result = java.run(params, check_mode=check_mode)
+            assert (result["outcome"], result["reason"], result["changed"]) == ("failed", "unknown_copies", False)
     assert java.tree() == before
 
 
-def test_a_damaged_entry_does_not_hide_the_others(java: Java) -> None:
+def damaged() -> bytes:
     content = bytearray(packed({"lib/first.jar": b"PK\x03\x04 damaged", "lib/" + NAME: OLDER}))
     content[content.index(b" damaged")] ^= 1  # its checksum is wrong now
-    java.write("app/damaged.jar", bytes(content))
-    java.write("ear/all.ear", b"")
-    before = java.tree()
+    return bytes(content)
+
+
+def test_a_damaged_entry_hides_nothing_and_stays_as_it_is(java: Java) -> None:
+    java.write("app/damaged.jar", damaged())
     assert java.run(java.wanted(), check_mode=True)["version_before"] == "2.9"
     result = java.run(java.wanted())
-    assert (result["outcome"], result["reason"]) == ("failed", "bad_archive"), result
-    assert "damaged.jar" in result["msg"]
-    assert java.tree() == before
+    assert (result["outcome"], result["unknown_copies"]["count"]) == ("patched", 1), result
+    assert "damaged.jar!lib/first.jar (its checksum is wrong)" in result["msg"]
+    with zipfile.ZipFile(java.opt / "app/damaged.jar") as package:
+        assert package.read("lib/" + NAME) == NEW
+    assert java.run(java.wanted())["reason"] == "unknown_copies"
 
 
 def test_without_room_for_temporary_files_every_copy_is_found(java: Java, monkeypatch: pytest.MonkeyPatch) -> None:

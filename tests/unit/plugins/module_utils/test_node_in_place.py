@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tarfile
 import typing as t
 from pathlib import Path
@@ -178,8 +179,9 @@ def test_nothing_is_replaced_before_the_old_file_is_safe(
     done: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda handle: done.append("sync " + os.readlink(f"/proc/self/fd/{handle}")))
     application.run(application.wanted(), disk=Disk(done.append), run_command=pretend)
+    done = [re.sub(r"/[.]patchwave-[0-9a-f]{16}", "/STAGING", label) for label in done]
     switch = next(number for number, label in enumerate(done) if label.startswith("switch "))
-    staging = str(application.dest / ".staging-tool")
+    staging = str(application.state / "STAGING")
     for label in (f"save {application.dest}/tool", f"sync {staging}/saved", f"sync {staging}/tree/tool"):
         assert label in done[:switch]
     assert f"sync {application.dest}/lib" in done[switch:]
