@@ -67,8 +67,8 @@ options:
     archive:
       description:
         - The archive that holds the fixed version, unpacked into a folder of its own below O(dest).
-        - A definition has exactly one of O(archive), O(package_file), O(package), O(files),
-          O(installer) and O(command).
+        - A definition has exactly one of O(archive), O(binary), O(package_file), O(package), O(files), O(installer) and
+          O(command).
       type: dict
       suboptions:
         <<: &source
@@ -189,6 +189,15 @@ options:
           type: list
           elements: str
           default: []
+    binary:
+      description:
+        - A program that is one file, such as C(kubectl) or C(jq), at the path O(dest). It is replaced by one rename.
+        - Owner, mode, capabilities and other attributes of the old file are kept. A new one has mode 0755.
+        - Where O(dest) is a link, the file is replaced that it leads to.
+        - The old file is kept until the new version is proven, and then removed.
+      type: dict
+      suboptions:
+        <<: *source
     package_file:
       description:
         - A Debian or RPM package that holds the fixed version.
@@ -355,12 +364,13 @@ options:
         - Absolute path of the folder of all versions, such as C(/opt/just). It belongs to this program alone.
         - The archive is unpacked into a folder named after its version. The link C(current) points to that in use.
         - With O(archive.layout=in_place), the folder whose files are replaced.
-        - Required with O(archive).
+        - With O(binary), the path of the file.
+        - Required with O(archive) and O(binary).
       type: path
     probe:
       description:
         - How to learn the version on the node.
-        - Required with O(archive), O(installer) and O(command).
+        - Required with O(archive), O(binary), O(installer) and O(command).
         - Packages are asked of their database and files are searched; leave it out there.
       type: dict
       suboptions:

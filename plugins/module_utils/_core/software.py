@@ -56,6 +56,7 @@ KINDS = {
             "outside_links": {"type": "list", "elements": "str", "default": []},
         },
     },
+    "binary": {"type": "dict", "options": {**SOURCE}},
     "package_file": {
         "type": "dict",
         "options": {

@@ -271,8 +271,8 @@ def bound_problems(fixed: str, version: str, key: str, scheme: t.Optional[Scheme
 
 
 def _needed_problems(definition: Definition, given: t.Sequence[str]) -> t.Iterator[Problem]:
-    if "archive" in given and definition.get("dest") is None:
-        yield "dest", "is required with archive and missing"
+    for kind in [kind for kind in ("archive", "binary") if kind in given and definition.get("dest") is None]:
+        yield "dest", "is required with {0} and missing".format(kind)
     if definition.get("probe") is None and not any(kind in _SELF_PROBING for kind in given):
         yield "probe", "is required and missing"
 

@@ -23,6 +23,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._node.commands impor
 from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 
 from . import test_node_installer
+from .test_node_binary import Program
 from .test_node_files import Java
 from .test_node_in_place import Application
 from .test_node_transaction import Node, killed_at, pretend
@@ -100,6 +101,8 @@ STORIES = {
     "sick install": Story(Node, lambda node: node.params("1.2", "sick", install_missing=True), {None, "1.2"}),
     "in place": Story(Application, lambda node: node.wanted(), {"1.0", "1.2"}),
     "in place sick": Story(Application, lambda node: node.wanted("sick"), {"1.0", "1.2"}),
+    "binary": Story(Program, lambda node: node.wanted(), {"1.0", "1.2"}),
+    "binary sick": Story(Program, lambda node: node.wanted("sick", "link"), {"1.0", "1.2"}),
     "checksum": Story(fresh, lambda node: node.params("1.2", archive={"sha256": "0" * 64}), {"1.0"}),
 }
 
@@ -175,7 +178,10 @@ def test_a_disk_error_at_any_step_is_an_answer_and_the_next_run_puts_it_right(
 
 
 RANDOM = {
-    **{name: (*STORIES[name][:2], pretend) for name in ("served", "sick", "made by hand", "in place", "in place sick")},
+    **{
+        name: (*STORIES[name][:2], pretend)
+        for name in ("served", "sick", "made by hand", "in place", "in place sick", "binary")
+    },
     "files": (Java, lambda node: node.wanted(), pretend),
     "command": (test_node_installer.Host, lambda node: node.wanted("command"), test_node_installer.install),
     "installer": (test_node_installer.Host, lambda node: node.wanted("installer"), test_node_installer.install),

@@ -185,3 +185,17 @@ def test_nothing_is_replaced_before_the_old_file_is_safe(
     for label in (f"save {application.dest}/tool", f"sync {staging}/saved", f"sync {staging}/tree/tool"):
         assert label in done[:switch]
     assert f"sync {application.dest}/lib" in done[switch:]
+
+
+@pytest.mark.parametrize("target", ["conf/new.xml", "/etc/pki/x", "/etc/shadow"])
+def test_absolute_links_lead_to_dest_or_where_it_is_allowed(application: Application, target: str) -> None:
+    params = application.wanted(outside_links=["/etc/pki/*"])
+    target = target if target.startswith("/") else str(application.dest / target)
+    with tarfile.open(params["archive"]["url"], "a") as file:
+        link = tarfile.TarInfo("absolute")
+        link.type, link.linkname = tarfile.SYMTYPE, target
+        file.addfile(link)
+    params["archive"]["sha256"] = hashlib.sha256(Path(params["archive"]["url"]).read_bytes()).hexdigest()
+    result = application.run(params)
+    assert result["reason"] == ("unsafe_archive" if target == "/etc/shadow" else "upgraded"), result
+    assert os.path.lexists(application.dest / "absolute") == (target != "/etc/shadow")

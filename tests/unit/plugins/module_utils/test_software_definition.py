@@ -98,6 +98,7 @@ def definition(*changes: Change) -> dict[str, t.Any]:
         (("services",), [{"name": "a", "manager": "sysv", "start": ["x"], "stop": ["x"], "status": ["x"]}]),
         (("services",), [{"name": "a", "timeout": 0}]),
         (("latest_start",), "2026-11-22 04:00"),
+        (("binary",), SOURCE),
         (("keep",), -1),
         (("archive", "links"), ["usr/local/bin/x"]),
         (("archive", "links"), ["/usr/../bin/x"]),
