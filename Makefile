@@ -74,6 +74,10 @@ sanity: setup system ## ansible-test sanity, without containers
 versions: setup system ## the playbook on the newest ansible-core, where a Python for it is found
 	tests/versions.sh
 
+.PHONY: fuzz
+fuzz: setup ## random archives for ten minutes, other ones each time; no part of test
+	PATCHWAVE_FUZZ_SECONDS=$${PATCHWAVE_FUZZ_SECONDS:-600} PATCHWAVE_FUZZ_SEED=$${PATCHWAVE_FUZZ_SEED:-$$(date +%s)} $(PYTEST) tests/unit/plugins/module_utils/test_node_archive_fuzz.py
+
 .PHONY: systemd
 systemd: setup ## services under a real systemd, as root on Linux; no part of test
 	$(PYTEST) tests/systemd

@@ -67,8 +67,8 @@ options:
     archive:
       description:
         - The archive that holds the fixed version, unpacked into a folder of its own below O(dest).
-        - A definition has exactly one of O(archive), O(package_file), O(package), O(files),
-          O(installer) and O(command).
+        - A definition has exactly one of O(archive), O(binary), O(package_file), O(package), O(files), O(installer) and
+          O(command).
       type: dict
       suboptions:
         <<: &source
@@ -139,7 +139,10 @@ options:
           type: int
           default: 0
         format:
-          description: V(auto) looks at the content. V(tar) reads plain, gzip, bzip2 and xz archives.
+          description:
+            - V(auto) looks at the content. V(tar) reads plain, gzip, bzip2, xz and zstd archives.
+            - For zstd the node needs Python 3.14 or the program C(zstd) (C(command_missing)).
+            - Zip files must be stored or deflated.
           type: str
           choices: [auto, tar, zip]
           default: auto
@@ -167,6 +170,34 @@ options:
           type: list
           elements: str
           default: []
+        links:
+          description:
+            - Absolute paths of links outside of O(dest), such as C(/usr/local/bin/just), that lead into an old version.
+            - From the switch on they lead to the same file through the link C(current). A roll back puts them back.
+            - A path without anything is passed over. Refused are one that is no link, one that leads to a file that the
+              new version does not have (C(dest_conflict)), and one in a folder that others than root may change
+              (C(unsafe_folder)).
+            - With O(archive.layout=versions).
+          type: list
+          elements: path
+          default: []
+        outside_links:
+          description:
+            - Globs of absolute paths that links in the archive may lead to, such as C(/etc/pki/java/*).
+            - They match whole paths, and C(*) also matches C(/).
+            - A link to O(dest) itself needs no such leave. Others to absolute paths are refused (C(unsafe_archive)).
+          type: list
+          elements: str
+          default: []
+    binary:
+      description:
+        - A program that is one file, such as C(kubectl) or C(jq), at the path O(dest). It is replaced by one rename.
+        - Owner, mode, capabilities and other attributes of the old file are kept. A new one has mode 0755.
+        - Where O(dest) is a link, the file is replaced that it leads to.
+        - The old file is kept until the new version is proven, and then removed.
+      type: dict
+      suboptions:
+        <<: *source
     package_file:
       description:
         - A Debian or RPM package that holds the fixed version.
@@ -389,12 +420,13 @@ options:
         - Absolute path of the folder of all versions, such as C(/opt/just). It belongs to this program alone.
         - The archive is unpacked into a folder named after its version. The link C(current) points to that in use.
         - With O(archive.layout=in_place), the folder whose files are replaced.
-        - Required with O(archive).
+        - With O(binary), the path of the file.
+        - Required with O(archive) and O(binary).
       type: path
     probe:
       description:
         - How to learn the version on the node.
-        - Required with O(archive), O(installer) and O(command).
+        - Required with O(archive), O(binary), O(installer) and O(command).
         - Packages are asked of their database and files are searched; leave it out there.
       type: dict
       suboptions:
@@ -547,8 +579,11 @@ options:
       type: str
     keep:
       description:
-        - How many old versions to keep, at least V(1). The version that was replaced is always kept.
-        - Only versions that this module has installed or replaced are ever removed.
+        - How many old versions to keep. V(0) keeps none once the new one is proven.
+        - Of a version only files are removed that its archive brought and nobody has changed. What else is in its
+          folder stays and is told, and so does a version that was not installed by this module.
+        - Versions that are kept are closed. Only root and their owner may enter them, and files in them lose setuid,
+          setgid and capabilities. A roll back gives all that back.
       type: int
       default: 1
     allow_downgrade:

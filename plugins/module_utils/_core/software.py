@@ -60,8 +60,11 @@ KINDS = {
             "layout": {"type": "str", "choices": ["versions", "in_place"], "default": "versions"},
             "preserve": {"type": "list", "elements": "str", "default": []},
             "remove": {"type": "list", "elements": "str", "default": []},
+            "links": {"type": "list", "elements": "path", "default": []},
+            "outside_links": {"type": "list", "elements": "str", "default": []},
         },
     },
+    "binary": {"type": "dict", "options": {**SOURCE}},
     "package_file": {
         "type": "dict",
         "options": {
@@ -222,9 +225,9 @@ REASONS = {
     "unknown_copies": "no known copy is vulnerable, and some could not be judged; nothing was touched",
     "copies_left": "vulnerable copies could not be replaced; all others are",
     "downgrade_refused": "the archive's version is lower than the node's",
-    "dest_conflict": "something else stands where the link or the version folder belongs",
+    "dest_conflict": "something else stands where a link or the version folder belongs, or a link cannot be moved",
     "run_as_failed": "no such user, root is needed for it, or several users may change what root is to run",
-    "command_missing": "a program that the kind runs to install or to undo is not on this node",
+    "command_missing": "a program that the kind runs to install, to undo or to unpack is not on this node",
     "health_missing": "the health command is neither on the node nor in the archive",
     "not_writable": "dest or state_dir cannot be written",
     "unsafe_folder": "another user could rename or give rights to a file that root puts there; nothing was touched",

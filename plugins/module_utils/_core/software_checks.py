@@ -28,7 +28,7 @@ _URL = re.compile(r"(s3://[^/\s]+/.|https?://[^/\s]|file:///|/)")
 _SERVICE = re.compile(r"[A-Za-z0-9@_][A-Za-z0-9@_.:\\-]{0,127}\Z")
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,127}\Z")
 _MINIMUMS = {
-    ("keep",): 1,
+    ("keep",): 0,
     ("lock_timeout",): 0,
     ("archive", "strip"): 0,
     ("package_file", "lock_timeout"): 0,
@@ -72,6 +72,7 @@ def problems(definition: Definition, kinds: t.Sequence[str]) -> t.Iterator[Probl
     yield from _needed_problems(definition, given)
     yield from _vulnerable_problems(definition)
     yield from _layout_problems(_get(definition, "archive"))
+    yield from _link_problems(_get(definition, "archive"))
     yield from _path_problems(definition)
     yield from _command_problems(definition)
     yield from _health_problems(definition)
@@ -192,6 +193,18 @@ def _layout_problems(archive: t.Any) -> t.Iterator[Problem]:
                 yield "archive.{0}[{1}]".format(key, index), "must be a glob below dest, without '..'"
 
 
+def _link_problems(archive: t.Any) -> t.Iterator[Problem]:
+    """Judge paths of links: those to move, and those that links of the archive may hold."""
+    for key in ("links", "outside_links") if isinstance(archive, dict) else ():
+        for index, path in enumerate(_list(archive, key)):
+            if isinstance(path, str) and (
+                not path.startswith("/") or ".." in path.split("/") or not path.strip("/*") or not path.isprintable()
+            ):
+                yield "archive.{0}[{1}]".format(key, index), "must be an absolute path without '..'"
+    if isinstance(archive, dict) and _list(archive, "links") and archive.get("layout") == "in_place":
+        yield "archive.links", "does not fit layout in_place, which leaves paths as they are"
+
+
 def _repository_problems(repository: t.Any, where: str) -> t.Iterator[Problem]:
     """Judge a repository; its parts become lines of a package manager's own files."""
     url, key = _get(repository, "url"), _get(repository, "key")
@@ -260,8 +273,8 @@ def bound_problems(fixed: str, version: str, key: str, scheme: t.Optional[Scheme
 
 
 def _needed_problems(definition: Definition, given: t.Sequence[str]) -> t.Iterator[Problem]:
-    if "archive" in given and definition.get("dest") is None:
-        yield "dest", "is required with archive and missing"
+    for kind in [kind for kind in ("archive", "binary") if kind in given and definition.get("dest") is None]:
+        yield "dest", "is required with {0} and missing".format(kind)
     if definition.get("probe") is None and not any(kind in _SELF_PROBING for kind in given):
         yield "probe", "is required and missing"
 

@@ -166,9 +166,10 @@ def copy_tree(source: str, target: str) -> None:
 
 
 def copy_file(source: str, target: str) -> str:
-    """Copy a file or link with mode, time and, as root, owner."""
+    """Copy a file or link with mode, time, extended attributes and, as root, owner."""
     shutil.copy2(source, target, follow_symlinks=False)
     copy_owner(source, target)
+    shutil.copystat(source, target, follow_symlinks=False)  # a change of owner takes capabilities away
     return target
 
 

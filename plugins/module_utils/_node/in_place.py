@@ -15,11 +15,13 @@ import stat
 import typing as t
 
 from . import archive, attributes, fetch
+from .archive_members import Places
 from .disk import Disk, existing_ancestor, missing_dirs
 from .download import Download
 from .errors import PatchError
 from .folders import Folder, Identity, identity, is_guarded, place_for, resolve
 from .transaction import SWITCH, Kind, Undo
+from .unpacked import require_zstd
 
 Step = t.Tuple[str, t.Callable[[], None]]
 
@@ -71,6 +73,7 @@ class InPlace(Kind):
     def check(self) -> None:
         """See Kind."""
         self._download.check()
+        require_zstd(self._options["url"].partition("?")[0])
         folder = existing_ancestor(self._dest)
         if not os.path.isdir(folder) or resolve(self._asked) != self._dest:
             raise PatchError("dest_conflict", "{0} is no folder; move it away".format(folder))
@@ -107,7 +110,7 @@ class InPlace(Kind):
             self._download.to(packed)
 
         def stage() -> None:
-            archive.unpack(packed, tree, self._disk, self._options["format"], self._options["strip"], self._limits)
+            self._unpack(packed, tree)
             undo["folders"], undo["changes"] = self._compare(tree, undo["dest"])
 
         def save() -> None:
@@ -118,6 +121,12 @@ class InPlace(Kind):
                 saved.sync()
 
         return [("fetch", download), ("stage", stage), ("save", save)]
+
+    def _unpack(self, packed: str, tree: str) -> None:
+        """Make the folder of the new files from what was downloaded."""
+        options = self._options
+        places = Places((self._dest,), tuple(options.get("outside_links") or ()))
+        archive.unpack(packed, tree, self._disk, options["format"], options["strip"], self._limits, places)
 
     def _compare(self, tree: str, dest: str) -> t.Tuple[t.List[str], t.List[Change]]:
         """Return the folders to make, the upper ones first, and the changes to make."""

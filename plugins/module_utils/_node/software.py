@@ -16,6 +16,7 @@ from .._core.schemes import SCHEMES, Scheme
 from .._core.software import check_definition, kind_of, target_version
 from .._core.software_checks import bound_problems, scheme_of
 from .archive import Limits
+from .binary import Binary
 from .commands import Commands, RunCommand, elsewhere
 from .disk import Disk
 from .download import Download, sweep_stale
@@ -89,6 +90,7 @@ def _kinds(
 
     return {
         "archive": lambda: Release(name, params, disk, download("archive"), limits),
+        "binary": lambda: Binary(name, params, disk, download("binary")),
         "in_place": lambda: InPlace(name, params, disk, download("archive"), limits),
         "package_file": lambda: PackageFile(name, params, disk, tool("package_file"), download("package_file")),
         "package": lambda: Package(name, params, disk, tool("package")),

@@ -23,6 +23,12 @@ def tidy(text: str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
+def some(items: t.Sequence[str], most: int = 3) -> str:
+    """Name the first of many, and how many more there are."""
+    more = " and {0} more".format(len(items) - most) if len(items) > most else ""
+    return ", ".join(tidy(item, 120) for item in items[:most]) + more
+
+
 def label(text: str, limit: int) -> str:
     """Return C(text) if it has at most C(limit) characters as ASCII with escapes, otherwise so much of that."""
     plain = ascii(text)[1:-1]

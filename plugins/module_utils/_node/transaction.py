@@ -44,7 +44,10 @@ Undo = t.Dict[str, t.Any]
 
 
 class Remark(t.NamedTuple):
-    """What a kind did not do or could not judge: a reason, a text for the message and keys of the result."""
+    """What a kind did not do or could not judge: a reason, a text for the message and keys of the result.
+
+    Without a reason it is only told.
+    """
 
     reason: str = ""
     text: str = ""
@@ -200,6 +203,7 @@ class Patch:
         if remark.reason:
             self._report.extra.update(remark.data)
             self._report.log.event(remark.reason, message=remark.text)
+        if remark.text:
             message += "; " + remark.text
         self._report.end(outcome, reason, message)
 

@@ -23,6 +23,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._node.commands impor
 from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 
 from . import test_node_installer
+from .test_node_binary import Program
 from .test_node_files import Java
 from .test_node_in_place import Application
 from .test_node_transaction import Node, killed_at, pretend
@@ -61,7 +62,33 @@ def served(text: str = "") -> t.Callable[[Node], dict[str, t.Any]]:
     return params
 
 
+def made_by_hand(root: Path) -> Node:
+    """A node with a link to a version from outside, data in the version, and a version of ours that has data too."""
+    node = fresh(root)
+    (node.opt / "link").symlink_to(node.dest / "1.0" / "tool")
+    (node.dest / "1.0" / "data").mkdir()
+    (node.dest / "1.0" / "data/db").write_text("precious")
+    (node.dest / "1.0" / "helper").write_text("x")
+    (node.dest / "1.0" / "helper").chmod(0o4711)
+    node.run(node.params("1.1"))
+    (node.dest / "1.1" / "log").write_text("line")
+    (node.opt / "link").unlink()
+    (node.opt / "link").symlink_to(node.dest / "1.1" / "tool")
+    (node.dest / "1.2").mkdir()
+    (node.dest / "1.2" / "data").write_text("precious too")
+    return node
+
+
+def linked(text: str = "") -> t.Callable[[Node], dict[str, t.Any]]:
+    def params(node: Node) -> dict[str, t.Any]:
+        return node.params("1.2", text, keep=0, archive={"links": [str(node.opt / "link")]})
+
+    return params
+
+
 STORIES = {
+    "made by hand": Story(made_by_hand, linked(), {"1.1", "1.2"}),
+    "made by hand sick": Story(made_by_hand, linked("sick"), {"1.1", "1.2"}),
     "served": Story(fresh, served(), {"1.0", "1.2"}),
     "served sick": Story(fresh, served("sick"), {"1.0", "1.2"}),
     "served unstartable": Story(fresh, served("unstartable"), {"1.0", "1.2"}),
@@ -74,6 +101,8 @@ STORIES = {
     "sick install": Story(Node, lambda node: node.params("1.2", "sick", install_missing=True), {None, "1.2"}),
     "in place": Story(Application, lambda node: node.wanted(), {"1.0", "1.2"}),
     "in place sick": Story(Application, lambda node: node.wanted("sick"), {"1.0", "1.2"}),
+    "binary": Story(Program, lambda node: node.wanted(), {"1.0", "1.2"}),
+    "binary sick": Story(Program, lambda node: node.wanted("sick", "link"), {"1.0", "1.2"}),
     "checksum": Story(fresh, lambda node: node.params("1.2", archive={"sha256": "0" * 64}), {"1.0"}),
 }
 
@@ -149,7 +178,10 @@ def test_a_disk_error_at_any_step_is_an_answer_and_the_next_run_puts_it_right(
 
 
 RANDOM = {
-    **{name: (*STORIES[name][:2], pretend) for name in ("served", "sick", "in place", "in place sick")},
+    **{
+        name: (*STORIES[name][:2], pretend)
+        for name in ("served", "sick", "made by hand", "in place", "in place sick", "binary")
+    },
     "files": (Java, lambda node: node.wanted(), pretend),
     "command": (test_node_installer.Host, lambda node: node.wanted("command"), test_node_installer.install),
     "installer": (test_node_installer.Host, lambda node: node.wanted("installer"), test_node_installer.install),

@@ -317,3 +317,17 @@ def test_a_run_of_an_older_release_is_put_right(application: Application, phase:
     assert application.leftovers() == set()
     if phase != "commit":
         assert application.tree() == before
+
+
+@pytest.mark.parametrize("target", ["conf/new.xml", "/etc/pki/x", "/etc/shadow"])
+def test_absolute_links_lead_to_dest_or_where_it_is_allowed(application: Application, target: str) -> None:
+    params = application.wanted(outside_links=["/etc/pki/*"])
+    target = target if target.startswith("/") else str(application.dest / target)
+    with tarfile.open(params["archive"]["url"], "a") as file:
+        link = tarfile.TarInfo("absolute")
+        link.type, link.linkname = tarfile.SYMTYPE, target
+        file.addfile(link)
+    params["archive"]["sha256"] = hashlib.sha256(Path(params["archive"]["url"]).read_bytes()).hexdigest()
+    result = application.run(params)
+    assert result["reason"] == ("unsafe_archive" if target == "/etc/shadow" else "upgraded"), result
+    assert os.path.lexists(application.dest / "absolute") == (target != "/etc/shadow")

@@ -125,7 +125,8 @@ class Node:
         found = {}
         for path in sorted(self.opt.rglob("*")):
             mode = path.lstat().st_mode
-            text = os.readlink(path) if path.is_symlink() else path.read_text() if path.is_file() else ""
+            target = os.readlink(path).replace(str(self.root), "") if path.is_symlink() else ""
+            text = target or (path.read_text() if path.is_file() else "")
             found[str(path.relative_to(self.opt))] = (mode, text)
         return found
 
@@ -196,9 +197,11 @@ def test_old_versions_are_kept_as_asked_and_strangers_always(node: Node) -> None
     (node.dest / "0.9").mkdir()
     for version in ("1.1", "1.2", "1.3"):
         assert node.run(node.params(version, keep=2))["outcome"] == "patched"
-    assert sorted(os.listdir(node.dest)) == ["0.9", "1.1", "1.2", "1.3", "current"]
+    assert sorted(os.listdir(node.dest)) == ["0.9", "1.0", "1.1", "1.2", "1.3", "current"]  # 1.0 was made by hand
     assert node.run(node.params("1.4"))["outcome"] == "patched"
-    assert sorted(os.listdir(node.dest)) == ["0.9", "1.3", "1.4", "current"]
+    assert sorted(os.listdir(node.dest)) == ["0.9", "1.0", "1.3", "1.4", "current"]
+    assert node.run(node.params("1.5", keep=0))["outcome"] == "patched"
+    assert sorted(os.listdir(node.dest)) == ["0.9", "1.0", "1.5", "current"]
 
 
 def test_a_link_to_elsewhere_is_followed_and_put_back(node: Node) -> None:
@@ -221,6 +224,8 @@ def test_going_down_needs_consent_and_reuses_no_old_folder(node: Node) -> None:
     result = node.run(node.params("1.0", allow_downgrade=True))
     assert (result["outcome"], result["reason"], result["version_after"]) == ("patched", "downgraded", "1.0")
     assert (node.dest / "1.0" / "tool").read_text() == "1.0 "
+    assert (node.dest / "1.0.left" / "tool").read_text() == "1.0 tampered"
+    assert "1.0.left has what no archive brought" in result["msg"]
     assert node.run(node.params("1.0", allow_downgrade=True))["outcome"] == "current"
 
 

@@ -267,7 +267,7 @@ def test_what_comes_after_a_failure_is_left_alone(tmp_path: Path, server: str) -
 
 def test_one_wrong_definition_stops_all_before_the_first(tmp_path: Path, server: str) -> None:
     args = several(tmp_path, server, 2)
-    for key, value in (("keep", 0), ("name", "tool0")):
+    for key, value in (("keep", -1), ("name", "tool0")):
         wrong = {"definitions": [args["definitions"][0], {**args["definitions"][1], key: value}]}
         result, dummy = run(wrong)
         assert (result["outcome"], result["reason"]) == ("failed", "bad_definition")
