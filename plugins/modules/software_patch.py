@@ -787,6 +787,7 @@ log:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.software import MODULE
+from ..module_utils._node.bounded import run_command
 from ..module_utils._node.several import patch_all
 from ..module_utils._node.software import diff, patch_software
 
@@ -803,7 +804,7 @@ def main() -> None:
     )
 
     def patch(definition):
-        return patch_software(definition, module.run_command, check_mode=module.check_mode)
+        return patch_software(definition, run_command, check_mode=module.check_mode)
 
     several = module.params["definitions"]
     result = patch(module.params) if several is None else patch_all(several, patch)

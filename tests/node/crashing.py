@@ -29,28 +29,12 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.patchwave.aws.plugins.module_utils._core.software import DEFINITION
 from ansible_collections.patchwave.aws.plugins.module_utils._node import fetch, software
 from ansible_collections.patchwave.aws.plugins.module_utils._node.archive import Limits
+from ansible_collections.patchwave.aws.plugins.module_utils._node.bounded import run_command
 from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 
 LASTING = ("lock", "software_patch.log")
 STATE = "/var/lib/patchwave"
 SPEC = {"name": {"type": "str", "required": True}, **DEFINITION}
-
-
-def spawn(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
-    """Run a command as AnsibleModule does."""
-    environ = dict(os.environ, **options["environ_update"])
-    with subprocess.Popen(
-        argv,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=environ,
-        cwd=options.get("cwd", "/"),
-    ) as process:
-        options["before_communicate_callback"](process)
-        out, err = process.communicate()
-        return process.returncode, out, err
 
 
 class Lab:
@@ -108,7 +92,7 @@ class Lab:
 
     def patch(self, disk: Disk | None = None) -> dict[str, t.Any]:
         limits = Limits(reserve=0)
-        return software.patch_software(self.params, spawn, disk=disk, limits=limits)
+        return software.patch_software(self.params, run_command, disk=disk, limits=limits)
 
     def started(self, disk: Disk) -> int:
         """Run in a child, in a process group of its own; return its id."""

@@ -48,7 +48,7 @@ class Commands:
     """Run a definition's commands without a shell, within a time limit.
 
     Args:
-        run_command: C(module.run_command) or a stand-in.
+        run_command: bounded.run_command() or a stand-in.
     """
 
     def __init__(self, run_command: RunCommand) -> None:
@@ -94,6 +94,8 @@ class Commands:
             nonlocal timer
 
             def expire() -> None:
+                if process.poll() is not None:
+                    return  # only what it has started still holds its output
                 expired.set()
                 process.kill()
                 processes.kill_marked(mark)

@@ -50,7 +50,7 @@ def patch_software(
 
     Args:
         params: the module's options, complete with defaults.
-        run_command: C(module.run_command).
+        run_command: bounded.run_command() or a stand-in.
         check_mode: say what would be done, and do nothing.
         disk: how to write; tests inject failures with it.
         limits: what an archive may grow to.

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from ansible_collections.patchwave.aws.plugins.module_utils._core.schemes import
 from ansible_collections.patchwave.aws.plugins.module_utils._core.software import DEFINITION, REASONS
 from ansible_collections.patchwave.aws.plugins.module_utils._node import software
 from ansible_collections.patchwave.aws.plugins.module_utils._node.archive import Limits
+from ansible_collections.patchwave.aws.plugins.module_utils._node.bounded import run_command as spawn
 from ansible_collections.patchwave.aws.plugins.module_utils._node.commands import Commands
 from ansible_collections.patchwave.aws.plugins.module_utils._node.disk import Disk
 from ansible_collections.patchwave.aws.plugins.module_utils._node.errors import PatchError
@@ -619,22 +621,27 @@ def test_a_lock_that_stays_held_is_an_answer(node: Node) -> None:
 # -- commands --------------------------------------------------------------------------------------------------------
 
 
-def spawn(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
-    environ = dict(os.environ, **options["environ_update"])
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environ
-    ) as process:
-        options["before_communicate_callback"](process)
-        out, err = process.communicate()
-        return process.returncode, out, err
-
-
 def test_a_command_that_hangs_is_killed_in_time() -> None:
     start = time.monotonic()
     answer = Commands(spawn).run(["sleep", "5"], 0.1)
     assert time.monotonic() - start < 3
     assert answer.timed_out
     assert answer.excuse() == "timed out"
+
+
+@pytest.mark.parametrize(
+    "script", ["yes", "yes >&2", "(yes &)", "(sleep 60 &)", "(env -i sh -c 'exec yes' &); sleep 60"]
+)
+def test_a_command_that_never_stops_printing_is_over_in_time(script: str) -> None:
+    """Nor does it take the node's memory, or what it has started hold it up, also where that hides from its mark."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.monotonic()
+    answer = Commands(spawn).run(["sh", "-c", script], 0.4)
+    assert time.monotonic() - start < 4
+    assert answer.timed_out == ("(" not in script or "; sleep" in script)
+    assert len(answer.text) <= 2 * 64 * 1024 + 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
+    subprocess.run(["pkill", "-x", "yes"], check=False)
 
 
 def test_a_probe_that_hangs_or_fails_is_no_missing_program() -> None:

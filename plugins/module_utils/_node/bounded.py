@@ -1,0 +1,75 @@
+# Copyright (c) 2026 Patchwave contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can change at any time.
+"""Run a command whose output nobody can rely on: it may never end, and what it has started may hold its pipes for ever.
+
+AnsibleModule.run_command() keeps all that is printed in memory, and goes on for as long as anybody prints.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import time
+import typing as t
+
+#: Bytes of each stream that are kept; what comes after them is read and dropped.
+MAX_BYTES = 32 * 1024**2
+#: Seconds for which pipes are read on once the command itself has ended.
+GRACE_SECONDS = 0.5
+
+_CHUNK = 64 * 1024
+
+
+def run_command(
+    argv: t.Sequence[str],
+    cwd: str,
+    environ_update: t.Mapping[str, str],
+    errors: str,
+    before_communicate_callback: t.Callable[[t.Any], None],
+    **dummy: t.Any,
+) -> t.Tuple[int, str, str]:
+    """Run a command until it has ended; return its code, output and errors, as AnsibleModule.run_command() does.
+
+    Args:
+        argv: program and arguments.
+        cwd: where it runs.
+        environ_update: variables beside those of this process.
+        errors: what to do about bytes that are no UTF-8.
+        before_communicate_callback: is given the process, and may kill it.
+
+    Raises:
+        OSError: it does not start.
+    """
+    environ = dict(os.environ, **environ_update)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}  # type: t.Dict[str, t.Any]
+    process = subprocess.Popen(list(argv), cwd=cwd, env=environ, **pipes)
+    kept = {process.stdout: bytearray(), process.stderr: bytearray()}  # type: t.Dict[t.Any, bytearray]
+    try:
+        before_communicate_callback(process)
+        with selectors.DefaultSelector() as selector:
+            for stream in kept:
+                selector.register(stream, selectors.EVENT_READ)
+            _read(process, selector, kept)
+    finally:
+        for stream in kept:
+            stream.close()
+        process.wait()
+    out, err = (bytes(kept[stream]).decode("utf-8", errors) for stream in (process.stdout, process.stderr))
+    return process.returncode, out, err
+
+
+def _read(process: t.Any, selector: selectors.BaseSelector, kept: t.Mapping[t.Any, bytearray]) -> None:
+    """Read until nobody can print any more, or until a moment after the command itself has ended."""
+    until = float("inf")
+    while selector.get_map() and time.monotonic() < until:
+        for key, dummy in selector.select(0.05):
+            chunk = os.read(key.fd, _CHUNK)
+            if not chunk:
+                selector.unregister(key.fileobj)
+            kept[key.fileobj].extend(chunk[: MAX_BYTES - len(kept[key.fileobj])])
+        if until == float("inf") and process.poll() is not None:
+            until = time.monotonic() + GRACE_SECONDS
