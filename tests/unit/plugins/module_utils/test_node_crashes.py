@@ -276,7 +276,7 @@ def test_a_definition_of_another_kind_puts_an_interrupted_patch_right(tmp_path: 
     params = params_of(node)
     before = node.tree()
     assert killed_at_label(params, program, ("switch", "keep", "run "))
-    other = dict(params, archive=None, files=None, installer=None, dest=None, services=[], health=None)
+    other = dict(params, archive=None, binary=None, files=None, installer=None, dest=None, services=[], health=None)
     other["command"] = {"command": ["true"], "version": "9", "undo": ["true"], "timeout": 5}
     other.update(fixed_in="9", probe={"command": ["/no/such"], "pattern": "(.)", "timeout": 1})
     result = software.patch_software(other, program)
