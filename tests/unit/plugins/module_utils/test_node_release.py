@@ -270,7 +270,7 @@ def test_links_and_units_that_still_lead_to_an_old_version_are_named(
     (places[2] / "tool.service.d/override.conf").unlink()
     assert "led to" not in node.run(params)["msg"]
     node.run(node.params("1.3"))
-    assert mode(old) == 0o700
+    assert mode(old) == mode(node.dest / "1.2") == 0o700  # to which a link led through current
 
 
 # -- owners and rights -----------------------------------------------------------------------------------------------
@@ -391,6 +391,15 @@ def test_a_version_that_is_kept_grants_nothing_and_comes_back_as_it_was(node: No
     (node.dest / "current").symlink_to("1.0")
     assert node.run(holding(node, "1.3", "", ["bin/helper"]))["outcome"] == "patched"
     assert [mode(node.dest / "1.3"), mode(node.dest / "1.3/bin/helper")] == [0o755, 0o6755]
+
+
+def test_a_version_that_runs_again_is_no_more_what_it_was_before_it_was_closed(node: Node) -> None:
+    node.run(node.params("1.1"))
+    node.run(node.params("1.2"))
+    node.run(node.params("1.1", allow_downgrade=True))
+    (node.dest / "1.1").chmod(0o750)
+    node.run(node.params("1.3"))
+    assert mode(node.dest / "1.3") == 0o750
 
 
 def test_folders_of_others_in_an_old_version_stay_open_and_its_programs_do_not(node: Node) -> None:
