@@ -20,7 +20,9 @@ import typing as t
 
 from .._core.outcomes import CURRENT, FAILED, PATCHED, ROLLED_BACK, SKIPPED, UNSUPPORTED
 from . import errors, processes
+from .disk import existing_ancestor
 from .errors import PatchError
+from .folders import is_guarded
 from .journal import SCHEMA, Entry, Journal
 from .lock import node_lock
 from .preconditions import Preconditions
@@ -182,6 +184,12 @@ class Patch:
         try:
             if not self._want.check_mode:
                 os.makedirs(self._want.state_dir, 0o700, exist_ok=True)
+            state_dir = os.path.realpath(existing_ancestor(self._want.state_dir))
+            if os.geteuid() == 0 and not is_guarded(state_dir):
+                message = (
+                    "another user could change {0}, where the journal is; mend its owner and mode, or set state_dir"
+                )
+                raise PatchError("unsafe_folder", message.format(state_dir))
             with contextlib.ExitStack() as stack:
                 with self._report.step("lock"):
                     path = os.path.join(self._want.state_dir, "lock")

@@ -414,8 +414,11 @@ SLEEPER = "import time; time.sleep(30)"
 
 
 @pytest.mark.parametrize("how", ["relative", "cwd", "module", "folder", "argument", "variable", "link", "shell"])
-def test_an_interpreter_with_a_program_in_the_old_version_is_found(node: Node, how: str, tmp_path: Path) -> None:
+def test_an_interpreter_with_a_program_in_the_old_version_is_found(
+    node: Node, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It holds nothing open, and its command line need not say a whole path."""
+    monkeypatch.setattr("ansible_collections.patchwave.aws.plugins.module_utils._node.proof.SETTLE_SECONDS", 0.1)
     old = node.dest / "1.0"
     (old / "app.py").write_text(SLEEPER)
     (old / "run").write_text("sleep 30; true")

@@ -132,6 +132,26 @@ def test_what_changes_the_node_needs_a_name_where_another_user_could_change_it(t
     assert all(argv[3:6] == ["1", "1", "1"] for argv in asked if argv[-1] == theirs)
 
 
+@root_only
+def test_a_state_dir_that_another_user_could_change_is_refused(tmp_path: Path) -> None:
+    """What stands in the journal is done by root."""
+    node = Node(tmp_path / "node").install("1.0")
+    before = node.tree()
+    node.state.mkdir()
+    node.state.chmod(0o777)
+    params = node.params("1.2")
+    link = node.opt / "state"
+    for state in (node.state, node.state / "deeper"):
+        for check_mode in (True, False):
+            result = node.run(dict(params, state_dir=str(state)), check_mode=check_mode)
+            assert (result["outcome"], result["reason"]) == ("failed", "unsafe_folder"), result
+            assert str(node.state) in result["msg"]
+    assert node.tree() == before
+    node.state.chmod(0o700)
+    link.symlink_to(node.state)
+    assert node.run(dict(params, state_dir=str(link)))["outcome"] == "patched"
+
+
 def test_commands_have_a_home_and_services_nothing_of_ours(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     """The SSM agent starts what it runs without HOME and LANG."""
     locale = place / "locale.conf"
