@@ -417,7 +417,7 @@ class _Content(io.RawIOBase):
         if size <= 0:
             self._check()
             return 0
-        data = self._inflate(size) if self._unpacker else self._packed(size)
+        data = self._inflate(self._unpacker, size) if self._unpacker else self._packed(size)
         if not data:
             raise Unreadable("it is cut short")
         self._budget.spend(len(data))
@@ -436,16 +436,15 @@ class _Content(io.RawIOBase):
         self._read += len(data)
         return data
 
-    def _inflate(self, size: int) -> bytes:
-        assert self._unpacker is not None
+    def _inflate(self, unpacker: t.Any, size: int) -> bytes:
         while True:
             packed = self._left or self._packed(_CHUNK)
             try:
-                data = self._unpacker.decompress(packed, size)
+                data = unpacker.decompress(packed, size)
             except zlib.error:
                 raise Unreadable("it is damaged") from None
-            self._left = self._unpacker.unconsumed_tail
-            if data or (not packed and not self._left) or self._unpacker.eof:
+            self._left = unpacker.unconsumed_tail
+            if data or (not packed and not self._left) or unpacker.eof:
                 return bytes(data)
             self._budget.spend()
 
