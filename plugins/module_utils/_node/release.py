@@ -234,8 +234,6 @@ class Release(Kind):
         scratch = os.path.join(undo["staging"], "link")
         self._disk.point(os.path.join(undo["dest"], LINK), undo["version"], scratch)
         outside.move(undo["links"], False, self._disk)
-        for root, changes in undo["closed"].items():
-            retired.close(root, changes, self._disk)
 
     def is_old(self, undo: Undo, path: str, deleted: bool) -> bool:
         """See Kind. Old is all in dest but the new version, and where the link led before."""
@@ -300,8 +298,13 @@ class Release(Kind):
         self._notes.append("{0} has what no archive brought".format(left))
 
     def finish(self, undo: Undo) -> None:
-        """See Kind. Removes versions beyond C(keep), but of each only what its archive brought."""
+        """See Kind. Removes versions beyond C(keep), but of each only what its archive brought, and closes the others.
+
+        Not before: a service that is restarted after the switch still loads from the old version as it stops.
+        """
         history, version = self._history(undo["dest"]), undo["version"]
+        for root, changes in undo.get("closed", {}).items():
+            retired.close(root, changes, self._disk)
         replaced = os.path.join(undo["staging"], "replaced")
         if brought.prune(replaced, history.brought(version) or {}, self._disk):
             self._leave(replaced, undo)
