@@ -76,7 +76,7 @@ def test_a_user_who_swaps_names_gets_nothing(node: Node, tmp_path: Path, kind: s
             assert attacker.stdout is not None
             assert attacker.stdout.readline() == b"ready\n"
             outcomes = []
-            for _ in range(12):
+            for _ in range(6):
                 result = node.patch(wanted)
                 outcomes.append((result["outcome"], result["reason"]))
         finally:
@@ -107,9 +107,7 @@ def served(node: Node, wanted: dict[str, t.Any]) -> dict[str, t.Any]:
 def test_what_cannot_be_replaced_is_known_before_services_stop(node: Node, tmp_path: Path, kind: str, way: str) -> None:
     wanted = served(node, of_files(node, tmp_path, kind))
     file = "/opt/pw-tool/lib/core.jar" if kind == "in_place" else "/opt/pw-tool/1.0/lib/core.jar"
-    if way == "append" and node.sh("chattr +a $1 2>/dev/null && echo set || true", file).strip() != "set":
-        pytest.skip("the file system has no flags")
-    if way == "mount":
+    if way == "mount" or node.sh("chattr +a $1 2>/dev/null && echo set || true", file).strip() != "set":
         node.sh("cp -a $1 /mnt/core.jar; mount --bind /mnt/core.jar $1", file)
     before = node.tree("/opt/pw-tool")
     result = node.patch(wanted)
