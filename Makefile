@@ -24,8 +24,8 @@ setup: $(VENV)/.installed ## set up .venv
 # What only root can install, and only some tests need: they are skipped, and say so, where it is missing.
 .PHONY: system
 system:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v sshd && command -v ssh && command -v unshare && command -v shellcheck && command -v rpmbuild && command -v dnf && command -v createrepo_c && command -v nginx && command -v apt-ftparchive && command -v npm && command -v gpgv && command -v openssl && command -v zypper && command -v zstd && command -v setcap && ls /usr/lib/*/faketime/libfaketime.so.1; } >/dev/null 2>&1; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client openssl shellcheck util-linux rpm dnf createrepo-c nginx-light apt-utils gnupg gpgv zypper zstd libcap2-bin python3-apt libfaketime $$(command -v npm >/dev/null || echo nodejs npm); \
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v sshd && command -v ssh && command -v unshare && command -v shellcheck && command -v rpmbuild && command -v dnf && command -v createrepo_c && command -v nginx && command -v apt-ftparchive && command -v npm && command -v gpgv && command -v openssl && command -v zypper && command -v zstd && command -v setcap && command -v unzip && ls /usr/lib/*/faketime/libfaketime.so.1; } >/dev/null 2>&1; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client openssl shellcheck util-linux rpm dnf createrepo-c nginx-light apt-utils gnupg gpgv zypper zstd unzip libcap2-bin python3-apt libfaketime $$(command -v npm >/dev/null || echo nodejs npm); \
 	fi
 
 .PHONY: demo

@@ -132,7 +132,7 @@ PROVEN = {"command": ["sh", "-c", "rsync --version > /dev/null"], "retries": 0, 
 
 def test_a_deb(node: Node, tmp_path: Path) -> None:
     (before, old), (after, new) = packages = rsync(node, tmp_path)
-    node.run("dpkg", "--force-downgrade", "--install", old)
+    node.run("dpkg", "--force-downgrade", "--force-depends", "--install", old)
     only_what_it_needs(node, "rsync")
     node.sh(
         "echo '# by hand' >> /etc/default/rsync; chmod 640 /etc/default/rsync; setcap cap_net_raw+ep /usr/bin/rsync"
