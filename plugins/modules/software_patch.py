@@ -158,7 +158,8 @@ options:
         preserve:
           description:
             - Globs below O(dest) of files that stay as they are where they are there, such as V(conf/*.xml) or V(conf).
-            - A folder that is a link on the node is left alone with all behind it.
+            - A folder that is there stays as a whole, and nothing is added to it, so what an administrator has removed
+              from it does not come back. One that is a link is left alone with all behind it.
             - With O(archive.layout=in_place).
           type: list
           elements: str
@@ -807,6 +808,12 @@ def main() -> None:
         return patch_software(definition, run_command, check_mode=module.check_mode)
 
     several = module.params["definitions"]
+    beside = [key for key, option in MODULE.items() if "default" in option and module.params[key] != option["default"]]
+    if several is not None and beside:
+        module.fail_json(msg="beside definitions there are no options; put {0} into each".format(", ".join(beside)))
+    for key in ("name", "fixed_in") if several is None else ():
+        if module.params[key] is None:
+            module.fail_json(msg="{0}: is required and empty".format(key))
     result = patch(module.params) if several is None else patch_all(several, patch)
     # Answers are read in bulk over a channel that cuts at 2,500 characters; the arguments are known to who sent them.
     result["invocation"] = {"module_args": {"name": result["name"]}}

@@ -22,6 +22,8 @@ MAX_BYTES = 32 * 1024**2
 GRACE_SECONDS = 0.5
 
 _CHUNK = 64 * 1024
+#: What files that commands make are not: writable by others. It is what systemd and the SSM agent give, too.
+_UMASK = 0o022
 
 
 def run_command(
@@ -46,7 +48,11 @@ def run_command(
     """
     environ = dict(os.environ, **environ_update)
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}  # type: t.Dict[str, t.Any]
-    process = subprocess.Popen(list(argv), cwd=cwd, env=environ, **pipes)
+    before = os.umask(_UMASK)  # Popen has an argument for it from Python 3.9 on
+    try:
+        process = subprocess.Popen(list(argv), cwd=cwd, env=environ, **pipes)
+    finally:
+        os.umask(before)
     kept = {process.stdout: bytearray(), process.stderr: bytearray()}  # type: t.Dict[t.Any, bytearray]
     try:
         before_communicate_callback(process)

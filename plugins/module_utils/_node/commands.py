@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 import typing as t
@@ -152,13 +151,13 @@ def found(program: str) -> bool:
     """Tell whether a command's program is on this node: a path that exists, or a name on PATH."""
     if "/" in program:
         return os.path.exists(program)
-    return shutil.which(program) is not None
+    return environment.which(program) is not None
 
 
 def elsewhere(program: str) -> t.Optional[str]:
     """Return where a program that is missing at its own path is after all: on PATH, or as a process that runs it."""
     name = os.path.basename(program)
-    path = shutil.which(name, path=environment.path_with(os.environ)) if name != program else None
+    path = environment.which(name) if name != program else None
     if path is not None:
         return path
     running = processes.running(name)

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import typing as t
 
-from .users import User
+if t.TYPE_CHECKING:
+    from .users import User
 
 #: Where systemd lets services find programs.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -21,7 +23,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOCALES = ("/etc/locale.conf", "/etc/default/locale", "/etc/sysconfig/i18n")
 
 
-def of_commands(own: t.Mapping[str, str], user: User) -> t.Dict[str, str]:
+def of_commands(own: t.Mapping[str, str], user: "User") -> t.Dict[str, str]:
     """Return the environment of probes, checks and other commands.
 
     It is that of this process, which a task's C(environment) may have set, with the identity of the user. Messages are
@@ -36,7 +38,12 @@ def path_with(own: t.Mapping[str, str]) -> str:
     return ":".join(known + [folder for folder in PATH.split(":") if folder not in known])
 
 
-def of_services(user: User) -> t.Dict[str, str]:
+def which(program: str) -> t.Optional[str]:
+    """Return where a command finds a program by its name, which is not where this process would."""
+    return shutil.which(program, path=path_with(os.environ))
+
+
+def of_services(user: "User") -> t.Dict[str, str]:
     """Return the environment of what starts and stops services: clean, in the node's own language, as systemd's is."""
     language = {}  # type: t.Dict[str, str]
     for path in _LOCALES:
@@ -44,7 +51,7 @@ def of_services(user: User) -> t.Dict[str, str]:
     return dict(language, PATH=PATH, **_identity(user))
 
 
-def _identity(user: User) -> t.Dict[str, str]:
+def _identity(user: "User") -> t.Dict[str, str]:
     return {"HOME": user.home, "USER": user.name, "LOGNAME": user.name, "SHELL": "/bin/sh"}
 
 

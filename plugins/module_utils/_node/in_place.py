@@ -133,7 +133,11 @@ class InPlace(Kind):
         folders, changes = [], []  # type: t.List[str], t.List[Change]
         for folder, names, files in os.walk(tree):
             links = [name for name in names if os.path.islink(os.path.join(folder, name))]
-            names[:] = [name for name in names if not self._leads_away(dest, os.path.relpath(folder, tree), name)]
+            names[:] = [
+                name
+                for name in names
+                if not self._stays(dest, os.path.normpath(os.path.join(os.path.relpath(folder, tree), name)))
+            ]
             for path in (os.path.relpath(os.path.join(folder, name), tree) for name in sorted(names)):
                 if os.path.basename(path) not in links and not _is_folder(os.path.join(dest, path)):
                     _refuse_other(os.path.join(dest, path))
@@ -142,14 +146,15 @@ class InPlace(Kind):
                 if _is_folder(os.path.join(dest, path)):
                     raise PatchError("dest_conflict", "{0} is a folder; move it away".format(os.path.join(dest, path)))
                 old = os.path.lexists(os.path.join(dest, path))
-                if not (old and _matches(path, self._options.get("preserve"))):
+                if not self._stays(dest, path):
                     changes.append((path, old, True))
         return folders, changes + self._removals(dest, {path for path, dummy, dummy in changes})
 
-    def _leads_away(self, dest: str, folder: str, name: str) -> bool:
-        """Tell whether a link of the node stands where the archive has something, and is to stay."""
-        path = os.path.normpath(os.path.join(folder, name))
-        return os.path.islink(os.path.join(dest, path)) and _matches(path, self._options.get("preserve"))
+    def _stays(self, dest: str, path: str) -> bool:
+        """Tell whether the node has what C(preserve) names at a path: a file, a link, or a folder with all in it."""
+        parts = path.split("/")
+        lengths = [len(_parts(glob)) for glob in self._options.get("preserve") or () if _matches(path, [glob])]
+        return any(os.path.lexists(os.path.join(dest, *parts[:length])) for length in lengths)
 
     def _removals(self, dest: str, brought: t.Set[str]) -> t.List[Change]:
         found = []  # type: t.List[Change]
@@ -272,8 +277,12 @@ def _refuse_other(path: str) -> None:
 def _matches(path: str, patterns: t.Optional[t.Sequence[str]]) -> bool:
     """Tell whether one of C(patterns) matches a path or a folder above it, each part of the path by itself."""
     parts = path.split("/")
-    globs = [[part for part in pattern.split("/") if part not in ("", ".")] for pattern in patterns or ()]
+    globs = [_parts(pattern) for pattern in patterns or ()]
     return any(0 < len(glob) <= len(parts) and all(map(fnmatch.fnmatchcase, parts, glob)) for glob in globs)
+
+
+def _parts(path: str) -> t.List[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
 
 
 def _nearest(dest: Folder, path: str) -> Folder:

@@ -12,7 +12,7 @@ import typing as t
 
 from . import users
 from .commands import Commands, found
-from .disk import Disk
+from .disk import Disk, existing_ancestor
 from .download import Download
 from .errors import PatchError
 from .transaction import SWITCH, Kind, Undo
@@ -131,6 +131,10 @@ class Installer(Command):
     def check(self) -> None:
         """See Kind."""
         self._download.check()
+        folder = existing_ancestor(self._folder)
+        if not self._options["interpreter"] and os.statvfs(folder).f_flag & os.ST_NOEXEC:
+            message = "nothing may be run in {0} (noexec); set installer.interpreter, or another state_dir"
+            raise PatchError("unsupported_node", message.format(folder))
         super().check()
 
     def steps(self, undo: Undo) -> t.List[Step]:

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 import typing as t
@@ -16,6 +18,8 @@ from .disk import Disk
 from .errors import PatchError
 
 SCHEMA = 1
+#: What the name of a journal ends with, behind that of the program.
+ENDING = ".journal.json"
 
 Entry = t.Dict[str, t.Any]
 
@@ -52,6 +56,15 @@ class Journal:
             )
             raise PatchError("journal_invalid", message)
         return entry
+
+    def others(self) -> t.Iterator[Entry]:
+        """Give the entries of interrupted transactions of other programs that can be read."""
+        folder = os.path.dirname(self.path)
+        for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*" + ENDING))):
+            with contextlib.suppress(OSError, PatchError):
+                entry = Journal(self._disk, path).load() if path != self.path else None
+                if entry is not None:
+                    yield entry
 
     def write(self, entry: Entry) -> None:
         """Record the phase that comes next."""

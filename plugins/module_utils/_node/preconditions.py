@@ -39,9 +39,9 @@ class Preconditions:
         self._services = services
         self._clock = clock
 
-    def check(self) -> None:
-        """Raise PatchError: C(service_missing), or what check_now() raises."""
-        self._services.check()
+    def check(self, first: bool = False) -> None:
+        """Raise PatchError: what Services.check() or check_now() raise."""
+        self._services.check(first)
         self.check_now()
 
     def check_now(self) -> None:

@@ -46,8 +46,14 @@ class Services:
         self._commands = commands
         self._sleep = sleep
 
-    def check(self) -> None:
-        """Raise PatchError: C(service_missing), one is not on this node; C(run_as_failed), see users."""
+    def check(self, first: bool = False) -> None:
+        """Raise PatchError: C(service_missing), one is not on this node; C(run_as_failed), see users.
+
+        Args:
+            first: the program is not there yet, so its services need not be, either.
+        """
+        if first:
+            self._wanted = [service for service in self._wanted if self._exists(service)]
         for service in self._wanted:
             if not self._exists(service):
                 message = "no service {0} by {1} on this node; check services"

@@ -49,6 +49,7 @@ def patch_all(definitions: t.Sequence[Definition], patch: t.Callable[[Definition
 def _problem(definitions: t.Sequence[Definition]) -> t.Optional[Result]:
     """Return the result of the first definition that is wrong; then nothing is touched."""
     names = [definition["name"] for definition in definitions]
+    dests = [definition.get("dest") for definition in definitions]
     if not 0 < len(names) <= MAX_DEFINITIONS:
         text = "definitions: must be 1 to {0}, not {1}".format(MAX_DEFINITIONS, len(names))
         return _result("", "", FAILED, "bad_definition", text)
@@ -56,6 +57,8 @@ def _problem(definitions: t.Sequence[Definition]) -> t.Optional[Result]:
         problems = check_definition(definition["name"], definition)
         if definition["name"] in names[:number]:
             problems = [("name", "is given twice")]
+        if definition.get("dest") and definition["dest"] in dests[:number]:
+            problems = [("dest", "is that of a definition before it")]
         if problems:
             text = "; ".join("definitions[{0}].{1}: {2}".format(number, *problem) for problem in problems)
             return _result(definition["name"], definition["state_dir"], FAILED, "bad_definition", text)
@@ -108,7 +111,8 @@ def combine(results: t.Sequence[Result]) -> Result:
 
 
 def _versions(results: t.Sequence[Result], key: str) -> str:
-    return label(", ".join("{0} {1}".format(result["name"], result[key] or "-") for result in results), 200)
+    found = ["{0} {1}".format(result["name"], result[key] or "-") for result in results if result["name"]]
+    return label(", ".join(found), 200)
 
 
 def _short(result: Result) -> Result:

@@ -24,7 +24,7 @@ from .errors import PatchError
 from .files import Files
 from .in_place import InPlace
 from .installer import Command, Installer
-from .journal import Journal
+from .journal import ENDING, Journal
 from .log import Log
 from .package import Package
 from .package_file import PackageFile
@@ -98,6 +98,14 @@ def _kinds(
         "command": lambda: Command(name, params, disk, commands),
         "files": lambda: Files(name, params, disk, _lowest(scheme_of(params) or SCHEMES["dotted"]), download("files")),
     }
+
+
+def place_of(params: t.Mapping[str, t.Any]) -> t.Optional[str]:
+    """Return what a definition has for itself: the real path of its C(dest), or its package."""
+    options = params.get("package_file") or params.get("package")
+    if options:
+        return "package {0}".format(options.get("package") or params["name"])
+    return os.path.realpath(params["dest"]) if params.get("dest") else None
 
 
 def _scheme(params: t.Mapping[str, t.Any], kind: Kind) -> Scheme:
@@ -175,6 +183,7 @@ def _patch(
         target=target_version(params),
         compare=placing,
         sought=params["probe"]["command"][0] if params["probe"] else kind.sought,
+        place=place_of(params),
         elsewhere=lambda: elsewhere(params["probe"]["command"][0]) if params["probe"] else None,
         allow_downgrade=params["allow_downgrade"],
         install_missing=params["install_missing"],
@@ -193,7 +202,7 @@ def _patch(
         preconditions=Preconditions(params["latest_start"], params["unsafe_processes"], services),
         new_mark=commands.new_mark,
         tidy=lambda: _tidy(params, disk, commands),
-        journal=Journal(disk, os.path.join(params["state_dir"], params["name"] + ".journal.json")),
+        journal=Journal(disk, os.path.join(params["state_dir"], params["name"] + ENDING)),
         report=report,
     )
 

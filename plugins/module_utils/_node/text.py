@@ -31,6 +31,7 @@ def some(items: t.Sequence[str], most: int = 3) -> str:
 
 def label(text: str, limit: int) -> str:
     """Return C(text) if it has at most C(limit) characters as ASCII with escapes, otherwise so much of that."""
+    text = str(text)  # a definition may have anything for a name
     plain = ascii(text)[1:-1]
     return text if len(plain) <= limit and text.isprintable() else tidy(plain, limit)
 

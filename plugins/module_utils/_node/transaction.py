@@ -126,6 +126,8 @@ class Settings(t.NamedTuple):
     compare: t.Callable[[str, str], int]
     #: What to look for on the node, for messages.
     sought: str
+    #: What belongs to this program alone, and no other may be patched in meanwhile: a path or a package.
+    place: t.Optional[str]
     #: Where else on the node a program of that name is, if anywhere.
     elsewhere: t.Callable[[], t.Optional[str]]
     allow_downgrade: bool
@@ -218,7 +220,15 @@ class Patch:
     def _name(self, message: str) -> str:
         return "{0}: {1}".format(self._want.name, message)
 
+    def _refuse_others(self) -> None:
+        """Refuse a place where a run for another program did not end: to undo it later would undo this one, too."""
+        for entry in self._journal.others():
+            if entry.get("place") is not None and entry["place"] == self._want.place:
+                message = "an interrupted patch of {0} is not finished in {1}; run that definition again first"
+                raise PatchError("dest_conflict", message.format(entry["name"], self._want.place))
+
     def _locked(self) -> None:
+        self._refuse_others()
         finished = self._recover()
         before = self._report.before = self._report.after = self._probe()
         verdict = self._verdict(before)
@@ -327,7 +337,7 @@ class Patch:
                 want.target, before
             )
             raise PatchError("downgrade_refused", message)
-        self._preconditions.check()
+        self._preconditions.check(first=before is None)
         if self._pending is None:
             self._kind.check()
 
@@ -383,7 +393,7 @@ class Patch:
     def _prepare(self, before: t.Optional[str]) -> Entry:
         """Do everything the running program does not notice; undo it all when that fails."""
         entry = {"schema": SCHEMA, "kind": self._kind.kind, "name": self._want.name, "phase": ""}  # type: Entry
-        entry.update(before=before, target=self._want.target, undo=self._kind.plan())
+        entry.update(place=self._want.place, before=before, target=self._want.target, undo=self._kind.plan())
         entry.update(run=self._new_mark(), services=self._services_now())
         try:
             for name, step in self._kind.steps(entry["undo"]):

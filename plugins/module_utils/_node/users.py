@@ -11,18 +11,26 @@ import grp
 import os
 import pwd
 import re
-import shutil
 import stat
 import sys
 import typing as t
 
+from . import environment
+from .disk import existing_ancestor
 from .errors import PatchError
 
-#: Programs that run a file which is among their arguments.
-_INTERPRETER = re.compile(
-    r"(python|pypy|node|nodejs|java|ruby|perl|php|lua|tclsh|(ba|da|z|k|a)?sh|env|nice|timeout|nohup|setsid|stdbuf)[0-9.]*\Z"
+#: Programs that run what is named in their arguments, by path or by name.
+_WRAPPER = re.compile(
+    r"((ba|da|z|k|a)?sh|busybox|env|nice|ionice|chrt|taskset|timeout|time|nohup|setsid|stdbuf|flock|xargs|find|unshare"
+    r"|nsenter|chroot|systemd-run|systemd-cat|watch|script|parallel|tini|dumb-init)\Z"
 )
-_WORDS = re.compile(r"[\s=:,;|&()<>'\"`]")
+#: Programs that run a file, or what a text in their arguments loads.
+_INTERPRETER = re.compile(
+    r"(python|pypy|node|nodejs|java|ruby|perl|php|lua|tclsh|expect|[gmn]?awk|sed|make|ant|deno|bun|dotnet|mono)[0-9.]*\Z"
+)
+_WORDS = re.compile(r"[\s=:,;|&()<>\[\]{}'\"`]")
+_FOLDER = re.compile(r"(?:\A|[\s;&|(])(?:cd|pushd|-C|--chdir[= ])\s*['\"]?(/[^\s;&|'\")]*)")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*\Z")
 #: Endings of programs that need not be executable.
 _PROGRAMS = (".sh", ".py", ".js", ".jar", ".war", ".rb", ".pl", ".php", ".pyz")
 _ACL = "system.posix_acl_access"
@@ -89,6 +97,9 @@ def check_writer(argv: t.Sequence[str], wanted: t.Optional[str], option: str) ->
         PatchError: C(run_as_failed).
     """
     user = reader(argv, wanted)
+    if not wanted and user.name.isdigit() and user != me():
+        message = "{0} belongs to uid {1}, which no user has, and root is to run it; chown it to root"
+        raise PatchError("run_as_failed", message.format(argv[0], user.name))
     if not wanted and user != me():
         message = "{0} belongs to {1}, who could have root run anything; set {2} to {1}, or to root if you trust it"
         raise PatchError("run_as_failed", message.format(argv[0], user.name, option))
@@ -117,18 +128,39 @@ def _user(uid: int) -> User:
 
 
 def _programs(argv: t.Sequence[str]) -> t.Iterator[str]:
-    """Give the files that a command runs: its program, and what an interpreter finds among its arguments."""
-    program = argv[0] if "/" in argv[0] else shutil.which(argv[0])
+    """Give the files that a command runs: its program, and what is run or loaded by way of its arguments."""
+    program = argv[0] if "/" in argv[0] else environment.which(argv[0])
     if program is None:
         return
     yield program
     names = {os.path.basename(program), os.path.basename(os.path.realpath(program))}
-    if any(map(_INTERPRETER.match, names)):
-        for number, word in enumerate(argv[1:]):
-            whole = number == 0 or argv[number] in ("-jar", "-cp", "-classpath", "-r")
-            for part in [word, *_WORDS.split(word)]:
-                if part.startswith("/") and (_is_program(part) or (whole and os.path.exists(part))):
-                    yield part
+    wrapper, interpreter = any(map(_WRAPPER.match, names)), any(map(_INTERPRETER.match, names))
+    parts = [part for word in argv[1:] for part in [word, *_WORDS.split(word)]] if wrapper or interpreter else []
+    inner = {os.path.basename(part) for part in parts} if wrapper else set()
+    if interpreter or any(map(_INTERPRETER.match, inner)):
+        yield from _loaded(parts)
+    if wrapper:
+        yield from _run(parts, argv)
+
+
+def _loaded(parts: t.Iterable[str]) -> t.Iterator[str]:
+    """Give the files and folders that an interpreter is told of; a module may be named without its ending."""
+    for part in parts:
+        path = existing_ancestor(os.path.normpath(part)) if part.startswith("/") and "\0" not in part else "/"
+        if path != "/" and (os.path.isdir(path) or os.path.isfile(path)):
+            yield path
+
+
+def _run(parts: t.Sequence[str], argv: t.Sequence[str]) -> t.Iterator[str]:
+    """Give what a shell or the like runs by path or by name, and the folders that it goes to."""
+    yield from (path for word in [*argv[1:], " ".join(argv[1:])] for path in _FOLDER.findall(word))
+    first = next((word for word in argv[1:] if word[:1] != "-"), "")
+    if first.startswith("/") and os.path.isfile(first):
+        yield first
+    for part in parts:
+        path = part if part.startswith("/") else environment.which(part) if _NAME.match(part) else None
+        if path is not None and _is_program(path):
+            yield path
 
 
 def _is_program(path: str) -> bool:

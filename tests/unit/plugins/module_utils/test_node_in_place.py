@@ -319,6 +319,18 @@ def test_a_run_of_an_older_release_is_put_right(application: Application, phase:
         assert application.tree() == before
 
 
+@pytest.mark.parametrize(("preserve", "there"), [("webapps", False), ("webapps/manager", True), ("webapps/*", True)])
+def test_what_was_removed_from_a_preserved_folder_stays_so(
+    application: Application, preserve: str, there: bool
+) -> None:
+    """As an administrator removes the manager of Tomcat; what is named itself and is not there comes."""
+    (application.dest / "webapps/app").mkdir(parents=True)
+    entries = {"webapps/manager/index": "x", "webapps/app/index": "x"}
+    assert application.run(application.wanted(entries=entries, preserve=[preserve]))["outcome"] == "patched"
+    assert (application.dest / "webapps/manager").exists() == there
+    assert (application.dest / "webapps/app/index").exists() == (preserve == "webapps/manager")
+
+
 @pytest.mark.parametrize("target", ["conf/new.xml", "/etc/pki/x", "/etc/shadow"])
 def test_absolute_links_lead_to_dest_or_where_it_is_allowed(application: Application, target: str) -> None:
     params = application.wanted(outside_links=["/etc/pki/*"])

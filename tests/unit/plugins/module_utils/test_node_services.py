@@ -249,6 +249,18 @@ def test_a_missing_service_is_refused_before_anything_is_touched(node: Node) -> 
     assert node.tree() == before
 
 
+def test_a_program_that_is_not_there_yet_need_not_have_its_services(node: Node) -> None:
+    """One catalog entry is for nodes with and without it."""
+    service = node.service(status=["/no/such"])
+    present = node.service("present")
+    (node.dest / "current").unlink()
+    params = node.params("1.2", services=[service, present], install_missing=True)
+    for check_mode in (True, False):
+        result = node.run(params, check_mode=check_mode)
+        assert (result["outcome"], result["reason"]) == ("patched", "upgraded"), result
+    assert Path(present["status"][2]).read_text() == "1.2 "
+
+
 # -- the right time --------------------------------------------------------------------------------------------------
 
 

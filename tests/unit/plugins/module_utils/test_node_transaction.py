@@ -581,6 +581,24 @@ def killed_at(node: Node, params: dict[str, t.Any], number: int) -> bool:
     return os.WIFSIGNALED(status)
 
 
+def test_a_place_with_an_interrupted_patch_of_another_name_is_left_alone(node: Node) -> None:
+    """The undo of that one would take away what this one brings."""
+    first = node.params("1.2")
+    for number in range(100):
+        assert killed_at(node, first, number)
+        if os.path.lexists(node.dest / "1.2"):
+            break
+    before = node.tree()
+    other = {**node.params("1.3"), "name": "other", "dest": str(node.dest) + "/"}
+    for check_mode in (True, False):
+        result = node.run(other, check_mode=check_mode)
+        assert (result["outcome"], result["reason"]) == ("failed", "dest_conflict"), result
+        assert "interrupted patch of tool" in result["msg"]
+        assert node.tree() == before
+    assert node.run(first)["outcome"] == "patched"
+    assert node.run(other)["outcome"] == "patched"
+
+
 # -- two at once -----------------------------------------------------------------------------------------------------
 
 

@@ -68,6 +68,49 @@ def test_what_another_user_may_change_is_not_run_by_root(place: Path) -> None:
 
 
 @root_only
+def test_however_a_program_is_named_it_is_the_same_program(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name, through others, from a folder, as a module; and where a command finds it, not where this process does."""
+    theirs = script(place / "bin" / "pw-theirs", uid=DAEMON.pw_uid)
+    (place / "na").mkdir()
+    (place / "na" / "index.js").write_text("")
+    os.chown(place / "na", DAEMON.pw_uid, -1)
+    monkeypatch.setattr(environment, "PATH", f"{environment.PATH}:{place / 'bin'}")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    for command in (
+        ["pw-theirs"],
+        ["env", "A=1", "pw-theirs"],
+        ["sh", "-c", "pw-theirs --version"],
+        ["sh", "-c", f"cd {place}/na && ./tool"],
+        ["flock", "/var/tmp/l", theirs],
+        ["xargs", "-a", "/dev/null", "nice", "pw-theirs"],
+        ["node", "-p", f"require('{place}/na/index').version"],
+        ["python3", "-c", f"import sys; sys.path.insert(0, '{place}/na/deeper'); import x"],
+        ["env", "python3", "-c", f"open('{place}/na/x')"],
+    ):
+        assert who(*command) == "daemon", command
+    for command in (["env", "ls", place / "na"], ["ls", theirs], ["sh", "-c", "ls > /dev/null; cd /tmp"]):
+        assert who(*command) == "root", command
+    assert Commands(spawn).probe({"command": ["pw-theirs"], "pattern": r"([\d.]+)", "timeout": 5}) == "1.2"
+
+
+@root_only
+def test_a_file_of_no_user_is_told_as_such(place: Path) -> None:
+    path = script(place / "tool", uid=54321)
+    with pytest.raises(PatchError, match="belongs to uid 54321, which no user has"):
+        users.check_writer([str(path)], None, "command.run_as")
+
+
+def test_files_that_commands_make_can_be_read_by_others(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert Commands(spawn).run(["touch", str(tmp_path / "a")], 5).rc == 0
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+@root_only
 def test_groups_and_everybody_count_and_sticky_folders_do_not(place: Path) -> None:
     path = script(place / "bin" / "tool")
     folder = place / "bin"

@@ -253,6 +253,34 @@ def test_several_programs_in_one_run(tmp_path: Path, server: str) -> None:
     assert b"0123456789abcdef" not in said + everything_written(tmp_path / "state")
 
 
+@pytest.mark.parametrize("beside", [{"keep": 2}, {"unsafe_processes": ["backup"]}, {"state_dir": "/x"}, {"dest": "/x"}])
+def test_an_option_beside_definitions_is_refused(tmp_path: Path, server: str, beside: dict[str, t.Any]) -> None:
+    """It would do nothing, and somebody relies on it."""
+    result, dummy = run({**several(tmp_path, server, 2), **beside})
+    assert result["failed"]
+    assert next(iter(beside)) in result["msg"]
+    assert not (tmp_path / "state").exists()
+
+
+def test_two_definitions_of_one_place_are_refused(tmp_path: Path, server: str) -> None:
+    args = several(tmp_path, server, 2)
+    args["definitions"][1]["dest"] = args["definitions"][0]["dest"]
+    result, dummy = run(args)
+    assert (result["reason"], "definitions[1].dest" in result["msg"]) == ("bad_definition", True), result
+
+
+@pytest.mark.parametrize("key", ["name", "fixed_in"])
+def test_an_empty_value_is_no_value(tmp_path: Path, server: str, key: str) -> None:
+    result, dummy = run({**arguments(tmp_path, server), key: None})
+    assert result["msg"] == f"{key}: is required and empty"
+    made = several(tmp_path, server, 1)
+    made["definitions"][0][key] = None
+    result, dummy = run(made)
+    assert (result["failed"], key in result["msg"]) == (True, True), result
+    result, dummy = run({"definitions": []})
+    assert (result["reason"], result["version_before"]) == ("bad_definition", ""), result
+
+
 def test_what_comes_after_a_failure_is_left_alone(tmp_path: Path, server: str) -> None:
     args = several(tmp_path, server, 2, health="exit 9")
     args["definitions"].reverse()
