@@ -453,7 +453,7 @@ options:
           description:
             - The user who runs it, such as V(app).
             - Without it this module's user does. Where that is root and another user could change the program, or a
-              file that an interpreter is given, that user does.
+              file or folder among its arguments, that user does.
           type: str
         timeout:
           description: Seconds after which it is killed.

@@ -106,7 +106,7 @@ def unpack(
                 total, os.path.dirname(tree)
             )
             raise PatchError("no_space", message)
-        _write_all(source, members, tree, disk)
+        _write_all(source, members, tree, disk, limits, deadline)
     return total
 
 
@@ -127,10 +127,16 @@ def _reading() -> t.Iterator[None]:
         raise PatchError("bad_archive", "the archive is damaged: {0}".format(tidy(str(error), 80))) from None
 
 
-def _write_all(source: Reader, members: t.Sequence[Member], tree: str, disk: Disk) -> None:
+def _write_all(
+    source: Reader, members: t.Sequence[Member], tree: str, disk: Disk, limits: Limits, deadline: Deadline
+) -> None:
     disk.make_dir(tree)
     folders = {tree}
     for member in members:
+        with _reading():
+            deadline.check()
+            if len(folders) > limits.members:
+                raise TooMuch("it has more than {0} folders".format(limits.members))
         path = os.path.join(tree, member.path)
         _make_folders(os.path.dirname(path), folders, disk)
         if member.kind == "dir":

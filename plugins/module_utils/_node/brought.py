@@ -76,7 +76,8 @@ def strangers(path: str, brought: Brought, disk: Disk, since: float = 0) -> t.Li
         found = [
             name for name, info in _walk(folder, "") if not is_brought(brought, name, info) and info.st_mtime >= since
         ]
-    return [name for name in found if not any(other.startswith(name + "/") for other in found)]
+    above = {name[:index] for name in found for index, letter in enumerate(name) if letter == "/"}
+    return [name for name in found if name not in above]
 
 
 def prune(path: str, brought: Brought, disk: Disk) -> t.List[str]:

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import typing as t
 
 from .errors import PatchError
@@ -52,8 +53,11 @@ class Disk:
     def make_dir(self, path: str, mode: int = 0o755) -> None:
         """Create one folder whatever the umask says; its parent must exist."""
         self.step("mkdir " + path)
-        os.mkdir(path, mode)
-        os.chmod(path, mode)
+        before = os.umask(0)
+        try:
+            os.mkdir(path, mode)  # and no chmod by path: another user may have put a link there by then
+        finally:
+            os.umask(before)
 
     def rename(self, source: str, target: str) -> None:
         """Rename within one file system and make it durable in both folders."""
@@ -124,7 +128,10 @@ class Disk:
         """Remove a folder and all in it, never following links; it may be absent."""
         if os.path.lexists(path):
             self.step("rmtree " + path)
-            shutil.rmtree(path)
+            if os.path.islink(path):  # which another user has put there
+                os.unlink(path)
+            else:
+                _remove_tree(path)
             self.sync_dir(os.path.dirname(path))
 
     def remove_empty(self, path: str) -> None:
@@ -152,6 +159,17 @@ class Disk:
         """Return the bytes this process may still write where C(path) is."""
         room = os.statvfs(path)
         return room.f_bavail * room.f_frsize
+
+
+def _remove_tree(path: str) -> None:
+    try:
+        shutil.rmtree(path)
+    except (RecursionError, OSError) as error:  # deeper than Python can go, or than a path may be long
+        if isinstance(error, OSError) and error.errno not in (errno.ENAMETOOLONG, errno.EMFILE):
+            raise
+        subprocess.run(["rm", "-rf", "--", path], check=False)
+        if os.path.lexists(path):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY)) from None
 
 
 def _writable(path: str) -> bool:

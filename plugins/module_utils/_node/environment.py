@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import typing as t
@@ -19,6 +20,8 @@ if t.TYPE_CHECKING:
 #: Where systemd lets services find programs.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+#: Variables that may hold a secret, which another user is not to see.
+_SECRET = re.compile(r"proxy|token|secret|passw|credential|key|\AAWS_|\ASSM_|\APATCHWAVE_", re.IGNORECASE)
 #: Where the node says which language services have, the first that does.
 _LOCALES = ("/etc/locale.conf", "/etc/default/locale", "/etc/sysconfig/i18n")
 
@@ -29,6 +32,8 @@ def of_commands(own: t.Mapping[str, str], user: "User") -> t.Dict[str, str]:
     It is that of this process, which a task's C(environment) may have set, with the identity of the user. Messages are
     in English. PATH has the folders that systemd's has, behind its own.
     """
+    if user.uid != os.geteuid():  # another user reads the environment of a process of theirs
+        own = {key: value for key, value in own.items() if not _SECRET.search(key)}
     return dict(own, PATH=path_with(own), **_identity(user), LC_ALL="C", LANGUAGE="C")
 
 

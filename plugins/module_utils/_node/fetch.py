@@ -13,11 +13,9 @@ import hashlib
 import http.client
 import os
 import random
-import signal
 import socket
 import ssl
 import stat
-import threading
 import time
 import typing as t
 import urllib.error
@@ -27,6 +25,7 @@ from ansible.module_utils.urls import ConnectionError as UrlConnectionError
 from ansible.module_utils.urls import open_url
 
 from . import s3_urls
+from .alarm import alarm
 from .disk import Disk
 from .errors import PatchError
 from .platforms import Platform
@@ -188,7 +187,7 @@ class _Download:
     def _attempt(self) -> bool:
         """Read on; return whether the server said how long the file is."""
         try:
-            with _alarm(self._deadline - time.monotonic()):
+            with alarm(self._deadline - time.monotonic(), _late):
                 stream, length, resumed = _open(self._url, self._size, self._source.ca_path)
         except urllib.error.HTTPError as error:
             if error.code == _NO_SUCH_RANGE and self._size:
@@ -255,27 +254,6 @@ def _after(headers: t.Any) -> float:
 
 def _late() -> PatchError:
     return _failed("the file took longer than {0} s".format(TOTAL_SECONDS))
-
-
-@contextlib.contextmanager
-def _alarm(seconds: float) -> t.Iterator[None]:
-    """Raise PatchError when the time is up: a server may send a byte of its answer now and then."""
-    if seconds <= 0:
-        raise _late()
-    if threading.current_thread() is not threading.main_thread():  # who has no signals is no module of Ansible's
-        yield
-        return
-
-    def ring(*dummy: t.Any) -> None:
-        raise _late()
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from ansible.module_utils.urls import ConnectionError as UrlConnectionError
 from ansible.module_utils.urls import open_url
 
 from . import users
+from .alarm import alarm
 from .commands import Commands, found
 from .errors import PatchError
 from .text import tidy
@@ -71,20 +72,8 @@ def _once(options: Options, commands: Commands) -> str:
 def _http(options: Options, timeout: float) -> str:
     """Return what is wrong with the page; never its URL, which may hold a password."""
     try:
-        with contextlib.closing(
-            open_url(
-                options["url"],
-                timeout=timeout,
-                use_proxy=False,
-                use_netrc=False,
-                validate_certs=options["validate_certs"],
-                http_agent="patchwave",
-            )
-        ) as response:
-            status, body = response.getcode(), response.read(_SEARCHED)
-    except urllib.error.HTTPError as error:
-        with contextlib.closing(error):
-            status, body = error.code, error.read(_SEARCHED)
+        with alarm(timeout, TimeoutError):  # a server may send a byte now and then
+            status, body = _page(options, timeout)
     except (OSError, http.client.HTTPException, UrlConnectionError, ValueError) as error:
         return "of the page got no answer: {0}".format(type(getattr(error, "reason", error)).__name__)
     if status != options["status"]:
@@ -92,6 +81,24 @@ def _http(options: Options, timeout: float) -> str:
     if options.get("pattern") and not re.search(options["pattern"], body.decode("utf-8", "replace")):
         return "of the page does not match health.http.pattern"
     return ""
+
+
+def _page(options: Options, timeout: float) -> t.Tuple[int, bytes]:
+    """Return status and beginning of the page."""
+    try:
+        page = open_url(
+            options["url"],
+            timeout=timeout,
+            use_proxy=False,
+            use_netrc=False,
+            validate_certs=options["validate_certs"],
+            http_agent="patchwave",
+        )
+    except urllib.error.HTTPError as error:
+        with contextlib.closing(error):
+            return error.code, error.read(_SEARCHED)
+    with contextlib.closing(page):
+        return page.getcode(), page.read(_SEARCHED)
 
 
 def _port(host: str, port: int, timeout: float) -> str:

@@ -254,6 +254,7 @@ class InPlace(Kind):
             return
         with folder:
             folder.remove(beside)
+            _set_aside(folder, name, beside)
             if not old:
                 folder.remove(name)
             elif saved is not None and saved.stat(str(number)) is not None and not _same(folder, name, saved, number):
@@ -262,6 +263,13 @@ class InPlace(Kind):
     def finish(self, undo: Undo) -> None:
         """See Kind."""
         self._disk.remove_tree(undo["staging"])
+
+
+def _set_aside(folder: Folder, name: str, beside: str) -> None:
+    """Move a folder away that somebody has made where a file was; it is theirs, and must not stop the way back."""
+    info = folder.stat(name)
+    if info is not None and stat.S_ISDIR(info.st_mode):
+        os.rename(name, beside + ".left", src_dir_fd=folder.handle, dst_dir_fd=folder.handle)
 
 
 def _is_folder(path: str) -> bool:

@@ -32,6 +32,8 @@ _PROGRAMS = re.compile(
 )
 #: What parts words of a command line into paths: C(-Dx=/a), C(/a:/b), C(--x='/a b'), C(@/a).
 _PARTS = re.compile(r"[=:;,@\s'\"]+")
+#: Words that are looked at of one process: any user may start one with a million.
+_MOST_WORDS = 1000
 #: Endings of open files that are programs, not data.
 _CODE = (".jar", ".war", ".ear", ".zip", ".jmod", ".whl", ".pyz", ".phar", ".asar", ".dll", ".beam")
 _UNIT = re.compile(r"/([^/\n]+\.service)(/|$)", re.MULTILINE)
@@ -195,7 +197,7 @@ def _interpreted(pid: int, program: str, mapped: t.Collection[str]) -> t.Iterato
         words += [part for word in words for part in _PARTS.split(word)]
     else:
         return
-    for word in {word[:-2] if word.endswith("/*") else word for word in words if word}:
+    for word in {word[:-2] if word.endswith("/*") else word for word in words[:_MOST_WORDS] if word}:
         path = os.path.normpath(os.path.join(folder, word))
         yield path
         yield os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))

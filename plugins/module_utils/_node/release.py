@@ -249,8 +249,6 @@ class Release(Kind):
         """See Kind."""
         link, staging = os.path.join(undo["dest"], LINK), undo["staging"]
         if phase == SWITCH:
-            for root, changes in undo.get("closed", {}).items():
-                retired.reopen(root, changes, self._disk)
             outside.move(undo.get("links", []), True, self._disk)
         if phase == SWITCH and os.path.islink(link) and os.readlink(link) == undo["version"] != undo["link"]:
             if undo["link"] is None:
@@ -293,7 +291,11 @@ class Release(Kind):
         base = os.path.join(undo["dest"], undo["version"] + ".left")
         names = [base] + ["{0}.{1}".format(base, number) for number in range(2, 1000)]
         left = next(name for name in names if not os.path.lexists(name))
-        os.chmod(path, 0o700)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(handle, 0o700)
+        finally:
+            os.close(handle)
         self._disk.rename(path, left)
         self._notes.append("{0} has what no archive brought".format(left))
 

@@ -98,40 +98,34 @@ def _files(folder: Folder, prefix: str) -> t.Iterator[t.Tuple[str, os.stat_resul
 
 def close(path: str, changes: t.Sequence[Change], disk: Disk) -> None:
     """Do what survey() found; may be repeated."""
-    _each(path, changes, False, disk)
+    _each(path, changes, disk)
 
 
-def reopen(path: str, changes: t.Sequence[Change], disk: Disk) -> None:
-    """Undo close() wherever it came to; what others have changed since is left alone."""
-    _each(path, changes[::-1], True, disk)
-
-
-def _each(path: str, changes: t.Sequence[Change], back: bool, disk: Disk) -> None:
+def _each(path: str, changes: t.Sequence[Change], disk: Disk) -> None:
     if not changes or not os.path.isdir(path):
         return
     with Folder.at(path, disk) as root:
         for change in changes:
             try:
                 with root.below(os.path.dirname(change[0])) as folder:
-                    _set(folder, os.path.basename(change[0]), change, back, disk)
+                    _set(folder, os.path.basename(change[0]), change, disk)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # gone since, by others
 
 
-def _set(folder: Folder, name: str, change: Change, back: bool, disk: Disk) -> None:
+def _set(folder: Folder, name: str, change: Change, disk: Disk) -> None:
     dummy, opened, closed, capability, same = change
     info = folder.stat(name) if name else os.fstat(folder.handle)
     if info is None or _identity(info) != list(same):
         return
     handle = folder.open(name) if stat.S_ISREG(info.st_mode) else folder.below(name).handle
     try:
-        had, wanted = (closed, opened) if back else (opened, closed)
         info = os.fstat(handle)
-        if _identity(info) == list(same) and stat.S_IMODE(info.st_mode) == had != wanted:
+        if _identity(info) == list(same) and stat.S_IMODE(info.st_mode) == opened != closed:
             disk.step("chmod " + folder.join(name))
-            os.fchmod(handle, wanted)
+            os.fchmod(handle, closed)
         if capability and _identity(info) == list(same):
-            _set_capability(handle, bytes.fromhex(capability) if back else b"", folder.join(name), disk)
+            _set_capability(handle, b"", folder.join(name), disk)
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -22,7 +22,7 @@ import typing as t
 
 from . import attributes
 from .disk import Disk
-from .folders import Folder, identity
+from .folders import Folder, identity, is_guarded
 
 #: All that is known of a path, as JSON data; C(kind) is C(none), C(link), C(file), C(folder) or C(other).
 Entry = t.Dict[str, t.Any]
@@ -151,7 +151,15 @@ class SavedFiles:
         elif entry["kind"] == now:
             self._disk.step("restore " + folder.join(name))
             with _opened(name, folder) as handle:
+                if entry["kind"] == "file" and not is_guarded(folder.path, entry["owner"][0]):
+                    entry = _harmless(entry)  # whoever owns the folder may have put another file there
                 _set(handle, entry)
+
+
+def _harmless(entry: Entry) -> Entry:
+    """Leave out what gives who runs a file the rights of others."""
+    kept = {key: value for key, value in entry["attributes"].items() if key != attributes.CAPABILITY}
+    return dict(entry, mode=entry["mode"] & ~(stat.S_ISUID | stat.S_ISGID), attributes=kept)
 
 
 def _real(path: str) -> str:

@@ -13,6 +13,9 @@ import stat
 import time
 import typing as t
 
+from .errors import PatchError
+from .folders import resolve
+
 #: Never searched.
 SKIPPED = ("/proc", "/sys", "/dev", "/run")
 #: Files and folders, and seconds, for all that is behind links.
@@ -36,13 +39,21 @@ class Walk:
     """
 
     def __init__(self, paths: t.Iterable[str], exclude: t.Iterable[str]) -> None:
-        roots = {os.path.realpath(root) for path in paths for root in glob.glob(path)}
+        self.doubts = []  # type: t.List[t.Tuple[str, str]]
+        roots = {root for path in paths for hit in glob.glob(path) for root in self._root(hit)}
         self._roots = sorted(root for root in roots if not any(_within(root, other) for other in roots - {root}))
         self._excluded = {*SKIPPED, *exclude, *map(os.path.realpath, exclude)}
         self._links = []  # type: t.List[t.Tuple[str, str]]
         self._left, self._end = _BEHIND, 0.0
         self._visited = set()  # type: t.Set[str]
-        self.doubts = []  # type: t.List[t.Tuple[str, str]]
+
+    def _root(self, path: str) -> t.List[str]:
+        """Return the real path of a folder to search; a link of another user may not lead to folders of others."""
+        try:
+            return [resolve(path)]
+        except PatchError as error:
+            self.doubts.append((path, error.message))
+            return []
 
     def files(self) -> t.Iterator[Candidate]:
         """Give the files of the folders, then those that links call by another name or that are elsewhere."""

@@ -204,6 +204,8 @@ class Patch:
         except OSError as error:
             problem = errors.from_os_error(error, self._want.state_dir)
             self._report.end(FAILED, problem.reason, self._name(problem.message))
+        except RecursionError:
+            self._report.end(FAILED, "io_error", self._name("folders are nested too deep in dest; remove them"))
 
     def _done(self, outcome: str, reason: str, message: str) -> None:
         """End well, unless the kind had to leave something that keeps the node from being called so."""
@@ -459,4 +461,6 @@ def _attempt(action: t.Callable[[], None]) -> t.Optional[PatchError]:
         return error
     except OSError as error:
         return errors.from_os_error(error, "dest")
+    except RecursionError:
+        return PatchError("io_error", "folders are nested too deep in dest; remove them and run again")
     return None

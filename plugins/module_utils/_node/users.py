@@ -24,15 +24,10 @@ _WRAPPER = re.compile(
     r"((ba|da|z|k|a)?sh|busybox|env|nice|ionice|chrt|taskset|timeout|time|nohup|setsid|stdbuf|flock|xargs|find|unshare"
     r"|nsenter|chroot|systemd-run|systemd-cat|watch|script|parallel|tini|dumb-init)\Z"
 )
-#: Programs that run a file, or what a text in their arguments loads.
-_INTERPRETER = re.compile(
-    r"(python|pypy|node|nodejs|java|ruby|perl|php|lua|tclsh|expect|[gmn]?awk|sed|make|ant|deno|bun|dotnet|mono)[0-9.]*\Z"
-)
-_WORDS = re.compile(r"[\s=:,;|&()<>\[\]{}'\"`]")
-_FOLDER = re.compile(r"(?:\A|[\s;&|(])(?:cd|pushd|-C|--chdir[= ])\s*['\"]?(/[^\s;&|'\")]*)")
+_WORDS = re.compile(r"[\s=:,;|&()<>\[\]{}'\"`@$]+")
+_PATH = re.compile(r"/[^\s=:,;|&()<>\[\]{}'\"`@$*?\0]*")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*\Z")
-#: Endings of programs that need not be executable.
-_PROGRAMS = (".sh", ".py", ".js", ".jar", ".war", ".rb", ".pl", ".php", ".pyz")
+_MOST_LINKS = 40
 _ACL = "system.posix_acl_access"
 _SWITCH = """
 import os, sys
@@ -41,7 +36,7 @@ os.setgroups([int(group) for group in groups.split(",")])
 os.setgid(gid)
 os.setuid(uid)
 try:
-    os.execvp(argv[0], argv)
+    os.execv(argv[0], argv)
 except OSError as error:
     sys.exit("{0}: {1}".format(argv[0], error.strerror))
 """
@@ -59,8 +54,9 @@ class User(t.NamedTuple):
         """Return what runs C(argv) as this user, with all of its groups; this process is root or the user."""
         if self.uid == os.geteuid():
             return list(argv)
+        program = argv[0] if "/" in argv[0] else environment.which(argv[0]) or argv[0]  # before rights are gone
         groups = ",".join(map(str, sorted({self.gid, *os.getgrouplist(self.name, self.gid)})))
-        return [sys.executable, "-ISc", _SWITCH, str(self.uid), str(self.gid), groups, *argv]
+        return [sys.executable, "-ISc", _SWITCH, str(self.uid), str(self.gid), groups, program, *argv[1:]]
 
 
 def me() -> User:
@@ -128,48 +124,19 @@ def _user(uid: int) -> User:
 
 
 def _programs(argv: t.Sequence[str]) -> t.Iterator[str]:
-    """Give the files that a command runs: its program, and what is run or loaded by way of its arguments."""
-    program = argv[0] if "/" in argv[0] else environment.which(argv[0])
-    if program is None:
-        return
+    """Give what a command may run: its program, all files and folders in its arguments, and programs by name.
+
+    What of these it runs, and what it only reads, nobody can tell; modes and endings are their owner's to choose.
+    """
+    program = argv[0] if "/" in argv[0] else environment.which(argv[0]) or argv[0]
     yield program
-    names = {os.path.basename(program), os.path.basename(os.path.realpath(program))}
-    wrapper, interpreter = any(map(_WRAPPER.match, names)), any(map(_INTERPRETER.match, names))
-    parts = [part for word in argv[1:] for part in [word, *_WORDS.split(word)]] if wrapper or interpreter else []
-    inner = {os.path.basename(part) for part in parts} if wrapper else set()
-    if interpreter or any(map(_INTERPRETER.match, inner)):
-        yield from _loaded(parts)
-    if wrapper:
-        yield from _run(parts, argv)
-
-
-def _loaded(parts: t.Iterable[str]) -> t.Iterator[str]:
-    """Give the files and folders that an interpreter is told of; a module may be named without its ending."""
-    for part in parts:
-        path = existing_ancestor(os.path.normpath(part)) if part.startswith("/") and "\0" not in part else "/"
-        if path != "/" and (os.path.isdir(path) or os.path.isfile(path)):
-            yield path
-
-
-def _run(parts: t.Sequence[str], argv: t.Sequence[str]) -> t.Iterator[str]:
-    """Give what a shell or the like runs by path or by name, and the folders that it goes to."""
-    yield from (path for word in [*argv[1:], " ".join(argv[1:])] for path in _FOLDER.findall(word))
-    first = next((word for word in argv[1:] if word[:1] != "-"), "")
-    if first.startswith("/") and os.path.isfile(first):
-        yield first
-    for part in parts:
-        path = part if part.startswith("/") else environment.which(part) if _NAME.match(part) else None
-        if path is not None and _is_program(path):
-            yield path
-
-
-def _is_program(path: str) -> bool:
-    """Tell a program from the data, devices and logs that a shell's text names too."""
-    try:
-        info = os.stat(path)
-    except OSError:
-        return False
-    return stat.S_ISREG(info.st_mode) and bool(info.st_mode & 0o111 or path.endswith(_PROGRAMS))
+    for path in (path for word in argv[1:] for path in _PATH.findall(word)):
+        place = existing_ancestor(path)
+        if place != "/" and (os.path.isdir(place) or os.path.isfile(place)):
+            yield place
+    if any(map(_WRAPPER.match, {os.path.basename(program), os.path.basename(os.path.realpath(program))})):
+        names = {part for word in argv[1:] for part in _WORDS.split(word) if _NAME.match(part)}
+        yield from filter(None, map(environment.which, sorted(names)))
 
 
 def _changer(path: str) -> t.Optional[User]:
@@ -202,28 +169,43 @@ def _has_acl(path: str) -> bool:
 
 
 def _places(path: str) -> t.List[str]:
-    """List a path, what it leads to by links, and all folders above either."""
-    found = []  # type: t.List[str]
-    left, links = [os.path.abspath(path)], 0
+    """List all that leads to a path, as the kernel does: each folder, and each link with all that it leads through."""
+    found, current, links = ["/"], "/", 0
+    left = path.split("/")
     while left:
-        place = left.pop()
-        while place not in found:
-            found.append(place)
-            if os.path.islink(place) and links < 40:
-                links += 1
-                left.append(os.path.normpath(os.path.join(os.path.dirname(place), os.readlink(place))))
-            place = os.path.dirname(place)
-    return found
+        part = left.pop(0)
+        if part in ("", "."):
+            continue
+        if part == "..":
+            current = os.path.dirname(current)
+            continue
+        place = os.path.join(current, part)
+        found.append(place)
+        if os.path.islink(place) and links < _MOST_LINKS:
+            links += 1
+            target = os.readlink(place)
+            current = "/" if target.startswith("/") else current
+            left = target.split("/") + left
+        else:
+            current = place
+    return found[::-1]
 
 
 def _members(gid: int) -> t.Set[int]:
-    """Return the users of a group, other than root; those of root's own group are root."""
+    """Return the users of a group, other than root; those of root's own group are root.
+
+    A member whom this node does not know just now counts as two: nobody can say who that is.
+    """
     if gid == 0:
         return set()
     members = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_gid == gid}
     try:
-        for name in grp.getgrgid(gid).gr_mem:
-            members.add(pwd.getpwnam(name).pw_uid)
+        names = grp.getgrgid(gid).gr_mem
     except KeyError:
-        pass
+        names = []
+    for name in names:
+        try:
+            members.add(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            members.update((-1, -2))
     return members - {0}

@@ -331,6 +331,29 @@ def test_what_was_removed_from_a_preserved_folder_stays_so(
     assert (application.dest / "webapps/app/index").exists() == (preserve == "webapps/manager")
 
 
+def test_a_folder_where_a_file_was_does_not_stop_the_way_back(application: Application) -> None:
+    """Who owns dest makes one while the new version is tried."""
+
+    def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        tool = application.dest / "tool"
+        if argv[-1] == "health" and "1.2" in tool.read_text():
+            answer = pretend(argv, **options)
+            other = application.dest / "lib/core.jar"
+            other.unlink()
+            (other / "x").mkdir(parents=True)
+            return answer
+        return pretend(argv, **options)
+
+    result = application.run(dict(application.wanted("sick"), health=health(application)), run_command=run_command)
+    assert (result["outcome"], result["reason"]) == ("rolled_back", "health_failed"), result
+    assert os.readlink(application.dest / "lib/core.jar") == "core-1.0.jar"
+    assert [path.name for path in (application.dest / "lib").glob("*.left")]
+
+
+def health(application: Application) -> dict[str, t.Any]:
+    return {"command": [str(application.dest / "tool"), "health"], "retries": 0, "delay": 0, "timeout": 5}
+
+
 @pytest.mark.parametrize("target", ["conf/new.xml", "/etc/pki/x", "/etc/shadow"])
 def test_absolute_links_lead_to_dest_or_where_it_is_allowed(application: Application, target: str) -> None:
     params = application.wanted(outside_links=["/etc/pki/*"])

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import stat
 import struct
@@ -470,3 +471,37 @@ def test_a_journal_of_an_older_release_is_settled(node: Node, phase: str) -> Non
     assert node.leftovers() == set()
     for version in ("1.3", "1.4", "1.5"):
         assert node.run(node.params(version))["outcome"] == "patched"
+
+
+@pytest.mark.parametrize("how", ["deep", "link"])
+def test_what_an_owner_makes_of_a_version_that_is_tried_is_no_hindrance(node: Node, how: str) -> None:
+    """A tree deeper than Python can remove, or a link in the place of the version's folder."""
+    service, before, done = node.service(), node.tree(), list[str]()
+    new = node.dest / "1.2"
+
+    def run_command(argv: list[str], **options: t.Any) -> tuple[int, str, str]:
+        answer = pretend(argv, **options)
+        if argv[-1] != "health" or done:
+            return answer
+        done.append(how)
+        if how == "link":
+            new.rename(node.opt / "elsewhere")
+            new.symlink_to(node.opt / "elsewhere")
+        else:
+            handle = os.open(new, os.O_RDONLY)
+            for dummy in range(3000):
+                os.mkdir("d", dir_fd=handle)
+                inner = os.open("d", os.O_RDONLY, dir_fd=handle)
+                os.close(handle)
+                handle = inner
+            os.close(handle)
+        return answer
+
+    result = node.run(node.params("1.2", "sick", services=[service]), run_command=run_command)
+    assert (result["outcome"], result["reason"]) == ("rolled_back", "health_failed"), result
+    assert Path(service["status"][2]).read_text() == "1.0 "
+    if how == "link":
+        shutil.rmtree(node.opt / "elsewhere")
+    (node.opt / "server.state").unlink()
+    before.pop("server.state")
+    assert node.tree() == before

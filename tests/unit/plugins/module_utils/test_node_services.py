@@ -561,6 +561,26 @@ def page(port: int, path: str = "", **changes: t.Any) -> dict[str, t.Any]:
     return {"http": asked, "retries": 2, "delay": 0, "timeout": 5}
 
 
+def test_a_page_that_comes_a_byte_now_and_then_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def trickle() -> None:
+            with listener.accept()[0] as connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                for dummy in range(100):
+                    connection.sendall(b"x")
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        start = time.monotonic()
+        asked = {**page(listener.getsockname()[1]), "timeout": 0.5, "retries": 0}
+        with pytest.raises(PatchError, match="TimeoutError"):
+            check_health(asked, Commands(pretend))
+        assert time.monotonic() - start < 3
+        thread.join()
+
+
 def test_a_page_is_asked_until_it_is_healthy(port: int) -> None:
     assert check_health(page(port, pattern="gr.en"), Commands(pretend)) == 3
     for options, text in (

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import shutil
@@ -53,15 +54,15 @@ def test_what_another_user_may_change_is_not_run_by_root(place: Path) -> None:
     ours, theirs = script(place / "ours"), script(place / "bin" / "theirs", uid=DAEMON.pw_uid)
     link = place / "link"
     link.symlink_to(theirs)
-    assert who(ours, theirs) == "root"  # an argument that a program reads is no program
+    assert who(ours, theirs) == "daemon"  # it may run it, for all that anybody knows
     for command in ([theirs], [link], ["sh", theirs], ["env", "-i", theirs], ["bash", "-c", f"x=1; {link} --version"]):
         assert who(*command) == "daemon", command
     assert who("java", "-jar", ours) == "root"
     assert who("java", "-cp", f"/usr/share/java/x.jar:{theirs}", "Main") == "daemon"
-    data = script(place / "bin" / "data", uid=DAEMON.pw_uid)
-    data.chmod(0o644)
-    assert who("sh", "-c", f"{ours} --version > /dev/null 2>> {data}; cd /tmp") == "root"
-    assert who("sh", data) == "daemon"
+    assert who("sh", "-c", f"{ours} --version > /dev/null; cd /tmp") == "root"
+    theirs.chmod(0o644)
+    assert who("env", "A=1", theirs) == "daemon"  # its mode is for its owner to change, at any time
+    theirs.chmod(0o755)
     in_their_folder = script(place / "bin" / "ours")
     os.chown(place / "bin", DAEMON.pw_uid, -1)
     assert who(in_their_folder) == "daemon"
@@ -69,7 +70,7 @@ def test_what_another_user_may_change_is_not_run_by_root(place: Path) -> None:
 
 @root_only
 def test_however_a_program_is_named_it_is_the_same_program(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By name, through others, from a folder, as a module; and where a command finds it, not where this process does."""
+    """By name, through others, from a folder, as a module; where a command finds it."""
     theirs = script(place / "bin" / "pw-theirs", uid=DAEMON.pw_uid)
     (place / "na").mkdir()
     (place / "na" / "index.js").write_text("")
@@ -86,11 +87,54 @@ def test_however_a_program_is_named_it_is_the_same_program(place: Path, monkeypa
         ["node", "-p", f"require('{place}/na/index').version"],
         ["python3", "-c", f"import sys; sys.path.insert(0, '{place}/na/deeper'); import x"],
         ["env", "python3", "-c", f"open('{place}/na/x')"],
+        ["sh", "-c", f". {place}/na/env"],
+        ["sh", "-c", f"A={place}/na; $A/tool"],
+        ["sh", "-c", f"{place}/na/*"],
+        ["env", "-C", f"{place}/na", "./tool"],
+        ["perl", f"-I{place}/na", "-e", "use x"],
+        ["dotnet", f"{place}/na/x.dll"],
+        ["java", "-cp", f"/x.jar:{place}/na/*", "M"],
+        ["java", f"@{place}/na/args"],
+        ["tar", f"--use-compress-program={theirs}", "-tf", "/x"],
     ):
         assert who(*command) == "daemon", command
-    for command in (["env", "ls", place / "na"], ["ls", theirs], ["sh", "-c", "ls > /dev/null; cd /tmp"]):
+    for command in (["ls", "/usr/bin"], ["sh", "-c", "ls > /dev/null; cd /tmp"], ["curl", "http://127.0.0.1/a"]):
         assert who(*command) == "root", command
     assert Commands(spawn).probe({"command": ["pw-theirs"], "pattern": r"([\d.]+)", "timeout": 5}) == "1.2"
+
+
+@root_only
+def test_links_are_followed_as_the_kernel_does(place: Path) -> None:
+    (place / "usr/bin").mkdir(parents=True)
+    (place / "usr/share/zz").mkdir(parents=True)
+    script(place / "usr/share/zz/zz", uid=DAEMON.pw_uid)
+    (place / "usr/bin/zz").symlink_to("../share/zz/zz")
+    (place / "bin").symlink_to("usr/bin")
+    assert who(place / "bin" / "zz") == "daemon"
+    (place / "cur").symlink_to("usr/share/zz")
+    assert who(place / "cur" / ".." / "zz" / "zz") == "daemon"
+    (place / "loop").symlink_to("loop")
+    assert who(place / "loop") == "root"
+
+
+@root_only
+def test_a_member_whom_nobody_knows_is_somebody(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = script(place / "bin" / "tool")
+    os.chown(place / "bin", 0, 5555)
+    (place / "bin").chmod(0o775)
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group(("deploy", "x", gid, ["gone"])))
+    with pytest.raises(PatchError, match="several users may change"):
+        who(path)
+
+
+@root_only
+def test_another_user_does_not_see_what_the_task_gave(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://user:hunter2@proxy")
+    monkeypatch.setenv("JAVA_HOME", "/opt/java")
+    theirs = str(script(place / "theirs", "env", DAEMON.pw_uid))
+    text = Commands(spawn).run([theirs], 5, user=users.reader([theirs])).text
+    assert ("hunter2" in text, "JAVA_HOME=/opt/java" in text) == (False, True)
+    assert "hunter2" in Commands(spawn).run(["env"], 5).text
 
 
 @root_only
