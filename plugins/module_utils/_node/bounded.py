@@ -29,33 +29,29 @@ _UMASK = 0o022
 def run_command(
     argv: t.Sequence[str],
     cwd: str,
-    environ_update: t.Mapping[str, str],
-    errors: str,
-    before_communicate_callback: t.Callable[[t.Any], None],
-    **dummy: t.Any,
+    environ: t.Mapping[str, str],
+    begun: t.Callable[[t.Any], None],
 ) -> t.Tuple[int, str, str]:
-    """Run a command until it has ended; return its code, output and errors, as AnsibleModule.run_command() does.
+    """Run a command until it has ended; return its code, output and errors, with odd bytes as os.listdir() has them.
 
     Args:
         argv: program and arguments.
         cwd: where it runs.
-        environ_update: variables beside those of this process.
-        errors: what to do about bytes that are no UTF-8.
-        before_communicate_callback: is given the process, and may kill it.
+        environ: its environment.
+        begun: is given the process, and may kill it.
 
     Raises:
         OSError: it does not start.
     """
-    environ = dict(os.environ, **environ_update)
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}  # type: t.Dict[str, t.Any]
     before = os.umask(_UMASK)  # Popen has an argument for it from Python 3.9 on
     try:
-        process = subprocess.Popen(list(argv), cwd=cwd, env=environ, **pipes)
+        process = subprocess.Popen(list(argv), cwd=cwd, env=dict(environ), **pipes)
     finally:
         os.umask(before)
     kept = {process.stdout: bytearray(), process.stderr: bytearray()}  # type: t.Dict[t.Any, bytearray]
     try:
-        before_communicate_callback(process)
+        begun(process)
         with selectors.DefaultSelector() as selector:
             for stream in kept:
                 selector.register(stream, selectors.EVENT_READ)
@@ -64,7 +60,7 @@ def run_command(
         for stream in kept:
             stream.close()
         process.wait()
-    out, err = (bytes(kept[stream]).decode("utf-8", errors) for stream in (process.stdout, process.stderr))
+    out, err = (bytes(kept[stream]).decode("utf-8", "surrogateescape") for stream in (process.stdout, process.stderr))
     return process.returncode, out, err
 
 

@@ -27,12 +27,12 @@ def record(tree: str, disk: Disk) -> t.Dict[str, t.Optional[t.List[int]]]:
     """List a folder that has just been unpacked and is still ours alone."""
     found = {}  # type: t.Dict[str, t.Optional[t.List[int]]]
     with Folder.at(tree, disk) as folder:
-        for path, info in _walk(folder, ""):
+        for path, info in walk(folder):
             found[path] = None if stat.S_ISDIR(info.st_mode) else _mark(info)
     return found
 
 
-def _walk(folder: Folder, prefix: str) -> t.Iterator[t.Tuple[str, os.stat_result]]:
+def walk(folder: Folder, prefix: str = "") -> t.Iterator[t.Tuple[str, os.stat_result]]:
     """List all below a folder, what is in a folder before the folder itself."""
     for name in sorted(os.listdir(folder.handle)):
         info = folder.stat(name)
@@ -40,7 +40,7 @@ def _walk(folder: Folder, prefix: str) -> t.Iterator[t.Tuple[str, os.stat_result
             continue
         if stat.S_ISDIR(info.st_mode) and prefix.count("/") < MAX_DEPTH:
             with folder.below(name) as inner:
-                yield from _walk(inner, prefix + name + "/")
+                yield from walk(inner, prefix + name + "/")
         yield prefix + name, info
 
 
@@ -73,9 +73,7 @@ def strangers(path: str, brought: Brought, disk: Disk, since: float = 0) -> t.Li
     if not os.path.isdir(path) or os.path.islink(path):
         return []
     with Folder.at(path, disk) as folder:
-        found = [
-            name for name, info in _walk(folder, "") if not is_brought(brought, name, info) and info.st_mtime >= since
-        ]
+        found = [name for name, info in walk(folder) if not is_brought(brought, name, info) and info.st_mtime >= since]
     above = {name[:index] for name in found for index, letter in enumerate(name) if letter == "/"}
     return [name for name in found if name not in above]
 

@@ -19,7 +19,7 @@ from . import environment, processes, users
 from .errors import PatchError
 from .text import tidy
 
-#: Shape of AnsibleModule.run_command: (argv, **options) -> (rc, stdout, stderr).
+#: Shape of bounded.run_command: (argv, **options) -> (rc, stdout, stderr).
 RunCommand = t.Callable[..., t.Tuple[int, str, str]]
 
 _SEARCHED = 64 * 1024
@@ -104,16 +104,8 @@ class Commands:
             timer.start()
 
         try:
-            with environment.only(base):
-                rc, out, err = self._run_command(
-                    who.command(argv),
-                    errors="surrogateescape",  # as os.listdir() has names that are no UTF-8
-                    expand_user_and_vars=False,
-                    handle_exceptions=False,
-                    cwd=cwd,
-                    environ_update=dict(environ or {}, **{processes.MARK: mark}),
-                    before_communicate_callback=watch,
-                )
+            marked = dict(base, **dict(environ or {}, **{processes.MARK: mark}))
+            rc, out, err = self._run_command(who.command(argv), cwd=cwd, environ=marked, begun=watch)
         except OSError as error:
             return Answer(None, os.strerror(error.errno) if error.errno else str(error), False)
         finally:

@@ -69,16 +69,3 @@ def _locale(path: str) -> t.Dict[str, str]:
             if equals and value and (key in ("LANG", "LANGUAGE") or key.startswith("LC_")):
                 found[key] = value
     return found
-
-
-@contextlib.contextmanager
-def only(environ: t.Mapping[str, str]) -> t.Iterator[None]:
-    """Have no other environment meanwhile: what runs a command for a module adds to it and takes nothing away."""
-    kept = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(kept)

@@ -29,6 +29,19 @@ class PatchError(Exception):
         self.message = message
 
 
+#: What a step may raise that is no fault of this code: ours, the file system's, and that of folders nested too deep.
+ALL = (PatchError, OSError, RecursionError)
+
+
+def patch_error(error: BaseException, where: str) -> PatchError:
+    """Return one of ALL as a PatchError; C(where) is the folder, for the message."""
+    if isinstance(error, PatchError):
+        return error
+    if isinstance(error, OSError):
+        return from_os_error(error, where)
+    return PatchError("io_error", "folders are nested too deep in {0}; remove them and run again".format(where))
+
+
 def from_os_error(error: OSError, where: str) -> PatchError:
     """Turn an error of the file system into a PatchError.
 

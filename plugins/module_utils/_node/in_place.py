@@ -12,6 +12,7 @@ import fnmatch
 import os
 import secrets
 import stat
+import time
 import typing as t
 
 from . import archive, attributes, fetch
@@ -269,7 +270,8 @@ def _set_aside(folder: Folder, name: str, beside: str) -> None:
     """Move a folder away that somebody has made where a file was; it is theirs, and must not stop the way back."""
     info = folder.stat(name)
     if info is not None and stat.S_ISDIR(info.st_mode):
-        os.rename(name, beside + ".left", src_dir_fd=folder.handle, dst_dir_fd=folder.handle)
+        left = "{0}.{1}.left".format(beside, time.time_ns())
+        os.rename(name, left, src_dir_fd=folder.handle, dst_dir_fd=folder.handle)
 
 
 def _is_folder(path: str) -> bool:

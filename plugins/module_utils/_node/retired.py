@@ -16,15 +16,14 @@ import os
 import stat
 import typing as t
 
-from . import attributes
-from .archive_members import MAX_DEPTH
+from . import attributes, brought
 from .disk import Disk
 from .folders import Folder
 
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 
 #: A path below the version's folder; its mode before and closed; its capabilities in hex; and what else must not have
-#: changed when it is opened again: owner, group, and of a file size and time.
+#: changed when it is closed: owner, group, and of a file size and time.
 Change = t.List[t.Any]
 
 
@@ -66,7 +65,7 @@ def _identity(info: os.stat_result) -> t.List[int]:
 def _privileged(root: Folder) -> t.Iterator[t.Tuple[str, os.stat_result, str]]:
     """List files that give who runs them rights, but not those that have names elsewhere, too."""
     found, names = [], {}  # type: t.List[t.Tuple[str, os.stat_result, str]], t.Dict[t.Tuple[int, int], int]
-    for path, info, capability in _files(root, ""):
+    for path, info, capability in _files(root):
         inode = (info.st_dev, info.st_ino)
         names[inode] = names.get(inode, 0) + 1
         if info.st_mode & _PRIVILEGES or capability:
@@ -76,24 +75,19 @@ def _privileged(root: Folder) -> t.Iterator[t.Tuple[str, os.stat_result, str]]:
             yield path, info, capability
 
 
-def _files(folder: Folder, prefix: str) -> t.Iterator[t.Tuple[str, os.stat_result, str]]:
-    for name in sorted(os.listdir(folder.handle)):
-        info = folder.stat(name)
-        if info is None:
-            continue
-        if stat.S_ISDIR(info.st_mode) and prefix.count("/") < MAX_DEPTH:
-            with folder.below(name) as inner:
-                yield from _files(inner, prefix + name + "/")
-        elif stat.S_ISREG(info.st_mode):
+def _files(root: Folder) -> t.Iterator[t.Tuple[str, os.stat_result, str]]:
+    for path, info in brought.walk(root):
+        if stat.S_ISREG(info.st_mode):
             try:
-                handle = folder.open(name)
-            except PermissionError:  # without root; then it is not ours to close
+                with root.below(os.path.dirname(path)) as folder:
+                    handle = folder.open(os.path.basename(path))
+            except (PermissionError, FileNotFoundError, NotADirectoryError):  # not root's to close, or gone
                 continue
             try:
                 info, capability = os.fstat(handle), attributes.read(handle).get(attributes.CAPABILITY, b"")
             finally:
                 os.close(handle)
-            yield prefix + name, info, capability.hex()
+            yield path, info, capability.hex()
 
 
 def close(path: str, changes: t.Sequence[Change], disk: Disk) -> None:
@@ -125,17 +119,13 @@ def _set(folder: Folder, name: str, change: Change, disk: Disk) -> None:
             disk.step("chmod " + folder.join(name))
             os.fchmod(handle, closed)
         if capability and _identity(info) == list(same):
-            _set_capability(handle, b"", folder.join(name), disk)
+            _take_capability(handle, folder.join(name), disk)
         os.fsync(handle)
     finally:
         os.close(handle)
 
 
-def _set_capability(handle: int, wanted: bytes, path: str, disk: Disk) -> None:
-    present = attributes.read(handle).get(attributes.CAPABILITY, b"")
-    if present != wanted:
+def _take_capability(handle: int, path: str, disk: Disk) -> None:
+    if attributes.CAPABILITY in attributes.read(handle):
         disk.step("capabilities of " + path)
-        if wanted:
-            os.setxattr(handle, attributes.CAPABILITY, wanted)
-        else:
-            os.removexattr(handle, attributes.CAPABILITY)
+        os.removexattr(handle, attributes.CAPABILITY)

@@ -199,13 +199,9 @@ class Patch:
                 if not self._want.check_mode:
                     stack.callback(self._tidy)
                 self._locked()
-        except PatchError as error:
-            self._report.end(LEFT_ALONE.get(error.reason, FAILED), error.reason, self._name(error.message))
-        except OSError as error:
-            problem = errors.from_os_error(error, self._want.state_dir)
-            self._report.end(FAILED, problem.reason, self._name(problem.message))
-        except RecursionError:
-            self._report.end(FAILED, "io_error", self._name("folders are nested too deep in dest; remove them"))
+        except errors.ALL as error:
+            problem = errors.patch_error(error, self._want.state_dir)
+            self._report.end(LEFT_ALONE.get(problem.reason, FAILED), problem.reason, self._name(problem.message))
 
     def _done(self, outcome: str, reason: str, message: str) -> None:
         """End well, unless the kind had to leave something that keeps the node from being called so."""
@@ -357,10 +353,8 @@ class Patch:
         try:
             self._switch(entry)
             self._phase(entry, COMMIT)
-        except PatchError as error:
-            self._roll_back(entry, error)
-        except OSError as error:
-            self._roll_back(entry, errors.from_os_error(error, "dest or state_dir"))
+        except errors.ALL as error:
+            self._roll_back(entry, errors.patch_error(error, "dest or state_dir"))
         else:
             self._commit(entry, done)
 
@@ -404,30 +398,22 @@ class Patch:
                     step()
             self._preconditions.check_now()
             self._phase(entry, SWITCH)
-        except OSError as error:
-            raise self._clear(entry, errors.from_os_error(error, "dest or state_dir")) from None
-        except PatchError as error:
-            raise self._clear(entry, error) from None
+        except errors.ALL as error:
+            raise self._clear(entry, errors.patch_error(error, "dest or state_dir")) from None
         return entry
 
     def _clear(self, entry: Entry, cause: PatchError) -> PatchError:
         """Undo the steps before the switch and return what to raise."""
-        try:
-            self._kind.undo(entry["undo"], entry["phase"])
-            self._journal.remove()
-        except (OSError, PatchError) as error:
-            text = error.message if isinstance(error, PatchError) else errors.from_os_error(error, "dest").message
-            return PatchError(cause.reason, "{0}; leftovers stay until the next run ({1})".format(cause.message, text))
-        return cause
+        problem = _attempt(lambda: self._kind.undo(entry["undo"], entry["phase"])) or _attempt(self._journal.remove)
+        if problem is None:
+            return cause
+        message = "{0}; leftovers stay until the next run ({1})"
+        return PatchError(cause.reason, message.format(cause.message, problem.message))
 
     def _commit(self, entry: Entry, done: t.Tuple[str, str]) -> None:
-        note = ""
-        try:
-            with self._report.step("commit"):
-                self._kind.finish(entry["undo"])
-                self._journal.remove()
-        except OSError as error:
-            note = "; tidying up is left to the next run ({0})".format(os.strerror(error.errno or 0))
+        with self._report.step("commit"):
+            problem = _attempt(lambda: self._kind.finish(entry["undo"])) or _attempt(self._journal.remove)
+        note = "; tidying up is left to the next run ({0})".format(problem.message) if problem else ""
         self._report.after, self._report.changed = self._want.target, True
         self._done(PATCHED, done[0], self._name("{0}{1}".format(" ".join(done), note)))
 
@@ -457,10 +443,6 @@ def _attempt(action: t.Callable[[], None]) -> t.Optional[PatchError]:
     """Do something and return what was wrong with it."""
     try:
         action()
-    except PatchError as error:
-        return error
-    except OSError as error:
-        return errors.from_os_error(error, "dest")
-    except RecursionError:
-        return PatchError("io_error", "folders are nested too deep in dest; remove them and run again")
+    except errors.ALL as error:
+        return errors.patch_error(error, "dest")
     return None

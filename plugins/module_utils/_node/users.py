@@ -70,15 +70,21 @@ def reader(argv: t.Sequence[str], wanted: t.Optional[str] = None) -> User:
     Args:
         argv: program and arguments.
         wanted: C(run_as) of the definition. Without it, where this module is root and another user may change the
-            program, or a file that an interpreter is given, it is that user.
+            program, or a file or folder among its arguments, it is that user.
 
     Raises:
         PatchError: C(run_as_failed), there is no such user, or nobody can tell which user may change it.
     """
-    if wanted:
-        return named(wanted)
-    found = (_changer(path) for path in _programs(argv)) if os.geteuid() == 0 else ()
-    return next((user for user in found if user is not None), None) or me()
+    return named(wanted) if wanted else (_foreign(argv) or (me(), ""))[0]
+
+
+def _foreign(argv: t.Sequence[str]) -> t.Optional[t.Tuple[User, str]]:
+    """Return another user who may change what root is to run, and what that is."""
+    for path in _programs(argv) if os.geteuid() == 0 else ():
+        user = _changer(path)
+        if user is not None:
+            return user, path
+    return None
 
 
 def check_writer(argv: t.Sequence[str], wanted: t.Optional[str], option: str) -> None:
@@ -92,13 +98,17 @@ def check_writer(argv: t.Sequence[str], wanted: t.Optional[str], option: str) ->
     Raises:
         PatchError: C(run_as_failed).
     """
-    user = reader(argv, wanted)
-    if not wanted and user.name.isdigit() and user != me():
+    if wanted:
+        named(wanted)
+        return
+    found = _foreign(argv)
+    if found is None:
+        return
+    user, path = found
+    message = "{1} may change {0}, which root is to run; set {2} to {1}, or to root if you trust it"
+    if user.name.isdigit():
         message = "{0} belongs to uid {1}, which no user has, and root is to run it; chown it to root"
-        raise PatchError("run_as_failed", message.format(argv[0], user.name))
-    if not wanted and user != me():
-        message = "{0} belongs to {1}, who could have root run anything; set {2} to {1}, or to root if you trust it"
-        raise PatchError("run_as_failed", message.format(argv[0], user.name, option))
+    raise PatchError("run_as_failed", message.format(path, user.name, option))
 
 
 def named(name: t.Optional[str]) -> User:

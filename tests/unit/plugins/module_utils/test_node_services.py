@@ -501,9 +501,9 @@ def test_all_that_a_command_started_is_killed_with_it(tmp_path: Path) -> None:
         def go_on(process: subprocess.Popen[str]) -> None:
             while not (tmp_path / "pid").exists():
                 time.sleep(0.01)
-            options["before_communicate_callback"](process)
+            options["begun"](process)
 
-        return spawn(argv, **{**options, "before_communicate_callback": go_on})
+        return spawn(argv, **{**options, "begun": go_on})
 
     script = f"setsid sleep 77 & echo $! > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 78"
     answer = Commands(begun).run(["sh", "-c", script], 0.1)

@@ -205,7 +205,7 @@ def test_what_changes_the_node_needs_a_name_where_another_user_could_change_it(t
             params = node.params("1.2") | kind
             result = node.run(params, check_mode=check_mode)
             assert (result["outcome"], result["reason"]) == ("failed", "run_as_failed"), result
-            assert "belongs to daemon" in result["msg"]
+            assert f"daemon may change {theirs}, which root is to run; set " in result["msg"]
         assert node.tree() == before
     named = node.params("1.2", services=[{**service, "run_as": "nosuchuser"}])
     assert "no user nosuchuser" in node.run(named)["msg"]
